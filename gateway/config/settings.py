@@ -1,0 +1,246 @@
+"""The whole file as frozen attrs classes: their fields *are* the TOML keys.
+
+What belongs to one kind of service or one policy stands in its own file, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gateway.config import fields
+
+__all__ = [
+    "AccessSettings",
+    "AdminSettings",
+    "CallConfig",
+    "CallSettings",
+    "Config",
+    "McpSettings",
+    "ServerSettings",
+    "ServiceConfig",
+    "StateSettings",
+    "TelemetrySettings",
+    "TlsSettings",
+    "ToolConfig",
+    "ToolSettings",
+]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class TlsSettings:
+    """`[server] tls`."""
+
+    certificate: Path = fields.file(doc="PEM file with the certificate chain.")
+    key: Path = fields.file(doc="PEM file with the private key.")
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class AdminSettings:
+    """`[server] admin`."""
+
+    bind: str = fields.bind(
+        default="127.0.0.1:9901",
+        doc="Where /health and /metrics are served; never on the public bind.",
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ServerSettings:
+    """`[server]`: how clients reach us, and what they may cost."""
+
+    bind: tuple[str, ...] = fields.binds(
+        default=("127.0.0.1:8080",), doc="Addresses served: `host:port` or `unix:/path`."
+    )
+    workers: int = fields.one_of(1, default=1, doc="Processes; each runs one loop.")
+    deadline: float = fields.duration(
+        default="10s", doc="Ceiling and default of every request's budget."
+    )
+    drain: float = fields.duration(
+        default="10s", doc="After SIGTERM, this long for what is in flight; then it is cut."
+    )
+    max_body: int = fields.size(default="1MiB", doc="Largest request body.")
+    max_headers: int = fields.size(default="32KiB", doc="Largest request head.")
+    max_connections: int = fields.integer(
+        default=20000, minimum=1, doc="Client connections open at once."
+    )
+    header_timeout: float = fields.duration(default="5s", doc="For a whole request head.")
+    body_timeout: float = fields.duration(default="10s", doc="Between two reads of a body.")
+    send_timeout: float = fields.duration(
+        default="10s", doc="A client that reads nothing for this long is dropped."
+    )
+    keep_alive: float = fields.duration(default="75s", doc="For an idle connection.")
+    allowed_hosts: tuple[str, ...] = fields.strings(
+        default=("localhost", "127.0.0.1"),
+        doc='`Host` values answered, ports aside; `"*"` answers all.',
+    )
+    allowed_origins: tuple[str, ...] = fields.strings(
+        default=(), doc="`Origin` values of browsers answered; anything else gets 403."
+    )
+    trusted_proxies: tuple[str, ...] = fields.strings(
+        default=(), doc="Addresses whose x-forwarded-for counts."
+    )
+    tls: TlsSettings | None = fields.table(
+        TlsSettings, default=None, doc="Certificate and key; without it, plain HTTP."
+    )
+    admin: AdminSettings = fields.table(
+        AdminSettings, default=AdminSettings(), doc="The operator's own address."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class AccessSettings:
+    """`[access]`: who may come in."""
+
+    anonymous: bool | None = fields.boolean(
+        default=None,
+        doc="Whether callers without a key are served. Left out: only where every bind is loopback.",
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class StateSettings:
+    """`[state]`: what workers share."""
+
+    url: str = fields.one_of("memory:", default="memory:", doc="Where shared state lives.")
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class TelemetrySettings:
+    """`[telemetry]`."""
+
+    log: str = fields.one_of("json", "console", default="json", doc="Form of log lines.")
+    level: str = fields.one_of(
+        "debug", "info", "warning", "error", default="info", doc="Least level logged."
+    )
+    traces: str = fields.one_of("none", default="none", doc="Where traces go.")
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class McpSettings:
+    """`[mcp]`."""
+
+    path: str = fields.path(default="/mcp", doc="Where MCP is served.")
+    tools: str = fields.one_of("all", default="all", doc="What `tools/list` offers.")
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class CallSettings:
+    """The keys every call has, whatever its service's kind."""
+
+    service: str = fields.name(doc="The service called.")
+    optional: bool = fields.boolean(
+        default=False, doc="Whether the answer may do without this call."
+    )
+    default: Any = fields.json(
+        default=None, doc="The value when the call is missing. Without it: null, and calls that need it are skipped."
+    )
+    timeout: float | None = fields.duration(
+        default=None, doc="For this call, all of its attempts together."
+    )
+    when: str | None = fields.jmespath(
+        default=None, doc="JMESPath over inputs and earlier calls; if false, the call is skipped."
+    )
+    commit: bool = fields.boolean(
+        default=False,
+        doc="Once begun it is not cancelled with the client; its own timeout still bounds it.",
+    )
+    idempotent: bool | None = fields.boolean(
+        default=None, doc="Whether making the call twice is harmless. Left out: by its verb."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ToolSettings:
+    """`[tools.NAME]`, `calls` aside."""
+
+    description: str = fields.string(default="", doc="What the tool does, for models and people.")
+    http: str | None = fields.route(
+        default=None, doc='A route of its own: `"GET /customers/{id}"`.'
+    )
+    deadline: float | None = fields.duration(
+        default=None, doc="The tool's budget; the server's deadline is the ceiling."
+    )
+    idempotent: bool | None = fields.boolean(
+        default=None, doc="Whether a repeated call is harmless. Left out: by its calls."
+    )
+    wait: str | int = fields.wait(
+        default="all", doc='`"all"`, `"first"`, or how many calls must succeed; the rest is cancelled.'
+    )
+    input: Mapping[str, Any] = fields.json_schema(
+        default={}, doc="JSON Schema 2020-12 of the arguments; a string is short for its type."
+    )
+    output: str | Mapping[str, str] | None = fields.jmespath_output(
+        default=None, doc="JMESPath for each key, or one for the whole. Left out: each call's reply."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class CallConfig:
+    """One call of a plan, decoded.
+
+    Args:
+        name: Its name in the plan.
+        common: The keys every call has.
+        keys: The keys of its service's kind: an instance of that kind's `call` class.
+        has_default: Whether `default` was written.
+    """
+
+    name: str
+    common: CallSettings
+    keys: Any
+    has_default: bool
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ToolConfig:
+    """One tool, decoded.
+
+    Args:
+        calls: By name, in the file's order.
+    """
+
+    name: str
+    settings: ToolSettings
+    calls: Mapping[str, CallConfig]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ServiceConfig:
+    """One service, decoded, its profile merged in.
+
+    Args:
+        kind: The key of the adapter's table.
+        settings: The keys of its kind: an instance of that kind's `settings` class.
+        policies: The decoded value of each policy key that is written, by key.
+    """
+
+    name: str
+    kind: str
+    settings: Any
+    policies: Mapping[str, Any]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Config:
+    """A whole `gateway.toml`.
+
+    Args:
+        path: The file it came from.
+        explicit: Dotted paths of all keys that were written, such as `server.allowed_hosts`.
+    """
+
+    path: Path
+    server: ServerSettings
+    services: Mapping[str, ServiceConfig]
+    tools: Mapping[str, ToolConfig]
+    access: AccessSettings
+    state: StateSettings
+    telemetry: TelemetrySettings
+    mcp: McpSettings
+    explicit: frozenset[str] = frozenset()
+
+

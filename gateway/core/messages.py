@@ -1,0 +1,124 @@
+"""What moves: `Request` goes in, `Partial`s go out through `emit`, a `Reply` comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from gateway.core.errors import GatewayError
+from gateway.core.trace import Trace
+
+__all__ = ["Branch", "Chunk", "Context", "Outcome", "Partial", "Progress", "Reply", "Request"]
+
+Outcome: TypeAlias = Literal["ok", "timeout", "error", "skipped"]
+"""How a branch of a plan ends."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Context:
+    """Who asks, from where, and under which names it is traced. The same for all of a request.
+
+    Args:
+        request_id: Accepted from the client or made; in every log line and answer.
+        principal: The owner of the key or token; `anonymous` where nobody is known.
+        protocol: The inbound protocol: `http`, `mcp`, `cli`, …
+        headers: The client's headers, names in lower case; services see only what their
+            `forward` lists.
+        trace: This request's place in a distributed trace.
+    """
+
+    request_id: str
+    principal: str = "anonymous"
+    protocol: str = "http"
+    headers: Mapping[str, str] = MappingProxyType({})
+    trace: Trace = attrs.field(factory=Trace.new)
+
+
+@attrs.frozen(slots=True)
+class Request:
+    """One thing to do.
+
+    Args:
+        name: What is asked for: a tool's name, or, below the plan, a call's.
+        arguments: The tool's arguments, or the values of the call's keys with every
+            placeholder filled in. Never changed by a policy: it makes a new request.
+        context: Who asks.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    context: Context
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Branch:
+    """How one call of a plan ended. Also a partial: the call's value may go out early.
+
+    Args:
+        call: The call's name in its plan.
+        service: The service it went to.
+        outcome: `ok`, `timeout`, `error` or `skipped`.
+        value: Its reply's value, or its default where it is missing.
+        error: What it is missing for; `None` exactly when the outcome is `ok`.
+        started_s: Seconds from the request's start to the call's, `None` if it never began.
+        ended_s: Seconds from the request's start to the call's end.
+        budget_left_s: Seconds left of the request's budget when the call ended; may be inf.
+    """
+
+    call: str
+    service: str
+    outcome: Outcome
+    value: Any = attrs.field(default=None, repr=False)
+    error: GatewayError | None = None
+    started_s: float | None = None
+    ended_s: float
+    budget_left_s: float
+
+
+@attrs.frozen(slots=True)
+class Chunk:
+    """A piece of a streamed reply: bytes as they came, or one decoded value."""
+
+    data: Any
+
+
+@attrs.frozen(slots=True)
+class Progress:
+    """A progress note.
+
+    Args:
+        progress: How much is done, growing.
+        total: How much there is, in the same unit; `None` if unknown.
+        message: One line for a person.
+    """
+
+    progress: float
+    total: float | None = None
+    message: str | None = None
+
+
+Partial: TypeAlias = Branch | Chunk | Progress
+"""What `emit` takes."""
+
+
+@attrs.frozen(slots=True)
+class Reply:
+    """What a `Service` returns when it is done.
+
+    Args:
+        value: The decoded value: JSON's types, whole.
+        branches: Below an answer of a tool: how each call ended, in the plan's order.
+        missing: The failures of absent calls, each naming its call; empty if the answer is whole.
+    """
+
+    value: Any
+    branches: tuple[Branch, ...] = ()
+    missing: tuple[GatewayError, ...] = ()
+
+    @property
+    def partial_label(self) -> str:
+        """The value of `x-gateway-partial`: `orders=deadline_exceeded, crm=unreachable`."""
+        return ", ".join(error.label for error in self.missing)

@@ -1,0 +1,93 @@
+"""The one abstraction: everything that does work is a `Service`, all that guards it a `Policy`.
+
+Four things move, by four means of the language: the **deadline** goes down with Trio's ambient
+cancel scope, **partial output** goes out through `emit`, the **reply** comes back by `return`,
+**failure** by `raise`. There is no `deadline` parameter: Trio keeps the minimum of all enclosing
+scopes, and `trio.current_effective_deadline()` reads it.
+
+The laws, kept by every change and enforced by `tests/core/test_laws.py` and the contract suites:
+
+1. `Cancelled` is never caught; a policy never counts it as a failure of the service.
+2. Expected failures leave a `Service` as one bare `GatewayError`, never inside an
+   `ExceptionGroup`.
+3. No task outlives the call that started it. What must outlive a request (a committed write)
+   belongs to a named nursery of the app, with a bound of its own.
+4. Retry and hedge only what is idempotent, only before the first `emit`, only if it can still
+   finish before the deadline, only from a shared budget.
+5. Never `yield` inside a scope or a nursery, `@asynccontextmanager` aside.
+6. Nothing blocks the loop. Blocking code runs in `trio.to_thread` under its service's own
+   `CapacityLimiter`; `abandon_on_cancel` is always written out; an abandoned thread keeps its
+   token and is counted until it ends.
+7. Whatever comes from outside (bodies, headers, schemas, downstream replies) has a size bound
+   before it is buffered.
+8. The cost of a feature that is off is zero: a policy that is not configured is not in the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol, TypeAlias
+
+from gateway.core.messages import Partial, Reply, Request
+
+__all__ = ["Emit", "Policy", "Service", "discard", "guard"]
+
+Emit: TypeAlias = Callable[[Partial], Awaitable[None]]
+"""Takes a partial on its way out; blocking in it is back-pressure."""
+
+
+class Service(Protocol):
+    """Does one request's work.
+
+    Args:
+        request: What to do. Its values come from outside and were validated there.
+        emit: Where partial output goes. Once it was called, the request may not be tried again.
+
+    Returns:
+        The reply, whole.
+
+    Raises:
+        GatewayError: Every expected failure, bare.
+
+    Cancellation: leaves nothing behind: no task, no connection, no permit; a thread that cannot
+    be stopped is counted until it ends.
+    """
+
+    async def __call__(self, request: Request, emit: Emit, /) -> Reply:
+        """Do it."""
+        ...
+
+
+class Policy(Protocol):
+    """Guards a `Service`: same promise, one more argument.
+
+    Args:
+        request: As for `Service`.
+        emit: As for `Service`.
+        inner: What is guarded. May be called never, once or several times.
+    """
+
+    async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
+        """Do it, guarded."""
+        ...
+
+
+async def discard(partial: Partial, /) -> None:
+    """The `Emit` of whoever only wants the reply."""
+
+
+def guard(service: Service, policies: Iterable[Policy]) -> Service:
+    """Put `policies` around `service`, the first of them outermost.
+
+    Without policies it is `service` itself: what is off costs nothing.
+    """
+    for policy in reversed(tuple(policies)):
+        service = _guarded(service, policy)
+    return service
+
+
+def _guarded(inner: Service, policy: Policy) -> Service:
+    async def guarded(request: Request, emit: Emit, /) -> Reply:
+        return await policy(request, emit, inner)
+
+    return guarded
