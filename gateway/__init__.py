@@ -1,0 +1,1 @@
+"""gateway: one endpoint for model clients in front of many downstream services."""
