@@ -1,0 +1,6 @@
+"""Bytes in and out, below any protocol's meaning.
+
+* `asgi.py`: headers, bounded bodies, answers, the client's leaving
+* `client.py`: the one factory of HTTP clients for services
+* `guard.py`: which addresses may be connected to
+"""

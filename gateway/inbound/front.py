@@ -1,0 +1,73 @@
+"""What every inbound protocol stands before: the tools, and how one is called."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Protocol
+
+from gateway.config.settings import ServerSettings
+from gateway.core.messages import Context, Reply, Request
+from gateway.core.service import Emit, discard
+from gateway.core.trace import Trace
+from gateway.plan.tool import Tool
+
+__all__ = ["Front", "context_of"]
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class Front(Protocol):
+    """The gateway as inbound protocols see it."""
+
+    @property
+    def server(self) -> ServerSettings:
+        """The bounds of `[server]`."""
+        ...
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """Every tool, by name, in the file's order."""
+        ...
+
+    async def call(
+        self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
+    ) -> Reply:
+        """Call the tool `request.name` under the smallest of all budgets.
+
+        Args:
+            request: The tool's name and its arguments, not validated yet.
+            emit: Where partial output goes while the plan runs.
+            timeout_s: The client's own budget, seconds.
+
+        Returns:
+            The answer; `missing` names what is absent from it.
+
+        Raises:
+            GatewayError: Whatever the client is to be told instead, bare.
+
+        Cancellation: ends every call below it, commits under way aside.
+        """
+        ...
+
+
+def context_of(headers: Mapping[str, str], protocol: str) -> Context:
+    """The context of a request with these headers.
+
+    Args:
+        headers: The client's headers, names in lower case.
+        protocol: The inbound protocol's name.
+
+    Returns:
+        A context whose request id is the client's `x-request-id` if that is 1 to 128 printable
+        ASCII characters, else a new one.
+    """
+    wanted = headers.get("x-request-id", "")
+    return Context(
+        request_id=wanted if _REQUEST_ID.fullmatch(wanted) else uuid.uuid4().hex,
+        protocol=protocol,
+        headers=headers,
+        trace=Trace.of(headers.get("traceparent")),
+    )

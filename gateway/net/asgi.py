@@ -1,0 +1,141 @@
+"""The ASGI side of a connection: headers, bounded bodies, answers, the client's leaving.
+
+Source: https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias, TypeVar
+
+import trio
+
+from gateway.core.errors import InvalidRequest, TooLarge
+
+__all__ = [
+    "ASGIApp",
+    "ClientLeft",
+    "Receive",
+    "Scope",
+    "Send",
+    "headers_of",
+    "path_of",
+    "read_body",
+    "respond",
+    "while_connected",
+]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+T = TypeVar("T")
+
+
+class ClientLeft(Exception):  # noqa: N818: it is an event of the outside, not an error of ours
+    """The client closed its connection before its answer; there is nobody to tell."""
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The request's headers: names in lower case, several values of one name joined by `, `."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def path_of(scope: Scope) -> str:
+    """The path below the mount point, still percent-encoded, always starting with `/`."""
+    raw = scope.get("raw_path")
+    path: str = raw.decode("latin-1").partition("?")[0] if raw else scope["path"]
+    root = scope.get("root_path", "")
+    if root and (path == root or path.startswith(root + "/")):
+        path = path[len(root) :]
+    return path or "/"
+
+
+async def read_body(receive: Receive, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The whole request body.
+
+    Args:
+        receive: The request's ASGI `receive`.
+        max_bytes: More than this is refused before it is kept.
+        timeout_s: Seconds between two pieces; a client slower than that is refused.
+
+    Raises:
+        TooLarge: The body is over `max_bytes`.
+        InvalidRequest: It stopped half-way for `timeout_s`.
+        ClientLeft: The client left before it was complete.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = None
+        with trio.move_on_after(timeout_s):
+            message = await receive()
+        if message is None:
+            raise InvalidRequest(f"the body stopped: nothing came for {timeout_s:g} s")
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > max_bytes:
+            raise TooLarge(f"the body is over {max_bytes} bytes")
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def respond(
+    send: Send, status: int, headers: Iterable[tuple[str, str]], body: bytes = b""
+) -> None:
+    """Send one whole answer; `content-length` is added."""
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    if status != 204:
+        raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` while the client stays; its leaving cancels all of it.
+
+    Call it once the body was read: until then `receive` belongs to `read_body`.
+
+    Args:
+        receive: The request's ASGI `receive`.
+        work: What to do for the client.
+
+    Returns:
+        What `work` returned.
+
+    Raises:
+        ClientLeft: The client left first; `work` was cancelled and has ended.
+        Exception: What `work` raised, bare.
+    """
+    results: list[T] = []
+    error: Exception | None = None
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            results.append(await work())
+        except Exception as caught:  # noqa: BLE001: carried out of the nursery, so that it stays bare
+            error = caught
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+    if results:
+        return results[0]
+    assert left  # noqa: S101: the scope was cancelled by `watch`, or the line above returned
+    raise ClientLeft
