@@ -50,7 +50,9 @@ class HttpSettings:
     max_connections: int = fields.integer(
         default=100, minimum=1, doc="Connections, and so calls under way, at once."
     )
-    budget_header: str = fields.header_name(
+    budget_header: str = fields.matching(
+        r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
+        wanted="the name of a header",
         default="x-request-timeout-ms",
         doc="The header that carries what remains of the budget, in whole milliseconds.",
     )

@@ -38,7 +38,11 @@ Function = Callable[..., Any]
 class PythonSettings:
     """`[services.NAME]` with `kind = "python"`."""
 
-    module: str = fields.module(doc="The module whose functions are called.")
+    module: str = fields.matching(
+        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
+        wanted="a module such as \"mycompany.directory\"",
+        doc="The module whose functions are called; beside the file, or installed.",
+    )
     threads: int = fields.integer(
         default=8, minimum=1, doc="Blocking functions that run at once; further ones wait."
     )
@@ -48,7 +52,9 @@ class PythonSettings:
 class PythonCall:
     """The keys of a call to a Python function."""
 
-    function: str = fields.identifier(doc="The function's name in the module.")
+    function: str = fields.matching(
+        r"[A-Za-z_]\w*", wanted="the name of a function", doc="The function's name in the module."
+    )
     arguments: Mapping[str, Any] | None = fields.template_mapping(
         default=None, doc="Keyword arguments. Left out: the tool's inputs of the same names."
     )
