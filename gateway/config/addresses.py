@@ -195,11 +195,11 @@ def route() -> Codec:
     def decode(value: Any, _place: Place) -> str:
         if not isinstance(value, str) or len(parts := value.split()) != 2:
             raise expected(wanted, value)
-        method, where = parts[0].upper(), parts[1]
+        method, where = parts
         if method not in METHODS:
             near = did_you_mean(method, METHODS)
             raise Refused(
-                f"expected {alternatives(METHODS)} before the path, got {show(parts[0])}{near}"
+                f"expected {alternatives(METHODS)} before the path, got {show(method)}{near}"
             )
         problem = _route_problem(where)
         if problem is not None:

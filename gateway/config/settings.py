@@ -219,12 +219,14 @@ class ServiceConfig:
 
     Args:
         kind: The key of the adapter's table.
+        profile: The profile it uses, where it uses one.
         settings: The keys of its kind: an instance of that kind's `settings` class.
         policies: The decoded value of each policy key that is written, by key.
     """
 
     name: str
     kind: str
+    profile: str | None = None
     settings: Any
     policies: Mapping[str, Any]
 

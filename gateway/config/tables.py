@@ -15,7 +15,16 @@ from gateway.config.unavailable import NOTHING_LATER, Unavailable
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
-__all__ = ["KEY", "Decoded", "codec_of", "codecs_of", "decode_keys", "schema_of", "table"]
+__all__ = [
+    "KEY",
+    "Decoded",
+    "codec_of",
+    "codecs_of",
+    "decode_keys",
+    "optional",
+    "schema_of",
+    "table",
+]
 
 KEY = "gateway.config.codec"
 """Under which a field's metadata holds its codec."""
@@ -36,6 +45,11 @@ def codec_of(field: Any) -> Codec:
 def codecs_of(cls: type[Any]) -> dict[str, Codec]:
     """The codec of every key of a class, in the order of its fields."""
     return {attribute.name: codec_of(attribute) for attribute in attrs.fields(cls)}
+
+
+def optional(codecs: Mapping[str, Codec]) -> dict[str, Codec]:
+    """The same keys, none of them required: a policy that is absent is not there."""
+    return {key: attrs.evolve(codec, default=None) for key, codec in codecs.items()}
 
 
 @attrs.frozen(slots=True)

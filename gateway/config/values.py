@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NAME_PATTERN",
     "boolean",
+    "check_name",
     "duration",
     "integer",
     "is_integer",
@@ -42,6 +43,7 @@ __all__ = [
 NAME_PATTERN = "^[a-zA-Z][a-zA-Z0-9_-]{0,63}$"
 """Names of tools, services, calls and profiles."""
 
+_A_NAME = 'a name such as "users": a letter, then up to 63 letters, digits, _ or -'
 _NAME = re.compile(NAME_PATTERN)
 _MAX_EXPRESSION = 10_000
 _MAX_DEPTH = 64
@@ -78,7 +80,7 @@ def string(*, reference: bool = False, secret: bool = False) -> Codec:
 
 def name() -> Codec:
     """A name of a tool, service, call or profile."""
-    wanted = 'a name such as "users": a letter, then up to 63 letters, digits, _ or -'
+    wanted = _A_NAME
 
     def decode(value: Any, _place: Place) -> str:
         if not isinstance(value, str) or not _NAME.fullmatch(value):
@@ -86,6 +88,14 @@ def name() -> Codec:
         return value
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": NAME_PATTERN})
+
+
+def check_name(text: str, place: Place) -> bool:
+    """Whether a key is a name as tools, services, calls and profiles have them; told if not."""
+    if _NAME.fullmatch(text):
+        return True
+    place.problem(f"expected {_A_NAME}")
+    return False
 
 
 def boolean() -> Codec:
