@@ -42,8 +42,9 @@ _BATCHING: Final = "2025-03-26"
 
 # The revisions say both that a request is answered with JSON or an event stream, and that a
 # cancelled one gets no response: an event stream without events is the one answer that keeps
-# both. The official clients take it in silence, for nobody waits for that id any more; a 202
-# they take for a server that broke its promise, a JSON-RPC error for an answer nobody asked for.
+# both. The official clients take it in silence, for nobody waits for that id any more. A
+# JSON-RPC error the TypeScript one reports as a response to an unknown id; a client that waits
+# on after all is told by both that the stream ended, not that it was answered.
 _CANCELLED: Final = Answer(headers=(("content-type", "text/event-stream"),))
 
 

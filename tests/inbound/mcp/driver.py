@@ -54,6 +54,7 @@ class ScriptedFront:
         self.running = 0
         self.cancelled: list[float] = []
         self.started = trio.Event()
+        self.ended = trio.Event()
 
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
@@ -71,6 +72,7 @@ class ScriptedFront:
             raise
         finally:
             self.running -= 1
+            self.ended.set()
 
 
 def returns(value: Any, *missing: Any) -> Script:

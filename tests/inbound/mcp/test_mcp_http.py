@@ -9,6 +9,7 @@ import pytest
 import trio
 from mcp_types import JSONRPCError
 
+from gateway.core.messages import Reply
 from tests.inbound.mcp.driver import (
     ENVELOPE,
     LEGACY,
@@ -17,6 +18,7 @@ from tests.inbound.mcp.driver import (
     Response,
     ScriptedFront,
     hangs,
+    initialize,
     legacy,
     mcp,
     modern,
@@ -237,3 +239,47 @@ async def test_meta_that_is_no_object(method: str) -> None:
     headers = {"mcp-protocol-version": MODERN, "mcp-method": method, "mcp-name": "t"}
     params = {"name": "t", "_meta": json.dumps(ENVELOPE)}
     assert is_error(await send(app, request(method, params), headers=headers), 400, -32602)
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope after so many steps of any task."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self.scope = scope
+        self.left = step
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.scope.cancel()
+
+
+@pytest.mark.parametrize("speak", [legacy, modern])
+async def test_cancelled_at_any_step_it_leaves_nothing(speak: Any) -> None:
+    async def slow(request: Any) -> Reply:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        return Reply({})
+
+    front = ScriptedFront({"t": slow})
+    app = mcp(front)
+    options = {"session": await initialize(app)} if speak is legacy else {}
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    step, completed = 0, False
+    while not completed:
+        step += 1
+        with trio.CancelScope() as scope:
+            canceller = CancelAtStep(scope, step)
+            trio.lowlevel.add_instrument(canceller)
+            try:
+                await speak(app, "tools/call", {"name": "t"}, **options)
+                completed = not scope.cancel_called
+            finally:
+                trio.lowlevel.remove_instrument(canceller)
+        assert front.running == 0
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+        if speak is legacy:
+            session = app._legacy._sessions.find(options["session"])
+            assert session is not None
+            assert session.calls == {}
+    assert step > 10
