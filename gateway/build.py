@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
 
-from gateway import config as config_files
 from gateway.adapters import ADAPTERS
+from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
 from gateway.config.settings import CallConfig, Config
+from gateway.config.text import KeyPath
 from gateway.core.adapter import Adapter, Kind, Record
 from gateway.core.service import Policy, Service, guard
 from gateway.inbound.routes import Routes
@@ -78,10 +80,10 @@ def build(
     kinds = {**ADAPTERS, **(adapters or {})}
     codecs = {key: policy.codec for key, policy in POLICIES.items()}
     if isinstance(source, Mapping):
-        loaded = config_files.load_mapping(source, kinds=kinds, policies=codecs)
+        loaded = load_mapping(source, kinds=kinds, policies=codecs)
     else:
-        loaded = config_files.load(Path(source), kinds=kinds, policies=codecs)
-    config, problems = loaded.config, loaded.problems
+        loaded = load(source, kinds=kinds, policies=codecs)
+    config, problems = loaded.config or loaded.unwrap(), loaded.problems
     instead = services or {}
     made = {
         name: _StandIn(instead[name])
@@ -89,7 +91,7 @@ def build(
         else kinds[service.kind].create(name, service.settings, record)
         for name, service in config.services.items()
     }
-    tools = _tools(config, _Services(config, kinds, made), problems)
+    tools = _tools(loaded, config, _Services(config, kinds, made))
     _check_routes(config, problems)
     problems.raise_if_any()
     if any(service.kind == "python" for service in config.services.values()):
@@ -97,22 +99,27 @@ def build(
     return Built(config=config, problems=problems, tools=tools, adapters=made)
 
 
-def _tools(config: Config, services: _Services, problems: Problems) -> dict[str, Tool]:
-    """Every tool that can be compiled; the mistakes of the others go to `problems`."""
+def _tools(loaded: Loaded, config: Config, services: _Services) -> dict[str, Tool]:
+    """Every tool that can be compiled; the mistakes of the others go to `loaded.problems`."""
+    problems = loaded.problems
     tools: dict[str, Tool] = {}
     for name, tool_config in config.tools.items():
-        path = ("tools", name)
-        if problems.touches((*path, "input")) or problems.touches((*path, "calls")):
-            continue  # what reads them cannot be judged: the mistake is told already
+        if problems.touches(("tools", name, "input")):
+            continue  # what reads the inputs cannot be judged
         tool = compile_tool(
             tool_config,
             services,
-            lambda where, message, path=path: problems.add((*path, *where), message),  # type: ignore[misc]
+            partial(_report, problems, ("tools", name)),
             ceiling_s=config.server.deadline,
+            failed_calls=loaded.failed_calls(name),
         )
         if tool is not None:
             tools[name] = tool
     return tools
+
+
+def _report(problems: Problems, above: KeyPath, path: KeyPath, message: str) -> None:
+    problems.add((*above, *path), message)
 
 
 def _check_routes(config: Config, problems: Problems) -> None:

@@ -42,7 +42,12 @@ class Services(Protocol):
 
 
 def compile_tool(
-    tool: ToolConfig, services: Services, report: Report, *, ceiling_s: float
+    tool: ToolConfig,
+    services: Services,
+    report: Report,
+    *,
+    ceiling_s: float,
+    failed_calls: frozenset[str] = frozenset(),
 ) -> Tool | None:
     """Compile one tool.
 
@@ -51,9 +56,10 @@ def compile_tool(
         services: Where its calls go.
         report: Takes mistakes, their paths starting at the tool's keys.
         ceiling_s: The server's deadline, the ceiling of the tool's.
+        failed_calls: Further calls, whose mistakes are told already: they may be referred to.
 
     Returns:
-        The tool; `None` where a mistake was reported.
+        The tool; `None` where it has a mistake.
     """
     mistakes = 0
 
@@ -64,7 +70,7 @@ def compile_tool(
 
     settings = tool.settings
     arguments = ArgumentsSchema.compile(settings.input)
-    names = Names(arguments.names, frozenset(tool.calls))
+    names = Names(arguments.names, frozenset(tool.calls) | failed_calls)
     calls = {
         name: compile_call(call, names, _below(count, "calls", name))
         for name, call in tool.calls.items()
@@ -73,8 +79,8 @@ def compile_tool(
     _check_cycles(calls, count)
     _check_route(settings.http, names, count)
     output = _output(settings.output, names, count)
-    quorum = _quorum(settings.wait, len(calls), count)
-    if mistakes:
+    quorum = _quorum(settings.wait, len(names.calls), count)
+    if mistakes or failed_calls:
         return None
     method, _, path = (settings.http or "").partition(" ")
     merge = Merge(output, tuple(calls))
