@@ -32,10 +32,10 @@ from gateway.inbound.mcp import Mcp
 from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
+from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 
 __all__ = ["Gateway", "create_app"]
 

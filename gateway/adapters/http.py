@@ -103,7 +103,9 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
         got = " and ".join(verbs) or "none"
         mistakes.append(("", f"expected one of {', '.join(_METHODS)}, got {got}"))
     if len(bodies) > 1:
-        mistakes.append(("", f"expected at most one of json, form, body, got {' and '.join(bodies)}"))
+        mistakes.append(
+            ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
+        )
     if bodies and verbs and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
     return mistakes
@@ -199,7 +201,7 @@ def _body(arguments: Mapping[str, Any]) -> tuple[list[tuple[str, str]], bytes | 
     if "json" in arguments:
         return [("content-type", "application/json")], msgspec.json.encode(arguments["json"])
     if "form" in arguments:
-        content = urlencode(_pairs(arguments["form"])).encode()
+        content = urlencode(tuple(_pairs(arguments["form"]))).encode()
         return [("content-type", "application/x-www-form-urlencoded")], content
     if "body" in arguments:
         return [("content-type", "text/plain; charset=utf-8")], arguments["body"].encode()

@@ -40,7 +40,7 @@ class PythonSettings:
 
     module: str = fields.matching(
         r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
-        wanted="a module such as \"mycompany.directory\"",
+        wanted='a module such as "mycompany.directory"',
         doc="The module whose functions are called; beside the file, or installed.",
     )
     threads: int = fields.integer(
@@ -105,7 +105,7 @@ class PythonAdapter:
         for name in self._functions:
             found = getattr(module, name, None)
             if not callable(found):
-                raise ValueError(f"{place}: {self._settings.module} has no function {name!r}")
+                raise ValueError(f"{place}: {self._settings.module} has no function {name!r}")  # noqa: TRY004 - the file is wrong, not a type
             if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
                 raise ValueError(
                     f"{place}: {self._settings.module}.{name} is a generator: "
@@ -146,7 +146,7 @@ class _Function:
             name,
             function,
             inspect.iscoroutinefunction(function)
-            or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004: the method itself is inspected
+            or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004 - the method itself is inspected
             signature,
             "timeout" in signature.parameters,
             inspect.Parameter.VAR_KEYWORD in kinds,
@@ -218,14 +218,16 @@ class _Work:
         self._service = service
         self._record = record
         self._token = trio.lowlevel.current_trio_token()
-        self._lock = threading.Lock()  # held for two assignments at a time: it never blocks the loop
+        self._lock = (
+            threading.Lock()
+        )  # held for two assignments at a time: it never blocks the loop
         self._running = False
-        self._left = False
+        self._left = threading.Event()
 
     def __call__(self) -> Any:
         """Run in the worker thread; nothing if everybody left before it began."""
         with self._lock:
-            if self._left:
+            if self._left.is_set():
                 return None
             self._running = True
         try:
@@ -233,7 +235,7 @@ class _Work:
         finally:
             with self._lock:
                 self._running = False
-                abandoned = self._left
+                abandoned = self._left.is_set()
             if abandoned:
                 with contextlib.suppress(trio.RunFinishedError):
                     self._token.run_sync_soon(self._record, AbandonedThreadEnded(self._service))
@@ -241,7 +243,7 @@ class _Work:
     def leave(self) -> None:
         """Nobody waits any more: a thread that still runs is abandoned from now on."""
         with self._lock:
-            self._left = True
+            self._left.set()
             abandoned = self._running
         if abandoned:
             self._record(ThreadAbandoned(self._service))

@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
         if isinstance(event, RequestEnded):
             ended.append(event)
 
-    configure("console", "error")
+    configure(log="console", level="error")
     app = create_app(options.file, listeners=(listen,))
     try:
         tool = _tool(app, options.tool)
@@ -138,7 +138,8 @@ def timeline(ended: RequestEnded) -> Iterable[str]:
     yield f"{ended.tool}: {outcome} in {_time(ended.duration_s)}, of {budget}"
     if not ended.branches:
         return
-    rows = [("call", "service", "start", "end", "outcome", "budget left", "")]
+    head = ("call", "service", "start", "end", "outcome", "budget left", "")
+    rows: list[tuple[str, ...]] = [head]
     rows += [_row(branch, total_s) for branch in ended.branches]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -279,9 +279,7 @@ def template_mapping(*, doc: str, default: Any = None, tables: bool = True) -> A
     return field(values.mapping(tables=tables), doc=doc, default=default, template="value")
 
 
-def matching(
-    pattern: str, *, wanted: str, doc: str, default: Any = attrs.NOTHING
-) -> Any:
+def matching(pattern: str, *, wanted: str, doc: str, default: Any = attrs.NOTHING) -> Any:
     """Text that `pattern` matches as a whole → `str`.
 
     Args:

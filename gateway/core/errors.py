@@ -47,7 +47,7 @@ class GatewayError(Exception):
     """
 
     code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Internal error"
+    title: str = "Internal error"
     status: int = 500
 
     def __init__(
@@ -168,6 +168,7 @@ class NotFound(GatewayError):
         self.allow = allow
         if allow:
             self.status = 405
+            self.title = "Method not allowed"
 
 
 class TooLarge(GatewayError):
@@ -235,7 +236,9 @@ class Rejected(GatewayError):
     title = "Rejected by service"
     status = 502
 
-    def __init__(self, detail: str = "", *, service_status: int | None = None, **blame: Any) -> None:
+    def __init__(
+        self, detail: str = "", *, service_status: int | None = None, **blame: Any
+    ) -> None:
         super().__init__(detail, service_status=service_status, **blame)
         if service_status in _KEPT:
             self.status = service_status

@@ -82,9 +82,7 @@ class HttpClient(Protocol):
 @contextlib.asynccontextmanager
 async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
     """A client for one service; leaving the context closes its connections."""
-    limits = httpx.Limits(
-        max_connections=None, max_keepalive_connections=settings.max_connections
-    )
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=settings.max_connections)
     transport = httpx.AsyncHTTPTransport(
         verify=ssl.create_default_context(),
         http2=settings.http2,
@@ -95,7 +93,7 @@ async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
     transport._pool._network_backend = _GuardedBackend(settings.guard)  # noqa: SLF001
     async with httpx.AsyncClient(
         transport=transport,
-        timeout=None,
+        timeout=None,  # noqa: S113 - the budget is a cancel scope: docs/adr/0001
         trust_env=False,
         follow_redirects=settings.follow_redirects,
         headers={"accept-encoding": "identity"},
@@ -184,7 +182,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109: httpcore's signature
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
@@ -203,5 +201,3 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
-
-

@@ -133,7 +133,9 @@ def _types(part: Schema) -> frozenset[str]:
     if isinstance(named, Sequence):
         return frozenset(named)
     alternatives = part.get("anyOf") or part.get("oneOf") or ()
-    return frozenset[str]().union(*(_types(one) for one in alternatives if isinstance(one, Mapping)))
+    return frozenset[str]().union(
+        *(_types(one) for one in alternatives if isinstance(one, Mapping))
+    )
 
 
 def _is_json_array(values: Sequence[str]) -> bool:

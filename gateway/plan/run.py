@@ -131,7 +131,7 @@ class Run:
     async def __call__(self, emit: Emit = discard, /) -> None:
         """Make the calls; return when all have ended or the rest is not needed."""
         self._budget_s = remaining_s()
-        first = self._plan._first  # noqa: SLF001: the run is the plan's other half
+        first = self._plan._first  # noqa: SLF001 - the run is the plan's other half
         if len(self._plan.nodes) == 1:
             await self._follow(first[0], emit, emit)
             return
@@ -185,14 +185,14 @@ class Run:
             if ready and emit is discard:
                 current = ready.pop(0)
             for other in ready:
-                assert self._nursery is not None  # noqa: S101: a second node means a nursery
+                assert self._nursery is not None  # noqa: S101 - a second node means a nursery
                 self._nursery.start_soon(self._follow, other, emit, call_emit)
             if emit is not discard:
                 await emit(ended)
 
     def _released_by(self, node: Node) -> list[Node]:
         ready: list[Node] = []
-        for other in self._plan._dependents[node.name]:  # noqa: SLF001: see __call__
+        for other in self._plan._dependents[node.name]:  # noqa: SLF001 - see __call__
             self._waiting[other.name] -= 1
             if not self._waiting[other.name]:
                 ready.append(other)
@@ -267,7 +267,7 @@ class Run:
         """Why `node` is not called at all; `None` if it is."""
         for name in node.reads:
             branch = self._branches[name]
-            needed = self._plan._by_name[name]  # noqa: SLF001: see __call__
+            needed = self._plan._by_name[name]  # noqa: SLF001 - see __call__
             if branch.error is None or needed.has_default:
                 continue
             skipped = Skipped(

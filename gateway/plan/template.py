@@ -115,15 +115,11 @@ def _evaluated(expression: Expression) -> Callable[[Namespace], Any]:
     return render
 
 
-def _joined(
-    parts: list[str | Expression], convert: Callable[[Any, Expression], str]
-) -> Template:
+def _joined(parts: list[str | Expression], convert: Callable[[Any, Expression], str]) -> Template:
     if all(isinstance(part, str) for part in parts):
         return _constant("".join(part for part in parts if isinstance(part, str)))
     roots = frozenset[str]().union(*(p.roots for p in parts if isinstance(p, Expression)))
-    pieces = tuple(
-        part if isinstance(part, str) else (_evaluated(part), part) for part in parts
-    )
+    pieces = tuple(part if isinstance(part, str) else (_evaluated(part), part) for part in parts)
 
     def render(names: Namespace) -> str:
         return "".join(

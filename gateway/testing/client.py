@@ -63,7 +63,7 @@ class InMemoryClient:
             content: A body as bytes, where `json` is absent.
             headers: The request's headers; `host: localhost` is added.
         """
-        answer = await self._exchange(method, target, json, content, headers or {}, math.inf)
+        answer = await self._exchange(method, target, json, content, headers or {})
         if answer is None:
             raise AssertionError("the app returned without answering")
         return answer
@@ -83,7 +83,9 @@ class InMemoryClient:
         Returns:
             `None`, or the answer if it came before the leaving.
         """
-        return await self._exchange(method, target, json, content, headers or {}, after_s)
+        return await self._exchange(
+            method, target, json, content, headers or {}, leave_after_s=after_s
+        )
 
     async def _exchange(
         self,
@@ -92,7 +94,8 @@ class InMemoryClient:
         json: Any,
         content: bytes,
         headers: Mapping[str, str],
-        leave_after_s: float,
+        *,
+        leave_after_s: float = math.inf,
     ) -> Answer | None:
         path, _, query = target.partition("?")
         if json is not None:

@@ -43,7 +43,9 @@ class ScriptedService:
         self.cancelled = 0
         self.completed = 0
 
-    def reply(self, value: Any = None, *, after_s: float = 0, emit: tuple[Partial, ...] = ()) -> Self:
+    def reply(
+        self, value: Any = None, *, after_s: float = 0, emit: tuple[Partial, ...] = ()
+    ) -> Self:
         """Next, reply with `value`.
 
         Args:
@@ -96,5 +98,5 @@ class ScriptedService:
             # Shared by all calls of this step, so told apart: a traceback must not grow.
             error = step.error
             raise error.blamed() if isinstance(error, GatewayError) else error
-        assert step.reply is not None  # noqa: S101: a step replies or fails
+        assert step.reply is not None  # noqa: S101 - a step replies or fails
         return Reply(step.reply(request))

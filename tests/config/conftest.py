@@ -102,9 +102,7 @@ class Files:
 
 
 @pytest.fixture
-def files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: Any, policies: Any
-) -> Files:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: Any, policies: Any) -> Files:
     """In a folder of its own, which is the current one: messages show what the user typed."""
     monkeypatch.chdir(tmp_path)
     return Files(tmp_path, kinds, policies)

@@ -32,7 +32,7 @@ Data = Mapping[str, list[dict[str, Any]]]
 
 def data_set(seed: int = 7, users: int = 20) -> Data:
     """The same users, posts (five each) and to-dos (eight each) for the same seed."""
-    chance = random.Random(seed)  # noqa: S311: sample data
+    chance = random.Random(seed)  # noqa: S311 - sample data
     people: list[dict[str, Any]] = []
     posts: list[dict[str, Any]] = []
     todos: list[dict[str, Any]] = []
