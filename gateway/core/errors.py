@@ -152,11 +152,22 @@ class Forbidden(GatewayError):
 
 
 class NotFound(GatewayError):
-    """There is no such tool, route or job."""
+    """There is no such tool, route or job.
+
+    Args:
+        detail: What is not there.
+        allow: The methods the route does take: then the status is 405 (RFC 9110, section 15.5.6).
+    """
 
     code = "not_found"
     title = "Not found"
     status = 404
+
+    def __init__(self, detail: str = "", *, allow: tuple[str, ...] = (), **blame: Any) -> None:
+        super().__init__(detail, **blame)
+        self.allow = allow
+        if allow:
+            self.status = 405
 
 
 class TooLarge(GatewayError):
