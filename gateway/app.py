@@ -272,10 +272,8 @@ class Gateway:
                 await respond(send, 204, self._browsers.cors_headers(headers, preflight=True))
                 return
             send = _with_headers(send, self._browsers.cors_headers(headers))
-        if path_of(scope) == self.config.mcp.path:
-            await self._mcp(scope, receive, send)
-        else:
-            await self._http(scope, receive, send)
+        protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
+        await protocol(scope, receive, send)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Refuse what no protocol below should have to look at."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gateway.core.deadline import budget_of
-from gateway.core.errors import GatewayError, InvalidRequest, NotFound, TooLarge
+from gateway.core.errors import BadReply, GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.inbound.front import Front, context_of
 from gateway.inbound.openapi import openapi_document
@@ -104,7 +104,7 @@ class Http:
         reply = await while_connected(
             receive, lambda: self._front.call(request, timeout_s=timeout_s)
         )
-        return 200, _headers(reply, context), msgspec.json.encode(reply.labelled())
+        return 200, _headers(reply, context), _encoded(reply)
 
     def _other(
         self, method: str, path: str, found: Mapping[str, Any], context: Context
@@ -121,6 +121,13 @@ class Http:
             detail = f"{path[:200]} takes {', '.join(allowed)}, not {method[:20]}"
             raise NotFound(detail, allow=allowed)
         raise NotFound(f"there is nothing at {path[:200]}; GET /openapi.json lists the tools")
+
+
+def _encoded(reply: Reply) -> bytes:
+    try:
+        return msgspec.json.encode(reply.labelled())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadReply(f"a reply has no JSON form: {error}") from error
 
 
 def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:
