@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from told import Lines
+
+from tests.telemetry.told import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from told import request
 
 from gateway.telemetry.events import Event, RequestStarted
 from gateway.telemetry.hub import Telemetry
 from gateway.telemetry.logs import configure
+from tests.telemetry.told import request
 
 if TYPE_CHECKING:
-    from told import Lines
+    from tests.telemetry.told import Lines
 
 
 def test_every_listener_hears_every_event_in_order() -> None:

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from told import call_ended, request, request_ended
 
 from gateway.core.errors import DeadlineExceeded, Internal, NotFound, Unreachable
 from gateway.telemetry.logs import RequestLog, bound, configure, logger
+from tests.telemetry.told import call_ended, request, request_ended
 
 if TYPE_CHECKING:
     import pytest
-    from told import Lines
+
+    from tests.telemetry.told import Lines
 
 
 def a_bug(**blame: str) -> Internal:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
-from told import call_ended, call_started, request, request_ended
 
 from gateway.core.errors import DeadlineExceeded, NotFound, Skipped, Unreachable
 from gateway.telemetry.events import AbandonedThreadEnded, RequestStarted, ThreadAbandoned
 from gateway.telemetry.metrics import Metrics
+from tests.telemetry.told import call_ended, call_started, request, request_ended
 
 if TYPE_CHECKING:
     from gateway.telemetry.events import Event
