@@ -43,7 +43,7 @@ test: $(VENV)/.developer
 check: $(VENV)/.developer
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/flake8 gateway
+	@$(BIN)/flake8-async gateway
 	@$(BIN)/mypy
 
 bench: $(VENV)/.developer

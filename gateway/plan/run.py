@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import trio
 
+from gateway.config.units import format_duration
 from gateway.core.adapter import Record
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Skipped
@@ -251,7 +252,7 @@ class Run:
                 except GatewayError as caught:
                     error = caught
             if scope.cancelled_caught:
-                error = DeadlineExceeded(f"no reply within {node.commit_timeout_s:g} s")
+                error = DeadlineExceeded(f"no reply within {_shown(node.commit_timeout_s or 0)}")
             if node.name in self._branches:  # the request went on without it
                 self._tell(self._branch(node, value, error))
             else:
@@ -335,13 +336,13 @@ class Run:
             return Skipped("not waited for: the request had failed")
         if node.name in self._committed:
             return DeadlineExceeded(
-                f"no reply within the budget of {self._budget_s:g} s; it is committed and goes on"
+                f"no reply within the budget of {_shown(self._budget_s)}; it is committed and goes on"
             )
         if node.name in self._started:
-            return DeadlineExceeded(f"no reply within the budget of {self._budget_s:g} s")
+            return DeadlineExceeded(f"no reply within the budget of {_shown(self._budget_s)}")
         pending = ", ".join(sorted(name for name in node.waits_for if self._is_pending(name)))
         return DeadlineExceeded(
-            f"not called within the budget of {self._budget_s:g} s: it waited for {pending}"
+            f"not called within the budget of {_shown(self._budget_s)}: it waited for {pending}"
         )
 
     def _is_pending(self, name: str) -> bool:
@@ -359,6 +360,11 @@ class Run:
             if branch.error is not None and (failure := _failure(branch.error)) is not None
         ]
         return failures[0] if failures else None
+
+
+def _shown(seconds: float) -> str:
+    """To the millisecond: what was granted is read from a clock, and a few µs went by."""
+    return format_duration(max(0.001, round(seconds, 3)))
 
 
 def _outcome(error: GatewayError | None) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
+from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
@@ -32,4 +33,4 @@ class Timeout:
         """Call `inner` under the timeout."""
         with trio.move_on_after(self.timeout_s):
             return await inner(request, emit)
-        raise DeadlineExceeded(f"no reply within its timeout of {self.timeout_s:g} s")
+        raise DeadlineExceeded(f"no reply within its timeout of {format_duration(self.timeout_s)}")

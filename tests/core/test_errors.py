@@ -45,8 +45,11 @@ def test_each_code_has_its_status(code: str, status: int) -> None:
 
 @pytest.mark.parametrize(
     ("service_status", "status"),
-    [(404, 404), (409, 409), (410, 410), (412, 412), (422, 422)]
-    + [(429, 503), (400, 502), (401, 502), (403, 502), (405, 502), (418, 502)],
+    [
+        *((kept, kept) for kept in (404, 409, 410, 412, 422)),
+        *((other, 502) for other in (400, 401, 403, 405, 418, 451)),
+        (429, 503),
+    ],
 )
 def test_a_refusal_keeps_the_statuses_that_mean_something(service_status: int, status: int) -> None:
     error = Rejected("no", service_status=service_status)

@@ -8,10 +8,16 @@ import pytest
 
 from gateway.core import service
 from gateway.core.messages import Context, Reply, Request
-from gateway.core.service import discard, guard
+from gateway.core.service import Emit, Service, discard, guard
 
 ROOT = Path(__file__).parents[2] / "gateway"
 FILES = sorted(ROOT.rglob("*.py"))
+
+# Where everything is caught and Cancelled cannot be among it.
+AFTER_CANCELLED = {
+    "server/containment.py": "the handler before it lets Cancelled out",
+    "server/run.py": "it stands around trio.run, outside the loop",
+}
 
 
 def nodes(path: Path) -> Iterator[ast.AST]:
@@ -32,9 +38,9 @@ def test_cancelled_is_never_caught(path: Path) -> None:
             continue
         names = ast.unparse(node.type) if node.type else "BaseException"
         if "BaseException" in names.replace("BaseExceptionGroup", "") or "Cancelled" in names:
-            assert any(isinstance(inner, ast.Raise) for inner in ast.walk(node)), (
-                f"{path.name}:{node.lineno} may swallow Cancelled"
-            )
+            assert str(path.relative_to(ROOT)) in AFTER_CANCELLED or any(
+                isinstance(inner, ast.Raise) for inner in ast.walk(node)
+            ), f"{path.name}:{node.lineno} may swallow Cancelled"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -74,7 +80,7 @@ async def test_the_first_policy_is_outermost() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        async def __call__(self, request, emit, inner, /):
+        async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
             seen.append(self.name)
             return await inner(request, emit)
 

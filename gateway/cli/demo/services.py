@@ -17,6 +17,7 @@ import trio
 from gateway.cli.demo.api import SampleApi
 from gateway.config.settings import ServerSettings
 from gateway.net.asgi import Receive, Scope, Send
+from gateway.server.containment import leaves
 from gateway.server.listeners import ListenError
 from gateway.server.worker import Addresses, serve
 
@@ -60,8 +61,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us: it ends our input
     try:
         trio.run(_serve, sys.argv[1], sys.argv[2])
-    except* ListenError as group:
-        print(group.exceptions[0], flush=True)
+    except ExceptionGroup as group:
+        if group.subgroup(ListenError) is None:
+            raise
+        print(*leaves(group), flush=True)
         return 1
     return 0
 
