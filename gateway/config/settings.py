@@ -6,7 +6,7 @@ What belongs to one kind of service or one policy stands in its own file, not he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
