@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,6 +11,9 @@ import pytest
 from gateway.config import fields
 from gateway.config.loader import Loaded, load
 from gateway.core.adapter import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -102,9 +104,7 @@ class Files:
 
 
 @pytest.fixture
-def files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: Any, policies: Any
-) -> Files:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: Any, policies: Any) -> Files:
     """In a folder of its own, which is the current one: messages show what the user typed."""
     monkeypatch.chdir(tmp_path)
     return Files(tmp_path, kinds, policies)
