@@ -10,7 +10,7 @@ import jsonschema_rs
 
 from gateway.config.codec import Codec, expected
 from gateway.config.problems import Refused
-from gateway.config.text import KeyPath, alternatives, did_you_mean, show
+from gateway.config.text import KeyPath, alternatives, did_you_mean, one_line, show
 from gateway.config.values import to_json
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _check_keywords(schema: dict[str, Any], told: _Told) -> None:
             )
             told.problem(path, _wrong_type(wrong))
         else:
-            told.problem(path, f"not valid JSON Schema: {_one_line(error.message)}")
+            told.problem(path, f"not valid JSON Schema: {one_line(error.message, 160)}")
 
 
 def _count(value: Any) -> int:
@@ -226,10 +226,10 @@ def _check_whole(schema: dict[str, Any], told: _Told) -> None:
         jsonschema_rs.Draft202012Validator(schema, retriever=refuse_to_fetch)
     except jsonschema_rs.ValidationError as error:
         told.problem(
-            tuple(error.instance_path), f"not valid JSON Schema: {_one_line(error.message)}"
+            tuple(error.instance_path), f"not valid JSON Schema: {one_line(error.message, 160)}"
         )
     except (jsonschema_rs.ReferencingError, ValueError) as error:
-        told.problem((), f"not valid JSON Schema: {_one_line(str(error))}")
+        told.problem((), f"not valid JSON Schema: {one_line(str(error), 160)}")
 
 
 def refuse_to_fetch(uri: str) -> NoReturn:
@@ -239,8 +239,3 @@ def refuse_to_fetch(uri: str) -> NoReturn:
         ValueError: Always: a schema is whole in the file, or it is wrong.
     """
     raise ValueError(f"a schema refers to nothing outside itself, not to {uri[:200]}")
-
-
-def _one_line(message: str) -> str:
-    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
-    return first if len(first) <= 160 else first[:160] + "…"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,6 +11,9 @@ import pytest
 from gateway.config import fields
 from gateway.config.loader import Loaded, load
 from gateway.core.adapter import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @attrs.frozen(slots=True, kw_only=True)
