@@ -328,10 +328,10 @@ class Http2:
         self.statuses: dict[int, bytes] = {}
         self.bodies: dict[int, bytes] = {}
 
-    async def get(self, path: str) -> int:
+    async def get(self, path: str, *, end: bool = True) -> int:
         stream: int = self.connection.get_next_available_stream_id()
         fields = {":method": "GET", ":scheme": "http", ":authority": "x", ":path": path}
-        self.connection.send_headers(stream, list(fields.items()), end_stream=True)
+        self.connection.send_headers(stream, list(fields.items()), end_stream=end)
         await self.flush()
         return stream
 
@@ -368,6 +368,17 @@ async def test_on_http2_a_handler_that_fails_fails_its_request_alone() -> None:
         await peer.stream.aclose()
         await peer.ended.wait()
         assert peer.app.story == ["left", "hang over"]
+
+
+async def test_on_http2_an_early_answer_costs_no_other_stream() -> None:
+    async with connected() as peer:
+        client = Http2(peer)
+        upload = await client.get("/", end=False)
+        assert await client.hear(upload) == (b"200", b"ok")
+        for _ in range(8):
+            client.connection.send_data(upload, bytes(1 << 10))
+            await client.flush()
+        assert await client.hear(await client.get("/")) == (b"200", b"ok")
 
 
 async def test_on_http2_a_reset_ends_its_request_alone() -> None:
