@@ -154,7 +154,7 @@ async def test_a_slow_head_is_dropped() -> None:
             nursery.start_soon(drip)
             assert await heard(stream) == b""
             nursery.cancel_scope.cancel()
-        assert 0.25 < time.monotonic() - began < 1
+        assert 0.25 < time.monotonic() - began < 2
 
 
 async def test_an_answer_that_comes_before_the_body_is_read_is_not_lost() -> None:
@@ -198,7 +198,7 @@ async def test_a_drain_lets_requests_end_refuses_new_ones_and_says_so() -> None:
         await busy.aclose()
         await cut.aclose()
         await server.ended.wait()
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3
         assert server.app.story == ["start", "drain 5", "stop"]
 
 
@@ -471,7 +471,7 @@ def test_a_signal_ends_what_hangs_within_the_drain(number: signal.Signals) -> No
         status, story, err = process.end(number)
         took = time.monotonic() - began
     assert (status, story, err) == (0, ["start", "drain 0.5", "hang over", "stop"], "")
-    assert 0.5 < took < 2
+    assert 0.5 < took < 3
 
 
 def test_a_second_signal_cuts_at_once() -> None:
@@ -486,7 +486,8 @@ def test_a_second_signal_cuts_at_once() -> None:
 
 def test_a_signal_ends_a_start_that_hangs() -> None:
     process = start("hang")
-    time.sleep(1.5)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=5)
     assert (process.returncode, err) == (0, "")
