@@ -6,12 +6,14 @@ What belongs to one kind of service or one policy stands in its own file, not he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from gateway.config import fields
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "AccessSettings",
@@ -112,8 +114,10 @@ class StateSettings:
 class TelemetrySettings:
     """`[telemetry]`."""
 
-    log: str = fields.one_of("json", "console", default="json", doc="Form of log lines.")
-    level: str = fields.one_of(
+    log: Literal["json", "console"] = fields.one_of(
+        "json", "console", default="json", doc="Form of log lines."
+    )
+    level: Literal["debug", "info", "warning", "error"] = fields.one_of(
         "debug", "info", "warning", "error", default="info", doc="Least level logged."
     )
     traces: str = fields.one_of("none", default="none", doc="Where traces go.")
@@ -136,7 +140,8 @@ class CallSettings:
         default=False, doc="Whether the answer may do without this call."
     )
     default: Any = fields.json(
-        default=None, doc="The value when the call is missing. Without it: null, and calls that need it are skipped."
+        default=None,
+        doc="The value when the call is missing. Without it: null, and calls that need it are skipped.",
     )
     timeout: float | None = fields.duration(
         default=None, doc="For this call, all of its attempts together."
@@ -168,13 +173,15 @@ class ToolSettings:
         default=None, doc="Whether a repeated call is harmless. Left out: by its calls."
     )
     wait: str | int = fields.wait(
-        default="all", doc='`"all"`, `"first"`, or how many calls must succeed; the rest is cancelled.'
+        default="all",
+        doc='`"all"`, `"first"`, or how many calls must succeed; the rest is cancelled.',
     )
     input: Mapping[str, Any] = fields.json_schema(
         default={}, doc="JSON Schema 2020-12 of the arguments; a string is short for its type."
     )
     output: str | Mapping[str, str] | None = fields.jmespath_output(
-        default=None, doc="JMESPath for each key, or one for the whole. Left out: each call's reply."
+        default=None,
+        doc="JMESPath for each key, or one for the whole. Left out: each call's reply.",
     )
 
 
@@ -214,12 +221,14 @@ class ServiceConfig:
 
     Args:
         kind: The key of the adapter's table.
+        profile: The profile it uses, where it uses one.
         settings: The keys of its kind: an instance of that kind's `settings` class.
         policies: The decoded value of each policy key that is written, by key.
     """
 
     name: str
     kind: str
+    profile: str | None = None
     settings: Any
     policies: Mapping[str, Any]
 
@@ -242,5 +251,3 @@ class Config:
     telemetry: TelemetrySettings
     mcp: McpSettings
     explicit: frozenset[str] = frozenset()
-
-

@@ -120,7 +120,7 @@ class Connection(TCPServer):
             try:
                 await self._converse()
             finally:
-                await self._close()
+                await self._close()  # noqa: ASYNC102
 
     async def _converse(self) -> None:
         alpn = await self._handshake()
@@ -217,7 +217,7 @@ class Connection(TCPServer):
             return False
         finally:
             if not whole:
-                await self._reset()
+                await self._reset()  # noqa: ASYNC102
         if not whole:
             self._log.info("client does not read", peer=self._peer)
         return whole

@@ -1,0 +1,311 @@
+"""Codecs of what names a place: binds, URLs, paths, routes, files; and of headers."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gateway.config.codec import Codec, decode_each, expected
+from gateway.config.problems import Refused
+from gateway.config.secret import Secret, is_reference, names_secret, reason, resolve, reveal
+from gateway.config.text import alternatives, did_you_mean, show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.config.problems import Place
+
+__all__ = [
+    "METHODS",
+    "bind",
+    "binds",
+    "file",
+    "headers",
+    "is_loopback",
+    "path",
+    "path_template",
+    "route",
+    "url",
+]
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+"""Methods a tool's own route may have."""
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
+_SPACE = re.compile(r"[\x00-\x20\x7f]")
+_BIND_PATTERN = r"^(unix:/.+|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}|[A-Za-z0-9_.-]+:[0-9]{1,5})$"
+
+
+def bind() -> Codec:
+    """An address to listen on: `host:port`, `[::1]:port` or `unix:/path`."""
+    wanted = 'an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not _is_bind(value):
+            raise expected(wanted, value)
+        return value
+
+    schema = {"type": "string", "pattern": _BIND_PATTERN}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def binds() -> Codec:
+    """A list of addresses to listen on, at least one → a tuple."""
+    wanted = 'a list of addresses such as ["127.0.0.1:8080"]'
+    item = bind()
+
+    def decode(value: Any, place: Place) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            raise expected(wanted, value)
+        return tuple(decode_each(enumerate(value), place, item.decode).values())
+
+    schema = {"type": "array", "items": item.schema, "minItems": 1}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def _is_bind(text: str) -> bool:
+    if text.startswith("unix:"):
+        # A socket's name has to fit into the 108 bytes the system has for it.
+        return text.startswith("unix:/") and len(text.encode()) < 113 and "\0" not in text
+    host, colon, port = text.rpartition(":")
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        return _address(host[1:-1], 6) is not None
+    if re.fullmatch(r"[0-9.]+", host):
+        return _address(host, 4) is not None
+    return _HOST.fullmatch(host) is not None
+
+
+def _address(text: str, version: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address if address.version == version else None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches a bind: loopback, `localhost`, or a Unix socket.
+
+    Args:
+        address: A bind as `bind` accepts it.
+    """
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host.lower() == "localhost":
+        return True
+    parsed = _address(host, 6) or _address(host, 4)
+    return parsed is not None and parsed.is_loopback
+
+
+def url(
+    *,
+    schemes: tuple[str, ...] = ("http", "https"),
+    reference: bool = True,
+    example: str | None = None,
+) -> Codec:
+    """A URL with a host and without a fragment → text.
+
+    Args:
+        schemes: Which it may have.
+        reference: Whether it may say where it is instead: `env:NAME`, `file:PATH`.
+        example: What messages show; by default one with the last of `schemes`.
+    """
+    wanted = f'a URL such as "{example or schemes[-1] + "://users.internal/api"}"'
+
+    def decode(value: Any, place: Place) -> str:
+        if not isinstance(value, str):
+            raise expected(wanted, value)
+        if reference and is_reference(value):
+            text = resolve(value, place).reveal()
+            if not _is_url(text, schemes):
+                # What a reference holds is never repeated: a URL may carry a password.
+                raise Refused(f"expected {wanted}, got something else from {show(value)}")
+            return text
+        if not _is_url(value, schemes):
+            raise expected(
+                wanted, re.split(r"[?#]", value, maxsplit=1)[0] if "://" in value else value
+            )
+        if "@" in urlsplit(value).netloc:
+            place.note_literal()
+        return value
+
+    pattern = f"^(({'|'.join(map(re.escape, schemes))})://[^\\s#]+"
+    pattern += "|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$" if reference else ")$"
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    if len(text) > 8192 or _SPACE.search(text) or "#" in text or "\\" in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname
+    if parts.scheme not in schemes or not host or port == 0 or parts.netloc.endswith(":"):
+        return False
+    if ":" in host:
+        return _address(host, 6) is not None
+    return _HOST.fullmatch(host) is not None
+
+
+def path() -> Codec:
+    """An absolute path of ours, without query."""
+    wanted = 'a path such as "/mcp"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not _PATH.fullmatch(value) or _has_dots(value):
+            raise expected(wanted, value)
+        return value
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/[^?#\\s]*$"})
+
+
+def _has_dots(text: str) -> bool:
+    return any(segment in (".", "..") for segment in text.split("/"))
+
+
+def path_template() -> Codec:
+    """A path of a service, with placeholders; it stays text."""
+    wanted = 'a path such as "/customers/{id}"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+            raise expected(wanted, value)
+        return value
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/"})
+
+
+def route() -> Codec:
+    """A method and a path whose placeholders are whole segments → `GET /customers/{id}`."""
+    wanted = 'a method and a path such as "GET /customers/{id}"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or len(parts := value.split()) != 2:
+            raise expected(wanted, value)
+        method, where = parts
+        if method not in METHODS:
+            near = did_you_mean(method, METHODS)
+            raise Refused(
+                f"expected {alternatives(METHODS)} before the path, got {show(method)}{near}"
+            )
+        problem = _route_problem(where)
+        if problem is not None:
+            raise Refused(f"expected {wanted}, got {show(value)}: {problem}")
+        return f"{method} {where}"
+
+    pattern = f"^\\s*(?:{'|'.join(METHODS)})\\s+/[^?#\\s]*\\s*$"
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
+
+
+def _route_problem(where: str) -> str | None:
+    """What is wrong with the path of a route, `None` if nothing is."""
+    if not where.startswith("/"):
+        return "a path starts with /"
+    if "?" in where or "#" in where:
+        return "a route has no query; arguments that are not in the path come by it of themselves"
+    names: set[str] = set()
+    segments = where[1:].split("/")
+    for index, segment in enumerate(segments):
+        if "{" in segment or "}" in segment:
+            match = _PLACEHOLDER.fullmatch(segment)
+            if match is None:
+                return f"{show(segment)} is no placeholder: it is a whole segment such as {{id}}"
+            if match[1] in names:
+                return f"{{{match[1]}}} stands there twice"
+            names.add(match[1])
+        elif not segment and index < len(segments) - 1:
+            return "a segment is empty"
+        elif not _PATH.fullmatch("/" + segment) or segment in (".", ".."):
+            return f"a path has no segment {show(segment)}"
+    return None
+
+
+def file() -> Codec:
+    """A file that is there → its path.
+
+    `"file:PATH"` or the path alone, relative to the folder of the file it stands in.
+    """
+    wanted = 'a file such as "file:tls.crt"'
+
+    def decode(value: Any, place: Place) -> Path:
+        named = value.removeprefix("file:") if isinstance(value, str) else ""
+        if not named or "\0" in named or named.startswith("env:"):
+            raise expected(wanted, value)
+        where = place.directory / named
+        try:
+            if where.is_file():
+                return where
+            found = "it is not a file" if where.exists() else "no such file"
+        except OSError as error:
+            found = reason(error)
+        raise Refused(f"expected {wanted}, got {show(value)}: {found}")
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "minLength": 1})
+
+
+def headers() -> Codec:
+    """A table of header names and values → a dict, its names in lower case.
+
+    A value that came by a reference, or stands under a name that means a secret, decodes to a
+    `Secret`.
+
+    Source: RFC 9110, sections 5.1 and 5.5.
+    """
+    wanted = 'a table of headers such as { accept = "application/json" }'
+
+    def decode(value: Any, place: Place) -> dict[str, str | Secret]:
+        if not isinstance(value, Mapping):
+            raise expected(wanted, value)
+        seen: dict[str, str] = {}
+
+        def decode_header(raw: Any, here: Place) -> str | Secret:
+            name = str(here.path[-1])
+            if not _TOKEN.fullmatch(name):
+                raise Refused("expected the name of a header, such as accept-language")
+            first = seen.setdefault(name.lower(), name)
+            if first != name:
+                raise Refused(f"the same header as {show(first)}: case makes no difference")
+            return _header_value(raw, here, secret=names_secret(name))
+
+        decoded = decode_each(value.items(), place, decode_header)
+        return {name.lower(): text for name, text in decoded.items()}
+
+    return Codec(
+        decode=decode,
+        wanted=wanted,
+        schema={
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "propertyNames": {"pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"},
+        },
+    )
+
+
+def _header_value(raw: Any, place: Place, *, secret: bool) -> str | Secret:
+    if not isinstance(raw, str):
+        # Under a secret's name nothing is shown: a list or a number may hold it too.
+        raise Refused("expected a string") if secret else expected("a string", raw)
+    value: str | Secret = raw
+    if is_reference(raw):
+        value = resolve(raw, place)
+    elif secret:
+        place.note_literal()
+        value = Secret(raw)
+    if not _VALUE.fullmatch(reveal(value)) or len(reveal(value)) > 8192:
+        raise Refused(
+            "expected a header's value: up to 8192 visible ASCII characters, spaces only between them"
+        )
+    return value

@@ -1,0 +1,172 @@
+"""Tools and their calls: from tables to `ToolConfig`, by the kinds of the services they call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gateway.config import unavailable
+from gateway.config.codec import expected
+from gateway.config.settings import CallConfig, CallSettings, ToolConfig, ToolSettings
+from gateway.config.tables import codecs_of, decode_keys
+from gateway.config.text import KeyPath, did_you_mean, nearest, show
+from gateway.config.values import check_name
+
+if TYPE_CHECKING:
+    from gateway.config.problems import Place
+    from gateway.core.adapter import Kind
+
+__all__ = ["decode_tools"]
+
+_WHOLE_TOOLS = frozenset({"function", "from_openapi"})
+"""Keys of tools that have no calls."""
+
+
+def decode_tools(
+    tables: Any,
+    place: Place,
+    services: Mapping[str, str | None] | None,
+    kinds: Mapping[str, Kind],
+) -> tuple[dict[str, ToolConfig], set[KeyPath]]:
+    """Decode every tool.
+
+    Args:
+        tables: The section `tools`.
+        place: Where it stands.
+        services: The kind of every service that is written; `None` where it is none.
+            `None` for the whole where no name can be judged.
+        kinds: The kinds there are.
+
+    Returns:
+        The tools, and the paths of tools and calls that were left out.
+    """
+    tools: dict[str, ToolConfig] = {}
+    if not isinstance(tables, Mapping):
+        place.tell(expected("a table", tables))
+        return tools, set()
+    calls = _Calls(services, kinds)
+    for name, table in tables.items():
+        here = place / name
+        named = check_name(name, here)
+        tool = _tool(name, table, here, calls)
+        if tool is None or not named:
+            calls.failed.add(here.path)
+        else:
+            tools[name] = tool
+    return tools, calls.failed
+
+
+def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | None:
+    """One tool; `None` where its input or its calls are so wrong that nothing can be judged."""
+    if not isinstance(table, Mapping):
+        place.tell(expected("a table with calls", table))
+        return None
+    rest = {key: value for key, value in table.items() if key != "calls"}
+    codecs = codecs_of(ToolSettings)
+    misspelt = [
+        key for key in rest if key not in codecs and nearest(key, ("calls", *codecs)) == "calls"
+    ]
+    for key in misspelt:
+        (place / key).problem('unknown key; did you mean "calls"?')
+        del rest[key]
+    decoded = decode_keys(codecs, rest, place, unavailable.SECTIONS["tools"])
+    written = table.get("calls")
+    if written is None and (misspelt or not _WHOLE_TOOLS.isdisjoint(rest)):
+        return None
+    plan = calls.decode(written, place / "calls")
+    if plan is None or not isinstance(written, Mapping) or "input" in decoded.failed:
+        return None
+    settings = ToolSettings(**decoded.values)
+    wait, count = settings.wait, len(written)
+    if isinstance(wait, int) and wait > count:
+        (place / "wait").problem(f"expected at most {count}, the number of calls, got {wait}")
+    return ToolConfig(name=name, settings=settings, calls=plan)
+
+
+class _Calls:
+    """Decodes calls.
+
+    Args:
+        services: The kind of every service that is written; `None` where it is none.
+            `None` for the whole where no name can be judged.
+        kinds: The kinds there are.
+    """
+
+    def __init__(
+        self, services: Mapping[str, str | None] | None, kinds: Mapping[str, Kind]
+    ) -> None:
+        self._services = services
+        self._kinds = kinds
+        self.failed: set[KeyPath] = set()
+
+    def decode(self, tables: Any, place: Place) -> dict[str, CallConfig] | None:
+        """A tool's calls without those that are wrong; `None` where there are none at all."""
+        if tables is None or (isinstance(tables, Mapping) and not tables):
+            missing = "missing; " if tables is None else ""
+            place.problem(f"{missing}expected at least one call")
+            return None
+        if not isinstance(tables, Mapping):
+            place.tell(expected("a table of calls", tables))
+            return None
+        calls = {}
+        for name, table in tables.items():
+            here = place / name
+            named = check_name(name, here)
+            call = self._call(name, table, here)
+            if call is None or not named:
+                self.failed.add(here.path)
+            else:
+                calls[name] = call
+        return calls
+
+    def _call(self, name: str, table: Any, place: Place) -> CallConfig | None:
+        if not isinstance(table, Mapping):
+            place.tell(expected("a table with service", table))
+            return None
+        common = codecs_of(CallSettings)
+        # The name of a service is judged by whether there is one, not by its letters.
+        del common["service"]
+        service = self._service(table, place, (*common, "service"))
+        kind = None if self._services is None or service is None else self._services[service]
+        rest = {key: value for key, value in table.items() if key != "service"}
+        if service is None or kind is None:
+            decode_keys(common, {key: rest[key] for key in rest if key in common}, place)
+            return None
+        own = codecs_of(self._kinds[kind].call)
+        decoded = decode_keys(common | own, rest, place, unavailable.call_of(kind))
+        if decoded.failed:
+            return None
+        keys = self._kinds[kind].call(
+            **{key: value for key, value in decoded.values.items() if key in own}
+        )
+        problems = self._kinds[kind].check(keys)
+        for key, message in problems:
+            (place / key).problem(message)
+        if problems:
+            return None
+        settings = {key: value for key, value in decoded.values.items() if key not in own}
+        return CallConfig(
+            name=name,
+            common=CallSettings(service=service, **settings),
+            keys=keys,
+            has_default="default" in table,
+        )
+
+    def _service(self, table: Mapping[str, Any], place: Place, known: Iterable[str]) -> str | None:
+        """The service a call names, `None` where there is no such, and that is told."""
+        wanted = "the name of a service"
+        if "service" not in table:
+            for key in table:
+                if key not in known and nearest(key, known) == "service":
+                    (place / key).problem('unknown key; did you mean "service"?')
+                    return None
+            (place / "service").problem(f"missing; expected {wanted}")
+            return None
+        value = table["service"]
+        if self._services is None:
+            return None
+        if isinstance(value, str) and value in self._services:
+            return value
+        near = did_you_mean(value, self._services)
+        (place / "service").problem(f"expected {wanted}, got {show(value)}{near}")
+        return None

@@ -1,0 +1,357 @@
+"""Codecs of plain values: text, numbers, quantities, choices, lists, JSON, expressions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jmespath
+import jmespath.exceptions
+
+from gateway.config import units
+from gateway.config.codec import Codec, decode_each, expected
+from gateway.config.problems import Refused
+from gateway.config.secret import Secret, is_reference, resolve
+from gateway.config.text import alternatives, did_you_mean, show
+
+if TYPE_CHECKING:
+    from gateway.config.problems import Place
+
+__all__ = [
+    "NAME_PATTERN",
+    "boolean",
+    "check_name",
+    "duration",
+    "integer",
+    "is_integer",
+    "jmespath_expression",
+    "jmespath_output",
+    "json_value",
+    "mapping",
+    "name",
+    "one_of",
+    "size",
+    "string",
+    "strings",
+    "to_json",
+    "wait",
+]
+
+NAME_PATTERN = "^[a-zA-Z][a-zA-Z0-9_-]{0,63}$"
+"""Names of tools, services, calls and profiles."""
+
+_A_NAME = 'a name such as "users": a letter, then up to 63 letters, digits, _ or -'
+_NAME = re.compile(NAME_PATTERN)
+_MAX_EXPRESSION = 10_000
+_MAX_DEPTH = 64
+
+
+def is_integer(value: Any) -> bool:
+    """Whether TOML wrote a whole number; `true` is none, whatever Python says."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def string(*, reference: bool = False, secret: bool = False) -> Codec:
+    """Text.
+
+    Args:
+        reference: Whether it may say where it is instead: `env:NAME`, `file:PATH`; such a value
+            decodes to a `Secret`.
+        secret: Whether it decodes to a `Secret` always, and a literal is noted as one.
+    """
+    referable = reference or secret
+    wanted = 'a string or "env:NAME" or "file:PATH"' if referable else "a string"
+
+    def decode(value: Any, place: Place) -> str | Secret:
+        if not isinstance(value, str):
+            raise Refused(f"expected {wanted}") if secret else expected(wanted, value)
+        if referable and is_reference(value):
+            return resolve(value, place)
+        if secret:
+            place.note_literal()
+            return Secret(value)
+        return value
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string"})
+
+
+def name() -> Codec:
+    """A name of a tool, service, call or profile."""
+    wanted = _A_NAME
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not _NAME.fullmatch(value):
+            raise expected(wanted, value)
+        return value
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": NAME_PATTERN})
+
+
+def check_name(text: str, place: Place) -> bool:
+    """Whether a key is a name as tools, services, calls and profiles have them; told if not."""
+    if _NAME.fullmatch(text):
+        return True
+    place.problem(f"expected {_A_NAME}")
+    return False
+
+
+def boolean() -> Codec:
+    """True or false."""
+
+    def decode(value: Any, _place: Place) -> bool:
+        if not isinstance(value, bool):
+            raise expected("true or false", value)
+        return value
+
+    return Codec(decode=decode, wanted="true or false", schema={"type": "boolean"})
+
+
+def integer(*, minimum: int | None = None, maximum: int | None = None) -> Codec:
+    """A whole number within bounds, both included."""
+    wanted = "a whole number"
+    schema: dict[str, Any] = {"type": "integer"}
+    if minimum is not None:
+        schema["minimum"] = minimum
+        wanted += f" from {minimum}" + (" up" if maximum is None else "")
+    if maximum is not None:
+        schema["maximum"] = maximum
+        wanted += f" {'up ' if minimum is None else ''}to {maximum}"
+
+    def decode(value: Any, _place: Place) -> int:
+        if (
+            not is_integer(value)
+            or (minimum is not None and value < minimum)
+            or (maximum is not None and value > maximum)
+        ):
+            raise expected(wanted, value)
+        return int(value)
+
+    return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def duration(*, none: bool = False) -> Codec:
+    """A duration above zero → seconds.
+
+    Args:
+        none: Whether `"none"` may stand for no limit; it decodes to inf.
+    """
+    return _quantity(
+        'a duration such as "2s"', units.parse_duration, units.DURATION_PATTERN, none=none
+    )
+
+
+def size(*, none: bool = False) -> Codec:
+    """A size above zero → bytes.
+
+    Args:
+        none: Whether `"none"` may stand for no limit; it decodes to inf.
+    """
+    return _quantity('a size such as "1MiB"', units.parse_size, units.SIZE_PATTERN, none=none)
+
+
+def _quantity(example: str, parse: Callable[[str], float], pattern: str, *, none: bool) -> Codec:
+    wanted = f'{example} or "none"' if none else example
+
+    def decode(value: Any, _place: Place) -> float:
+        if none and value == "none":
+            return math.inf
+        if (
+            is_integer(value)
+            or isinstance(value, float)
+            or (isinstance(value, str) and value.isascii() and value.isdigit())
+        ):
+            raise Refused(f"expected {wanted}, got {show(value)}; write the unit")
+        try:
+            quantity = parse(value) if isinstance(value, str) else None
+        except ValueError:
+            quantity = None
+        if quantity is None:
+            raise expected(wanted, value)
+        if quantity <= 0:
+            raise Refused(f"expected {wanted}, above zero, got {show(value)}")
+        return quantity
+
+    schema = {"type": "string", "pattern": pattern}
+    return Codec(
+        decode=decode,
+        wanted=wanted,
+        schema={"anyOf": [{"const": "none"}, schema]} if none else schema,
+    )
+
+
+def one_of(*values: Any) -> Codec:
+    """One of `values`: strings, integers or booleans."""
+    wanted = alternatives(values)
+
+    def decode(value: Any, _place: Place) -> Any:
+        for allowed in values:
+            # By type too: in Python, true equals 1.
+            if type(allowed) is type(value) and allowed == value:
+                return allowed
+        names = [allowed for allowed in values if isinstance(allowed, str)]
+        raise Refused(f"expected {wanted}, got {show(value)}{did_you_mean(value, names)}")
+
+    return Codec(decode=decode, wanted=wanted, schema={"enum": list(values)})
+
+
+def strings() -> Codec:
+    """A list of strings → a tuple."""
+    wanted = 'a list of strings such as ["a", "b"]'
+    item = string()
+
+    def decode(value: Any, place: Place) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise expected(wanted, value)
+        return tuple(decode_each(enumerate(value), place, item.decode).values())
+
+    return Codec(
+        decode=decode, wanted=wanted, schema={"type": "array", "items": {"type": "string"}}
+    )
+
+
+def wait() -> Codec:
+    """How many calls a plan waits for: `"all"`, `"first"` or a number."""
+    wanted = '"all", "first" or a whole number from 1 up'
+
+    def decode(value: Any, _place: Place) -> str | int:
+        if value in ("all", "first") or (is_integer(value) and value >= 1):
+            return value  # type: ignore[no-any-return]
+        raise Refused(
+            f"expected {wanted}, got {show(value)}{did_you_mean(value, ('all', 'first'))}"
+        )
+
+    return Codec(
+        decode=decode,
+        wanted=wanted,
+        schema={"anyOf": [{"enum": ["all", "first"]}, {"type": "integer", "minimum": 1}]},
+    )
+
+
+def json_value() -> Codec:
+    """Any value, as JSON has it: TOML's dates and times become ISO 8601 text."""
+    return Codec(decode=to_json, wanted="a value that JSON has")
+
+
+def mapping(*, tables: bool = True) -> Codec:
+    """A table of any keys to values that JSON has.
+
+    Args:
+        tables: Whether a value may be a table itself.
+    """
+    wanted = "a table"
+
+    def decode_item(value: Any, place: Place) -> Any:
+        if not tables and isinstance(value, Mapping):
+            raise expected("a string, a number, true, false or a list of these", value)
+        return to_json(value, place)
+
+    def decode(value: Any, place: Place) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise expected(wanted, value)
+        return decode_each(value.items(), place, decode_item)
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "object"})
+
+
+def to_json(value: Any, place: Place, depth: int = 0) -> Any:
+    """`value` in JSON's types alone.
+
+    Raises:
+        Refused: It holds nan or an infinity, or is nested deeper than 64; told at its place.
+    """
+    if depth > _MAX_DEPTH:
+        raise Refused(f"nested deeper than {_MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        return decode_each(value.items(), place, lambda v, p: to_json(v, p, depth + 1))
+    if isinstance(value, (list, tuple)):
+        items = decode_each(enumerate(value), place, lambda v, p: to_json(v, p, depth + 1))
+        return list(items.values())
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise expected("a value that JSON has", value)
+
+
+def jmespath_expression() -> Codec:
+    """A JMESPath expression, its syntax checked; it stays text."""
+    wanted = 'a JMESPath expression such as "profile.name"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str):
+            raise expected(wanted, value)
+        problem = _syntax_problem(value)
+        if problem is not None:
+            raise Refused(f"expected {wanted}, got {show(value)}: {problem}")
+        return value
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "minLength": 1})
+
+
+def _syntax_problem(expression: str) -> str | None:
+    if len(expression) > _MAX_EXPRESSION:
+        return f"longer than {_MAX_EXPRESSION} characters"
+    try:
+        jmespath.compile(expression)
+    except jmespath.exceptions.EmptyExpressionError:
+        return "it is empty"
+    except jmespath.exceptions.IncompleteExpressionError:
+        return "it ends too early"
+    except jmespath.exceptions.LexerError as error:
+        return f"{error.message} at character {error.lex_position + 1}"
+    except jmespath.exceptions.ParseError as error:
+        if error.token_type == "EOF":  # noqa: S105 -- a lexer's token
+            return "it ends too early"
+        return f"unexpected {show(error.token_value)} at character {error.lex_position + 1}"
+    except jmespath.exceptions.JMESPathError as error:
+        return str(error).splitlines()[0]
+    except RecursionError:
+        return "nested too deeply"
+    return None
+
+
+def jmespath_output() -> Codec:
+    """A tool's output: one JMESPath expression, or a table of them by key."""
+    wanted = "a JMESPath expression, or a table of them"
+    expression = jmespath_expression()
+
+    def decode_item(value: Any, place: Place) -> Any:
+        if place.path[-1] == "_errors":
+            raise Refused("this key is the gateway's own: it names the calls that are missing")
+        return expression.decode(value, place)
+
+    def decode(value: Any, place: Place) -> Any:
+        if isinstance(value, str):
+            return expression.decode(value, place)
+        if not isinstance(value, Mapping):
+            raise expected(wanted, value)
+        return decode_each(value.items(), place, decode_item)
+
+    text = expression.schema
+    table = {
+        "type": "object",
+        "additionalProperties": text,
+        "propertyNames": {"not": {"const": "_errors"}},
+    }
+    return Codec(decode=decode, wanted=wanted, schema={"anyOf": [text, table]})
+
+
+def matching(pattern: str, wanted: str) -> Codec:
+    """Text of one form.
+
+    Args:
+        pattern: A regular expression that matches the whole of it.
+        wanted: The form, as messages say it.
+    """
+    compiled = re.compile(pattern)
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise expected(wanted, value)
+        return value
+
+    schema = {"type": "string", "pattern": f"^(?:{pattern})$"}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
