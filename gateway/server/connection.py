@@ -120,7 +120,7 @@ class Connection(TCPServer):
             try:
                 await self._converse()
             finally:
-                await self._close()  # noqa: ASYNC102
+                await self._close()  # noqa: ASYNC102 - bounded, and at once when cancelled
 
     async def _converse(self) -> None:
         alpn = await self._handshake()
@@ -217,7 +217,7 @@ class Connection(TCPServer):
             return False
         finally:
             if not whole:
-                await self._reset()  # noqa: ASYNC102
+                await self._reset()  # noqa: ASYNC102 - waits for nothing
         if not whole:
             self._log.info("client does not read", peer=self._peer)
         return whole
