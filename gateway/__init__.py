@@ -1,1 +1,75 @@
-"""gateway: one endpoint for model clients in front of many downstream services."""
+"""gateway: one endpoint for model clients in front of many downstream services, on Trio.
+
+The public names; a map of the rest:
+
+* `core`: the vocabulary: `Service`, `Policy`, `Request`, `Reply`, errors, deadlines
+* `config`: `gateway.toml` → frozen objects, every mistake with its line
+* `net`: HTTP to services, the ASGI side of clients, the address guard
+* `adapters`: one file = one kind of downstream service
+* `policies`: one file = one guard around a call
+* `plan`: templates, the graph of calls, its run in a nursery, the merge
+* `inbound`: one file or folder = one protocol that clients speak
+* `access`: who may call what
+* `state`: what workers share
+* `telemetry`: events → metrics, logs
+* `admin`: health and metrics, on an address of their own
+* `server`: Hypercorn, hardened
+* `cli`: the `gateway` command
+* `build`: config → objects; `app`: the ASGI application
+* `testing`: scripted services, an in-memory client, cancellation at every checkpoint
+"""
+
+from gateway.app import Gateway, create_app
+from gateway.build import load_config
+from gateway.config.problems import ConfigError
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    Forbidden,
+    GatewayError,
+    Internal,
+    InvalidArguments,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    Rejected,
+    Skipped,
+    TooLarge,
+    Unauthenticated,
+    Unreachable,
+)
+from gateway.core.messages import Branch, Chunk, Context, Partial, Progress, Reply, Request
+from gateway.core.service import Emit, Policy, Service
+
+__all__ = [
+    "BadReply",
+    "Branch",
+    "Chunk",
+    "ConfigError",
+    "Context",
+    "DeadlineExceeded",
+    "Emit",
+    "Forbidden",
+    "Gateway",
+    "GatewayError",
+    "Internal",
+    "InvalidArguments",
+    "InvalidRequest",
+    "NotFound",
+    "Overloaded",
+    "Partial",
+    "Policy",
+    "Progress",
+    "RateLimited",
+    "Rejected",
+    "Reply",
+    "Request",
+    "Service",
+    "Skipped",
+    "TooLarge",
+    "Unauthenticated",
+    "Unreachable",
+    "create_app",
+    "load_config",
+]

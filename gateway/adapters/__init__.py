@@ -1,0 +1,19 @@
+"""The kinds of downstream services: one file each, and this table.
+
+To add one: a file with its settings, its call's keys and its adapter; a line here; a page in
+`docs/reference/adapters/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.adapters import http, python
+from gateway.core.adapter import Kind
+
+__all__ = ["ADAPTERS"]
+
+ADAPTERS: Mapping[str, Kind] = {
+    "http": http.KIND,
+    "python": python.KIND,
+}

@@ -1,0 +1,54 @@
+"""The `gateway` command: one file = one subcommand.
+
+* `serve.py`: the gateway of a file, until SIGTERM
+* `demo/`: the gateway before sample services on loopback
+* `check.py`: every mistake of a file, before anything starts
+* `schema.py`: the JSON Schema of `gateway.toml`
+* `call.py`: one tool call from the shell, with its timeline
+
+Exit statuses: 0 done; 1 it failed; 2 the command line or the file is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+from gateway.cli import call, check, demo, schema, serve
+from gateway.config.problems import ConfigError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `gateway` command.
+
+    Args:
+        arguments: The command line without the program's name; `sys.argv` if left out.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description="One endpoint for model clients in front of many downstream services.",
+    )
+    version = importlib.metadata.version("trio-gateway")
+    parser.add_argument("--version", action="version", version=f"gateway {version}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (serve, demo, check, schema, call):
+        command.add_to(commands)
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has had enough
+        sys.stderr.close()
+        return 1
+    return status

@@ -45,6 +45,7 @@ __all__ = [
     "jmespath_output",
     "json",
     "json_schema",
+    "matching",
     "name",
     "one_of",
     "path",
@@ -276,3 +277,15 @@ def template_mapping(*, doc: str, default: Any = None, tables: bool = True) -> A
     Only with `tables` a value may be a table itself: a query or headers have none.
     """
     return field(values.mapping(tables=tables), doc=doc, default=default, template="value")
+
+
+def matching(pattern: str, *, wanted: str, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """Text that `pattern` matches as a whole → `str`.
+
+    Args:
+        pattern: A regular expression of Python and JSON Schema alike.
+        wanted: What belongs here, as messages say it.
+        doc: One sentence for the reference.
+        default: As the file would write it.
+    """
+    return field(values.matching(pattern, wanted), doc=doc, default=default)

@@ -91,7 +91,7 @@ class Marks:
     duplicates: list[Duplicate] = attrs.field(factory=list)
 
 
-class TooComplex(Exception):  # noqa: N818 -- the package's errors are named for what happened
+class TooComplex(Exception):
     """The document is nested too deeply or has too many parts.
 
     Args:
@@ -105,7 +105,7 @@ class TooComplex(Exception):  # noqa: N818 -- the package's errors are named for
         self.message = message
 
 
-class _Malformed(Exception):  # noqa: N818
+class _Malformed(Exception):
     """The text is not TOML from here on."""
 
 

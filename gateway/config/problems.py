@@ -35,7 +35,7 @@ class ConfigError(Exception):
         return "\n".join(map(str, self.problems))
 
 
-class Refused(Exception):  # noqa: N818 -- the package's errors are named for what happened
+class Refused(Exception):
     """A value is not what its key takes.
 
     Args:

@@ -6,7 +6,7 @@ What belongs to one kind of service or one policy stands in its own file, not he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -114,8 +114,10 @@ class StateSettings:
 class TelemetrySettings:
     """`[telemetry]`."""
 
-    log: str = fields.one_of("json", "console", default="json", doc="Form of log lines.")
-    level: str = fields.one_of(
+    log: Literal["json", "console"] = fields.one_of(
+        "json", "console", default="json", doc="Form of log lines."
+    )
+    level: Literal["debug", "info", "warning", "error"] = fields.one_of(
         "debug", "info", "warning", "error", default="info", doc="Least level logged."
     )
     traces: str = fields.one_of("none", default="none", doc="Where traces go.")

@@ -337,3 +337,21 @@ def jmespath_output() -> Codec:
         "propertyNames": {"not": {"const": "_errors"}},
     }
     return Codec(decode=decode, wanted=wanted, schema={"anyOf": [text, table]})
+
+
+def matching(pattern: str, wanted: str) -> Codec:
+    """Text of one form.
+
+    Args:
+        pattern: A regular expression that matches the whole of it.
+        wanted: The form, as messages say it.
+    """
+    compiled = re.compile(pattern)
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise expected(wanted, value)
+        return value
+
+    schema = {"type": "string", "pattern": f"^(?:{pattern})$"}
+    return Codec(decode=decode, wanted=wanted, schema=schema)

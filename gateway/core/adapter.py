@@ -1,4 +1,4 @@
-"""How a kind of downstream service is declared: its keys, a call's keys, and how it is opened.
+"""How a kind of downstream service is declared: its keys, a call's keys, and its adapter.
 
 An adapter's file holds three things beside each other: the attrs class whose fields *are* the
 TOML keys of `[services.NAME]`, the attrs class whose fields are the keys of a call, and the
@@ -9,27 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from gateway.core.service import Service
 
-__all__ = ["Adapter", "Kind"]
+__all__ = ["Adapter", "Kind", "Record"]
+
+Record: TypeAlias = Callable[[Any], None]
+"""Takes an event of `gateway.telemetry.events`; synchronous, never raises."""
 
 
 class Adapter(Protocol):
-    """One downstream service, open."""
+    """One downstream service."""
 
     def bind(self, call: Any, /) -> Service:
-        """The `Service` of one call of a plan.
-
-        Done once, at load: what a call fixes is worked out here, not per request.
+        """The `Service` of one call of a plan, made at load: what the call fixes is worked out once.
 
         Args:
             call: The call's keys, an instance of the kind's `call` class; placeholders in it are
                 still text. Their values arrive as the request's `arguments`, under the names of
                 the fields.
+
+        Raises:
+            ValueError: The call cannot be served; the message says why.
+        """
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Be ready to serve; leaving the context closes everything again.
+
+        It is entered in the app's lifespan, so it may hold a nursery. What it raises keeps the
+        gateway from starting.
         """
         ...
 
@@ -41,17 +53,18 @@ class Kind:
     Args:
         settings: The attrs class whose fields are the keys of `[services.NAME]`.
         call: The attrs class whose fields are the keys of a call.
-        open: From a service's name and settings to an async context manager that opens its
-            `Adapter` and closes it again, leaving nothing behind. It runs in the app's lifespan,
-            so it may hold a nursery.
+        create: From a service's name, its settings and where events go to its `Adapter`; opens
+            nothing yet.
         check: What is wrong with a call as a whole, beyond its fields: `(key, message)` pairs.
-        idempotent: Whether a call may be made twice without more effect than once.
-        read_only: Whether a call changes nothing.
+        idempotent: Whether making a call twice is harmless, as far as its keys tell.
+        read_only: Whether a call changes nothing, as far as its keys tell.
+        inputs_key: The key of a call that, left out, holds all of the tool's inputs.
     """
 
     settings: type[Any]
     call: type[Any]
-    open: Callable[[str, Any], AbstractAsyncContextManager[Adapter]]
+    create: Callable[[str, Any, Record], Adapter]
     check: Callable[[Any], list[tuple[str, str]]] = lambda _call: []
     idempotent: Callable[[Any], bool] = lambda _call: False
     read_only: Callable[[Any], bool] = lambda _call: False
+    inputs_key: str | None = None

@@ -47,7 +47,7 @@ class GatewayError(Exception):
     """
 
     code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Internal error"
+    title: str = "Internal error"
     status: int = 500
 
     def __init__(
@@ -152,11 +152,23 @@ class Forbidden(GatewayError):
 
 
 class NotFound(GatewayError):
-    """There is no such tool, route or job."""
+    """There is no such tool, route or job.
+
+    Args:
+        detail: What is not there.
+        allow: The methods the route does take: then the status is 405 (RFC 9110, section 15.5.6).
+    """
 
     code = "not_found"
     title = "Not found"
     status = 404
+
+    def __init__(self, detail: str = "", *, allow: tuple[str, ...] = (), **blame: Any) -> None:
+        super().__init__(detail, **blame)
+        self.allow = allow
+        if allow:
+            self.status = 405
+            self.title = "Method not allowed"
 
 
 class TooLarge(GatewayError):
@@ -224,7 +236,9 @@ class Rejected(GatewayError):
     title = "Rejected by service"
     status = 502
 
-    def __init__(self, detail: str = "", *, service_status: int | None = None, **blame: Any) -> None:
+    def __init__(
+        self, detail: str = "", *, service_status: int | None = None, **blame: Any
+    ) -> None:
         super().__init__(detail, service_status=service_status, **blame)
         if service_status in _KEPT:
             self.status = service_status

@@ -118,6 +118,16 @@ class Reply:
     branches: tuple[Branch, ...] = ()
     missing: tuple[GatewayError, ...] = ()
 
+    def labelled(self) -> Any:
+        """The value as clients get it: an object that is partial ends with `_errors`.
+
+        `_errors` holds one problem object for each missing call. Any other value stays as it is:
+        a protocol's header or text names what is missing.
+        """
+        if not self.missing or not isinstance(self.value, dict):
+            return self.value
+        return {**self.value, "_errors": [error.problem() for error in self.missing]}
+
     @property
     def partial_label(self) -> str:
         """The value of `x-gateway-partial`: `orders=deadline_exceeded, crm=unreachable`."""

@@ -33,7 +33,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 T = TypeVar("T")
 
 
-class ClientLeft(Exception):  # noqa: N818: it is an event of the outside, not an error of ours
+class ClientLeft(Exception):
     """The client closed its connection before its answer; there is nobody to tell."""
 
 
@@ -130,12 +130,12 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) ->
         nursery.start_soon(watch)
         try:
             results.append(await work())
-        except Exception as caught:  # noqa: BLE001: carried out of the nursery, so that it stays bare
+        except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
             error = caught
         nursery.cancel_scope.cancel()
     if error is not None:
         raise error
     if results:
         return results[0]
-    assert left  # noqa: S101: the scope was cancelled by `watch`, or the line above returned
+    assert left  # noqa: S101 - the scope was cancelled by `watch`, or the line above returned
     raise ClientLeft

@@ -1,0 +1,39 @@
+"""The guards that stand around a call: one file each, and this table of their TOML keys.
+
+To add one: a file with its settings and its `Policy`; a line here; its position, with the reason,
+in `build.py`; a page in `docs/reference/policies/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from gateway.config import fields
+from gateway.config.fields import Codec
+from gateway.core.service import Policy
+from gateway.policies.timeout import Timeout
+
+__all__ = ["POLICIES", "PolicyKind"]
+
+
+@attrs.frozen(slots=True)
+class PolicyKind:
+    """A policy that services and profiles may name.
+
+    Args:
+        codec: The value of its TOML key.
+        create: From that value, decoded, to the policy of one service.
+    """
+
+    codec: Codec
+    create: Callable[[Any], Policy]
+
+
+POLICIES: Mapping[str, PolicyKind] = {
+    "timeout": PolicyKind(
+        fields.codec_of(fields.duration(doc="For one attempt of a call.")), Timeout
+    ),
+}

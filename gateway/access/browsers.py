@@ -1,0 +1,74 @@
+"""Which hosts and origins are answered.
+
+A page that a browser loaded from elsewhere must not reach a gateway on the user's machine: its
+`Origin` is not allowed, and a name that was rebound to our address is not an allowed `Host`.
+
+Source: Fetch (CORS protocol); MCP 2025-11-25, Transports, Security Warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.core.errors import Forbidden
+
+__all__ = ["BrowserGuard"]
+
+_ALLOWED_HEADERS = (
+    "authorization, content-type, x-request-id, x-request-timeout-ms, traceparent, "
+    "mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id"
+)
+_EXPOSED_HEADERS = "x-request-id, x-gateway-partial, retry-after, mcp-session-id"
+
+
+class BrowserGuard:
+    """Refuses hosts and origins that are not allowed.
+
+    Args:
+        hosts: `Host` values answered, ports aside; `*` answers all; `None` does not look.
+        origins: `Origin` values answered; `*` answers all.
+    """
+
+    def __init__(self, hosts: tuple[str, ...] | None, origins: tuple[str, ...]) -> None:
+        self._hosts = None if hosts is None or "*" in hosts else frozenset(map(str.lower, hosts))
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Let the request with these headers pass.
+
+        Raises:
+            Forbidden: Its host or its origin is not allowed.
+        """
+        host = headers.get("host", "")
+        if self._hosts is not None and _hostname(host) not in self._hosts:
+            raise Forbidden(f"the host {host[:100]!r} is not in server.allowed_hosts")
+        origin = headers.get("origin")
+        if origin is not None and not self._answers(origin):
+            raise Forbidden(f"the origin {origin[:100]!r} is not in server.allowed_origins")
+
+    def cors_headers(
+        self, headers: Mapping[str, str], *, preflight: bool = False
+    ) -> list[tuple[str, str]]:
+        """What lets a page of an allowed origin read the answer; nothing for anyone else."""
+        origin = headers.get("origin")
+        if origin is None or not self._answers(origin):
+            return []
+        answer = [("access-control-allow-origin", origin), ("vary", "origin")]
+        if preflight:
+            return [
+                *answer,
+                ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
+                ("access-control-allow-headers", _ALLOWED_HEADERS),
+                ("access-control-max-age", "600"),
+            ]
+        return [*answer, ("access-control-expose-headers", _EXPOSED_HEADERS)]
+
+    def _answers(self, origin: str) -> bool:
+        return "*" in self._origins or origin.lower() in self._origins
+
+
+def _hostname(host: str) -> str:
+    """`host` without its port, in lower case; the brackets of an IPv6 address are kept off."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()

@@ -1,0 +1,285 @@
+"""`kind = "http"`: an HTTP API.
+
+A reply with status 2xx is decoded: JSON where it says so, else text; nothing at all is null.
+What remains of the budget goes along as a header.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import msgspec
+
+from gateway.config import fields
+from gateway.config.fields import Secret
+from gateway.core.adapter import Kind, Record
+from gateway.core.deadline import remaining_ms
+from gateway.core.errors import BadReply, DeadlineExceeded, InvalidArguments, Rejected, Unreachable
+from gateway.core.messages import Context, Reply, Request
+from gateway.core.service import Emit, Service
+from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
+from gateway.net.guard import AddressGuard
+
+__all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
+
+_METHODS = ("get", "post", "put", "patch", "delete", "head")
+_BODIES = ("json", "form", "body")
+_SAFE = frozenset({"get", "head"})
+_IDEMPOTENT = frozenset({"get", "head", "put", "delete"})
+_MAX_QUOTED = 500
+"""Characters of a service's refusal that are shown to the caller."""
+_UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class HttpSettings:
+    """`[services.NAME]` with `kind = "http"`."""
+
+    url: str = fields.url(doc="Where the API begins; a call's path is appended.", reference=True)
+    headers: Mapping[str, str | Secret] = fields.headers(
+        default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
+    )
+    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS (extra `http2`).")
+    max_connections: int = fields.integer(
+        default=100, minimum=1, doc="Connections, and so calls under way, at once."
+    )
+    budget_header: str = fields.matching(
+        r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
+        wanted="the name of a header",
+        default="x-request-timeout-ms",
+        doc="The header that carries what remains of the budget, in whole milliseconds.",
+    )
+    max_reply: int = fields.size(default="8MiB", doc="Largest reply, decompressed.")
+    follow_redirects: bool = fields.boolean(default=False, doc="Whether 3xx are followed.")
+    allow_private: bool = fields.boolean(
+        default=False,
+        doc="Whether private addresses may be connected to; loopback written out in `url` may.",
+    )
+    forward: tuple[str, ...] = fields.strings(
+        default=(), doc="Client headers passed on; nothing else of the client's is."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class HttpCall:
+    """The keys of a call to an HTTP API: exactly one verb, at most one body."""
+
+    get: str | None = fields.template_path(default=None, doc="Path of a GET.")
+    post: str | None = fields.template_path(default=None, doc="Path of a POST.")
+    put: str | None = fields.template_path(default=None, doc="Path of a PUT.")
+    patch: str | None = fields.template_path(default=None, doc="Path of a PATCH.")
+    delete: str | None = fields.template_path(default=None, doc="Path of a DELETE.")
+    head: str | None = fields.template_path(default=None, doc="Path of a HEAD; the reply is null.")
+    query: Mapping[str, Any] | None = fields.template_mapping(
+        default=None, doc="Query parameters; null leaves one out, a list repeats it."
+    )
+    headers: Mapping[str, Any] | None = fields.template_mapping(
+        default=None, doc="Headers of this call; null leaves one out."
+    )
+    json: Any = fields.template_value(default=None, doc="A JSON body.")
+    form: Mapping[str, Any] | None = fields.template_mapping(
+        default=None, doc="A form body (application/x-www-form-urlencoded)."
+    )
+    body: str | None = fields.template_text(default=None, doc="A text body.")
+
+
+def _verb(call: HttpCall) -> str:
+    return next(verb for verb in _METHODS if getattr(call, verb) is not None)
+
+
+def check(call: HttpCall) -> list[tuple[str, str]]:
+    """What is wrong with `call` as a whole."""
+    verbs = [verb for verb in _METHODS if getattr(call, verb) is not None]
+    bodies = [body for body in _BODIES if getattr(call, body) is not None]
+    mistakes: list[tuple[str, str]] = []
+    if len(verbs) != 1:
+        got = " and ".join(verbs) or "none"
+        mistakes.append(("", f"expected one of {', '.join(_METHODS)}, got {got}"))
+    if len(bodies) > 1:
+        mistakes.append(
+            ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
+        )
+    if bodies and verbs and verbs[0] in _SAFE:
+        mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
+    return mistakes
+
+
+class HttpAdapter:
+    """One HTTP API."""
+
+    def __init__(self, name: str, settings: HttpSettings, _record: Record) -> None:
+        self._name = name
+        self._settings = settings
+        self._base = settings.url.rstrip("/")
+        self._client: HttpClient | None = None
+        self._headers = tuple(
+            (key.lower(), value.reveal() if isinstance(value, Secret) else value)
+            for key, value in settings.headers.items()
+        )
+        self._secrets = tuple(
+            value.reveal() for value in settings.headers.values() if isinstance(value, Secret)
+        )
+        self._forward = tuple(key.lower() for key in settings.forward)
+
+    def bind(self, call: HttpCall, /) -> Service:
+        """The `Service` of `call`: renders nothing, sends one request."""
+        verb = _verb(call)
+
+        async def send(request: Request, _emit: Emit, /) -> Reply:
+            return await self._send(verb, request)
+
+        return send
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open the connection pool; leaving closes it."""
+        settings = self._settings
+        host = urlsplit(settings.url).hostname or ""
+        client_settings = ClientSettings(
+            guard=AddressGuard.of(host, allow_private=settings.allow_private),
+            max_connections=settings.max_connections,
+            max_reply_bytes=settings.max_reply,
+            http2=settings.http2,
+            follow_redirects=settings.follow_redirects,
+        )
+        async with open_client(client_settings) as self._client:
+            yield
+        self._client = None
+
+    async def _send(self, verb: str, request: Request) -> Reply:
+        if self._client is None:
+            raise Unreachable(f"{self._name} is not open")
+        arguments = request.arguments
+        headers, content = _body(arguments)
+        headers.extend(self._request_headers(request.context, arguments.get("headers")))
+        left_ms = remaining_ms()
+        if left_ms is not None:
+            if left_ms < 1:
+                raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+            headers.append((self._settings.budget_header, str(left_ms)))
+        url = self._base + _with_query(arguments[verb], arguments.get("query"))
+        reply = await self._client.send(HttpRequest(verb.upper(), url, headers, content))
+        if not 200 <= reply.status < 300:
+            raise self._refusal(reply)
+        return Reply(None if verb == "head" else _decoded(reply))
+
+    def _request_headers(
+        self, context: Context, own: Mapping[str, Any] | None
+    ) -> Iterator[tuple[str, str]]:
+        """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
+        headers = dict(self._headers)
+        for name in self._forward:
+            if name in context.headers:
+                headers[name] = context.headers[name]
+        for name, value in (own or {}).items():
+            if value is not None:
+                headers[name.lower()] = _header_text(name, value)
+        headers["traceparent"] = context.trace.traceparent
+        yield from headers.items()
+
+    def _refusal(self, reply: HttpReply) -> Rejected | BadReply:
+        said = reply.body[: 4 * _MAX_QUOTED].decode("utf-8", "replace").strip()[:_MAX_QUOTED]
+        for secret in self._secrets:
+            if secret:
+                said = said.replace(secret, "***")
+        detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
+        if 400 <= reply.status < 500:
+            retry_after_s = _retry_after(reply.headers.get("retry-after"))
+            return Rejected(detail, service_status=reply.status, retry_after_s=retry_after_s)
+        return BadReply(detail, service_status=reply.status)
+
+
+def _body(arguments: Mapping[str, Any]) -> tuple[list[tuple[str, str]], bytes | None]:
+    """The body and the header that says what it is."""
+    if "json" in arguments:
+        return [("content-type", "application/json")], msgspec.json.encode(arguments["json"])
+    if "form" in arguments:
+        content = urlencode(tuple(_pairs(arguments["form"]))).encode()
+        return [("content-type", "application/x-www-form-urlencoded")], content
+    if "body" in arguments:
+        return [("content-type", "text/plain; charset=utf-8")], arguments["body"].encode()
+    return [], None
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                yield name, _text(one)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _header_text(name: str, value: Any) -> str:
+    """A header's value; one that would end the header is refused, or a caller could add more.
+
+    Source: RFC 9110, section 5.5.
+    """
+    text = _text(value)
+    if _UNFIT.search(text):
+        raise InvalidArguments(f"not called: a control character in the header {name}")
+    return text
+
+
+def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
+    encoded = urlencode(tuple(_pairs(query))) if query else ""
+    if not encoded:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{encoded}"
+
+
+def _decoded(reply: HttpReply) -> Any:
+    """The body's value: JSON's where it says so, else text, nothing as null.
+
+    Raises:
+        BadReply: It is not what its `content-type` says.
+    """
+    if not reply.body:
+        return None
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type.endswith(("/json", "+json")) or not media_type:
+        try:
+            return msgspec.json.decode(reply.body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            if media_type:
+                raise BadReply(f"the reply is not JSON: {error}") from error
+    try:
+        return reply.body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        what = media_type or "no content-type"
+        raise BadReply(f"the reply ({what}) is neither JSON nor UTF-8 text") from error
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a `retry-after`, given as seconds or as a date.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    if value is None:
+        return None
+    if value.strip().isdecimal() and len(value) < 10:
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, at.timestamp() - time.time())
+
+
+KIND = Kind(
+    settings=HttpSettings,
+    call=HttpCall,
+    create=HttpAdapter,
+    check=check,
+    idempotent=lambda call: _verb(call) in _IDEMPOTENT,
+    read_only=lambda call: _verb(call) in _SAFE,
+)

@@ -1,0 +1,264 @@
+"""`kind = "python"`: functions of a Python module, blocking or async.
+
+Blocking ones run in threads under the service's own limiter; async ones (Trio, anyio) run on the
+loop. A thread cannot be stopped: when its request goes away it is abandoned, keeps its place in
+the limiter, and is counted until it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from gateway.config import fields
+from gateway.core.adapter import Kind, Record
+from gateway.core.deadline import remaining_s
+from gateway.core.errors import BadReply, GatewayError, Unreachable
+from gateway.core.messages import Reply, Request
+from gateway.core.service import Emit, Service
+from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
+
+__all__ = ["KIND", "PythonAdapter", "PythonCall", "PythonSettings"]
+
+logger = logging.getLogger(__name__)
+
+Function = Callable[..., Any]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class PythonSettings:
+    """`[services.NAME]` with `kind = "python"`."""
+
+    module: str = fields.matching(
+        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
+        wanted='a module such as "mycompany.directory"',
+        doc="The module whose functions are called; beside the file, or installed.",
+    )
+    threads: int = fields.integer(
+        default=8, minimum=1, doc="Blocking functions that run at once; further ones wait."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class PythonCall:
+    """The keys of a call to a Python function."""
+
+    function: str = fields.matching(
+        r"[A-Za-z_]\w*", wanted="the name of a function", doc="The function's name in the module."
+    )
+    arguments: Mapping[str, Any] | None = fields.template_mapping(
+        default=None, doc="Keyword arguments. Left out: the tool's inputs of the same names."
+    )
+
+
+class PythonAdapter:
+    """One Python module."""
+
+    def __init__(self, name: str, settings: PythonSettings, record: Record) -> None:
+        self._name = name
+        self._settings = settings
+        self._record = record
+        self._limiter = trio.CapacityLimiter(settings.threads)
+        self._functions: dict[str, _Function] = {}
+
+    def bind(self, call: PythonCall, /) -> Service:
+        """The `Service` of `call`; the module is imported when the service opens."""
+        name = call.function
+        given = call.arguments is not None
+        self._functions.setdefault(name, _UNOPENED)
+
+        async def invoke(request: Request, _emit: Emit, /) -> Reply:
+            function = self._functions[name]
+            if function is _UNOPENED:
+                raise Unreachable(f"{self._name} is not open")
+            arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
+            if function.is_async:
+                return Reply(await function.run(arguments))
+            return Reply(await self._in_thread(function, arguments))
+
+        return invoke
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Import the module and find the functions.
+
+        Raises:
+            ValueError: The module cannot be imported, or lacks a function.
+        """
+        place = f"services.{self._name}"
+        try:
+            module = importlib.import_module(self._settings.module)
+        except Exception as error:
+            raise ValueError(
+                f"{place}.module: expected an importable module, got {self._settings.module!r}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        for name in self._functions:
+            found = getattr(module, name, None)
+            if not callable(found):
+                raise ValueError(f"{place}: {self._settings.module} has no function {name!r}")  # noqa: TRY004 - the file is wrong, not a type
+            if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+                raise ValueError(
+                    f"{place}: {self._settings.module}.{name} is a generator: "
+                    "streaming functions are not available in this version"
+                )
+            self._functions[name] = _Function.of(name, found)
+        yield
+
+    async def _in_thread(self, function: _Function, arguments: Mapping[str, Any]) -> Any:
+        work = _Work(function, arguments, self._name, self._record)
+        try:
+            return await trio.to_thread.run_sync(
+                work, abandon_on_cancel=True, limiter=self._limiter
+            )
+        finally:
+            work.leave()
+
+
+@attrs.frozen(slots=True)
+class _Function:
+    """A function and how it wants to be called."""
+
+    name: str
+    function: Function
+    is_async: bool
+    signature: inspect.Signature | None
+    takes_timeout: bool
+    takes_all: bool
+
+    @classmethod
+    def of(cls, name: str, function: Function) -> _Function:
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # some of C have none
+            return cls(name, function, False, None, False, True)
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        return cls(
+            name,
+            function,
+            inspect.iscoroutinefunction(function)
+            or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004 - the method itself is inspected
+            signature,
+            "timeout" in signature.parameters,
+            inspect.Parameter.VAR_KEYWORD in kinds,
+        )
+
+    def fit(self, values: Mapping[str, Any], *, given: bool) -> dict[str, Any]:
+        """The keyword arguments of one call.
+
+        Args:
+            values: The call's own arguments, or all of the tool's inputs.
+            given: Whether they are the call's own: then none is left out.
+
+        Raises:
+            BadReply: They do not fit the function.
+        """
+        arguments = dict(values)
+        if self.signature is None:
+            return arguments
+        if not given and not self.takes_all:
+            arguments = {k: v for k, v in values.items() if k in self.signature.parameters}
+        if self.takes_timeout and not (given and "timeout" in values):
+            left_s = remaining_s()
+            arguments["timeout"] = None if left_s == float("inf") else left_s
+        try:
+            self.signature.bind(**arguments)
+        except TypeError as error:
+            raise BadReply(f"{self.name}() does not take these arguments: {error}") from error
+        return arguments
+
+    async def run(self, arguments: Mapping[str, Any]) -> Any:
+        """Await the function; its value as JSON types."""
+        try:
+            return _json_types(self.name, await self.function(**arguments))
+        except (Exception, SystemExit) as error:
+            raise self._failure(error) from error
+
+    def run_sync(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function in this thread; its value as JSON types."""
+        try:
+            return _json_types(self.name, self.function(**arguments))
+        except (Exception, SystemExit) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> GatewayError:
+        """A gateway error that the function raised speaks to the caller; of others, the type does.
+
+        Their message may hold anything, secrets too: it goes to the log.
+        """
+        if isinstance(error, GatewayError):
+            return error
+        logger.warning("%s() raised", self.name, exc_info=error)
+        return BadReply(f"{self.name}() raised {type(error).__name__}")
+
+
+def _unopened() -> None: ...
+
+
+_UNOPENED = _Function.of("", _unopened)
+
+
+class _Work:
+    """One call in a thread, and whether anyone still waits for it."""
+
+    def __init__(
+        self, function: _Function, arguments: Mapping[str, Any], service: str, record: Record
+    ) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._service = service
+        self._record = record
+        self._token = trio.lowlevel.current_trio_token()
+        self._lock = (
+            threading.Lock()
+        )  # held for two assignments at a time: it never blocks the loop
+        self._running = False
+        self._left = threading.Event()
+
+    def __call__(self) -> Any:
+        """Run in the worker thread; nothing if everybody left before it began."""
+        with self._lock:
+            if self._left.is_set():
+                return None
+            self._running = True
+        try:
+            return self._function.run_sync(self._arguments)
+        finally:
+            with self._lock:
+                self._running = False
+                abandoned = self._left.is_set()
+            if abandoned:
+                with contextlib.suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(self._record, AbandonedThreadEnded(self._service))
+
+    def leave(self) -> None:
+        """Nobody waits any more: a thread that still runs is abandoned from now on."""
+        with self._lock:
+            self._left.set()
+            abandoned = self._running
+        if abandoned:
+            self._record(ThreadAbandoned(self._service))
+
+
+def _json_types(name: str, value: Any) -> Any:
+    try:
+        return msgspec.to_builtins(value, str_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadReply(f"{name}() returned what has no JSON form: {error}") from error
+
+
+KIND = Kind(
+    settings=PythonSettings,
+    call=PythonCall,
+    create=PythonAdapter,
+    inputs_key="arguments",
+)

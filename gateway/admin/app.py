@@ -1,0 +1,96 @@
+"""Health and metrics as an ASGI application of four addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from gateway.net.asgi import headers_of, path_of, respond
+
+if TYPE_CHECKING:
+    from gateway.net.asgi import Receive, Scope, Send
+
+__all__ = ["Admin", "Render", "Status"]
+
+Status: TypeAlias = Literal["starting", "ready", "draining"]
+"""What the gateway is about."""
+
+Render: TypeAlias = Callable[[str], tuple[bytes, str]]
+"""From a scraper's `accept` header to the metrics' text and its content type."""
+
+_Answer: TypeAlias = tuple[int, str, bytes]
+
+_INDEX = {
+    "/health/live": "200 as long as the process can answer",
+    "/health/ready": "200 while requests are served, else 503",
+    "/metrics": "Prometheus text",
+}
+
+
+class Admin:
+    """Answers `/health/live`, `/health/ready`, `/metrics`, and `/` with the list of them.
+
+    Args:
+        status: Asked anew by every request for readiness.
+        metrics: Asked anew by every scrape. It does not wait.
+    """
+
+    __slots__ = ("_metrics", "_status")
+
+    def __init__(self, status: Callable[[], Status], metrics: Render) -> None:
+        self._status = status
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; WebSockets are refused."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"the admin application serves HTTP, not {scope['type']}")
+        path, method = path_of(scope), scope["method"]
+        extra: list[tuple[str, str]] = []
+        answer = self._answer(path, headers_of(scope).get("accept", ""))
+        if answer is None:
+            answer = _problem(404, "not_found", f"there is no {path[:100]!a} here")
+        elif method not in {"GET", "HEAD"}:
+            answer = _problem(405, "method_not_allowed", "only GET and HEAD are answered here")
+            extra.append(("allow", "GET, HEAD"))
+        status, content_type, body = answer
+        headers = [("content-type", content_type), ("cache-control", "no-store"), *extra]
+        # The server leaves the body out of an answer to HEAD, and its length in.
+        await respond(send, status, headers, body)
+
+    def _answer(self, path: str, accept: str) -> _Answer | None:
+        match path:
+            case "/":
+                return _json(200, _INDEX)
+            case "/health/live":
+                return _json(200, {"status": "live"})
+            case "/health/ready":
+                status = self._status()
+                return _json(200 if status == "ready" else 503, {"status": status})
+            case "/metrics":
+                body, content_type = self._metrics(accept)
+                return 200, content_type, body
+            case _:
+                return None
+
+
+def _json(status: int, value: object) -> _Answer:
+    return status, "application/json", msgspec.json.encode(value)
+
+
+def _problem(status: int, code: str, detail: str) -> _Answer:
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return status, "application/problem+json", msgspec.json.encode(problem)

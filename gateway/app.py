@@ -1,0 +1,355 @@
+"""The ASGI application: lifespan, dispatch, and the scope that every request runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import trio
+
+from gateway.access.browsers import BrowserGuard
+from gateway.build import Built, Source, build
+from gateway.config.settings import ServerSettings
+from gateway.core.adapter import Kind
+from gateway.core.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    Internal,
+    NotFound,
+    Overloaded,
+    Skipped,
+    TooLarge,
+)
+from gateway.core.messages import Branch, Reply, Request
+from gateway.core.service import Emit, Service, discard
+from gateway.inbound.front import context_of
+from gateway.inbound.http import Http, problem_headers
+from gateway.inbound.mcp import Mcp
+from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
+from gateway.plan.run import Run
+from gateway.plan.tool import Tool
+from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
+from gateway.telemetry.hub import Listener, Telemetry
+from gateway.telemetry.logs import RequestLog, bound
+from gateway.telemetry.metrics import Metrics
+
+__all__ = ["Gateway", "create_app"]
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(
+    source: Source,
+    *,
+    adapters: Mapping[str, Kind] | None = None,
+    services: Mapping[str, Service] | None = None,
+    listeners: Iterable[Listener] = (),
+) -> Gateway:
+    """The gateway of a `gateway.toml`, as an ASGI application for a server or host on Trio.
+
+    Args:
+        source: The file's path, or its content as a mapping.
+        adapters: Further kinds of services, by the name that `kind` gives.
+        services: Services by name that stand in for those of the file: fakes, simulations.
+        listeners: Further listeners of telemetry events.
+
+    Raises:
+        ConfigError: The configuration has mistakes; all of them, one line each.
+    """
+    metrics = Metrics()
+    telemetry = Telemetry((metrics, RequestLog(), *listeners))
+    built = build(source, record=telemetry.record, adapters=adapters, services=services)
+    return Gateway(built, telemetry, metrics)
+
+
+class Gateway:
+    """The gateway: an ASGI application, and what inbound protocols stand before.
+
+    Under a server that speaks the lifespan protocol it opens and closes by itself. Mounted in
+    another app, whose host forwards no lifespan, give the host `lifespan=app.lifespan`; without
+    it the gateway opens on its first request and closes when the loop ends.
+
+    Args:
+        built: The configuration, made into objects.
+        telemetry: Where events go.
+        metrics: The listener that `/metrics` shows.
+    """
+
+    def __init__(self, built: Built, telemetry: Telemetry, metrics: Metrics) -> None:
+        self.config = built.config
+        self.metrics = metrics
+        self._built = built
+        self._telemetry = telemetry
+        explicit = "server.allowed_hosts" in built.config.explicit
+        self._browsers = self._browser_guard(always=explicit)
+        self._http = Http(self)
+        self._mcp = Mcp(self, built.config.mcp)
+        self._commits: trio.Nursery | None = None
+        self._opening: trio.Event | None = None
+        self._roots: set[trio.CancelScope] = set()
+        self._drain_deadline = math.inf
+
+    @property
+    def server(self) -> ServerSettings:
+        """The bounds of `[server]`."""
+        return self.config.server
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """Every tool, by name, in the file's order."""
+        return self._built.tools
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are welcome: everything is open, and no drain has begun."""
+        return self._commits is not None and self._drain_deadline == math.inf
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._roots)
+
+    async def call(
+        self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
+    ) -> Reply:
+        """Call the tool `request.name` under the smallest of all budgets.
+
+        Args:
+            request: The tool's name and its arguments, not validated yet.
+            emit: Where partial output goes while the plan runs.
+            timeout_s: The client's own budget, seconds.
+
+        Returns:
+            The answer; `missing` names what is absent from it.
+
+        Raises:
+            GatewayError: Whatever the client is to be told instead, bare.
+
+        Cancellation: ends every call below it, commits under way aside.
+        """
+        tool = self.tools.get(request.name)
+        budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
+        ledger = _Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
+        with bound(request), ledger:
+            if tool is None:
+                raise NotFound(f"there is no tool {request.name[:100]!r}")
+            try:
+                arguments = tool.arguments.validate(request.arguments)
+                valid = Request(request.name, arguments, request.context)
+                ledger.run = run = tool.plan.begin(valid, self._telemetry.record, self._commits)
+                await self._within(budget_s, run, emit)
+                ledger.reply = run.conclude()
+            except GatewayError:
+                raise
+            except Exception as error:
+                raise Internal("something went wrong inside the gateway") from error
+            return ledger.reply
+
+    async def _within(self, budget_s: float, run: Run, emit: Emit) -> None:
+        """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
+        if budget_s < 0.001:
+            raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
+        deadline = min(trio.current_time() + budget_s, self._drain_deadline)
+        root = trio.CancelScope(deadline=deadline)
+        self._roots.add(root)
+        try:
+            with root:
+                await run(emit)
+        finally:
+            self._roots.discard(root)
+
+    # ------------------------------------------------------------------ lifespan
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open every service; leaving closes them and waits for commits, up to `drain`.
+
+        Raises:
+            ValueError: A service cannot be opened; the message says which and why.
+        """
+        self._drain_deadline = math.inf
+        async with contextlib.AsyncExitStack() as stack:
+            for adapter in self._built.adapters.values():
+                await stack.enter_async_context(adapter.open())
+            async with trio.open_nursery() as commits:
+                self._commits = commits
+                try:
+                    yield
+                finally:
+                    self.begin_drain(self.server.drain)
+                    self._commits = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:
+        """`running`, as Starlette and its kin take it: `Starlette(lifespan=app.lifespan)`."""
+        async with self.running():
+            yield
+
+    def begin_drain(self, seconds: float) -> None:
+        """Let no request, here or still to come, go on for longer than `seconds` from now.
+
+        Each answers by then with what it has, as by any deadline.
+        """
+        deadline = trio.current_time() + seconds
+        self._drain_deadline = min(self._drain_deadline, deadline)
+        scopes = [*self._roots]
+        if self._commits is not None:
+            scopes.append(self._commits.cancel_scope)
+        for scope in scopes:
+            scope.deadline = min(scope.deadline, deadline)
+
+    def enforce_hosts(self) -> None:
+        """Hold to `allowed_hosts` even if the file leaves it out: for whoever serves us directly.
+
+        Mounted in another app, the host's own rules come first, and only a list that was written
+        counts.
+        """
+        self._browsers = self._browser_guard(always=True)
+
+    def _browser_guard(self, *, always: bool) -> BrowserGuard:
+        server = self.config.server
+        return BrowserGuard(server.allowed_hosts if always else None, server.allowed_origins)
+
+    async def _open_late(self) -> None:
+        """Open on the first request, where no host told us to."""
+        if self._opening is None:
+            self._opening = trio.Event()
+            logger.warning(
+                "opened by the first request: the host forwards no lifespan; "
+                "give it lifespan=app.lifespan to open and close in order"
+            )
+            trio.lowlevel.spawn_system_task(self._hold_open, self._opening)
+        await self._opening.wait()
+        if self._commits is None:
+            raise Overloaded("the gateway could not be opened; its log says why", retry_after_s=1)
+
+    async def _hold_open(self, opened: trio.Event) -> None:
+        try:
+            async with self.running():
+                opened.set()
+                await trio.sleep_forever()
+        except Exception:
+            logger.exception("the gateway could not be opened")
+        finally:
+            opened.set()
+            self._opening = None
+
+    # ------------------------------------------------------------------ ASGI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection.
+
+        Raises:
+            ValueError: It is of a type that nothing here speaks.
+        """
+        match scope["type"]:
+            case "http":
+                await self._answer(scope, receive, send)
+            case "lifespan":
+                await self._serve_lifespan(receive, send)
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            case other:
+                raise ValueError(f"ASGI connections of type {other!r} are not spoken")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = headers_of(scope)
+        try:
+            self._check(scope, headers)
+            if self._commits is None:
+                await self._open_late()
+        except GatewayError as error:
+            request_id = context_of(headers, "http").request_id
+            body = msgspec.json.encode(error.problem(request_id))
+            await respond(send, error.status, problem_headers(error, request_id), body)
+            return
+        if "origin" in headers:
+            if scope["method"] == "OPTIONS":
+                await respond(send, 204, self._browsers.cors_headers(headers, preflight=True))
+                return
+            send = _with_headers(send, self._browsers.cors_headers(headers))
+        protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
+        await protocol(scope, receive, send)
+
+    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        """Refuse what no protocol below should have to look at."""
+        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if size > self.server.max_headers:
+            raise TooLarge(f"the request's head is over {self.server.max_headers} bytes", head=True)
+        self._browsers.check(headers)
+
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        started = False
+        try:
+            async with self.running():
+                started = True
+                await send({"type": "lifespan.startup.complete"})
+                await receive()  # lifespan.shutdown
+        except Exception as error:
+            logger.exception("the gateway could not be %s", "closed" if started else "opened")
+            stage = "shutdown" if started else "startup"
+            await send({"type": f"lifespan.{stage}.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _with_headers(send: Send, extra: list[tuple[str, str]]) -> Send:
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
+
+    async def send_with(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *raw]
+        await send(message)
+
+    return send_with
+
+
+class _Ledger:
+    """Tells telemetry of one request's start and, however it ends, of its end."""
+
+    __slots__ = ("_budget_s", "_request", "_start", "_telemetry", "_tool", "reply", "run")
+
+    def __init__(self, telemetry: Telemetry, request: Request, tool: str, budget_s: float) -> None:
+        self._telemetry = telemetry
+        self._request = request
+        self._tool = tool
+        self._budget_s = budget_s
+        self._start = trio.current_time()
+        self.run: Run | None = None
+        self.reply: Reply
+
+    def __enter__(self) -> None:
+        self._telemetry.record(RequestStarted(self._request))
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        outcome: RequestOutcome = "ok"
+        missing: tuple[GatewayError, ...] = ()
+        if isinstance(error, GatewayError):
+            outcome = "error"
+        elif error is not None:  # cancelled from outside: nobody waits for the answer
+            outcome = "client_left"
+            if self.run is not None:
+                self.run.abandon()
+        else:
+            missing = self.reply.missing
+            if any(not isinstance(one, Skipped) for one in missing):
+                outcome = "partial"
+        branches: tuple[Branch, ...] = () if self.run is None else self.run.branches
+        self._telemetry.record(
+            RequestEnded(
+                request=self._request,
+                tool=self._tool,
+                outcome=outcome,
+                error=error if isinstance(error, GatewayError) else None,
+                duration_s=trio.current_time() - self._start,
+                budget_s=self._budget_s,
+                branches=branches,
+                missing=missing,
+            )
+        )

@@ -1,0 +1,43 @@
+"""`gateway check FILE`: every mistake of a file, before anything starts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gateway.build import build
+
+__all__ = ["add_to"]
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to `commands`, the subparsers of `argparse`."""
+    parser = commands.add_parser(
+        "check",
+        help="report every mistake of a configuration file",
+        description=(
+            "Read a configuration file, plans and routes included, and report every mistake with "
+            "its line. Nothing is started, no service is called, no module of yours is imported. "
+            "Exit status: 0 without mistakes, 2 with."
+        ),
+    )
+    parser.add_argument("file", nargs="?", default="gateway.toml", help="default: gateway.toml")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="also refuse secrets that are written out instead of env:NAME or file:PATH",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    built = build(options.file, record=lambda _event: None)
+    if options.strict:
+        built.problems.literals().raise_if_any()
+    services, tools = len(built.config.services), len(built.tools)
+    print(f"{options.file}: fine: {_count(services, 'service')}, {_count(tools, 'tool')}")
+    return 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,59 @@
+"""`gateway serve FILE`: the gateway of a file, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from typing import Any
+
+from gateway.admin.app import Admin
+from gateway.app import Gateway, create_app
+from gateway.server.run import run
+from gateway.server.worker import Addresses
+from gateway.telemetry.logs import configure
+
+__all__ = ["add_to"]
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to `commands`, the subparsers of `argparse`."""
+    parser = commands.add_parser(
+        "serve",
+        help="serve the gateway of a configuration file",
+        description=(
+            "Serve the gateway of a configuration file until SIGTERM or SIGINT: then what is in "
+            "flight gets server.drain, and a second signal cuts it. Exit status: 0 after a "
+            "graceful end, 1 if it could not start or broke down, 2 if the file is wrong."
+        ),
+    )
+    parser.add_argument("file", nargs="?", default="gateway.toml", help="default: gateway.toml")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    app = create_app(options.file)
+    telemetry = app.config.telemetry
+    configure(log=telemetry.log, level=telemetry.level)
+    app.enforce_hosts()
+    return run(
+        lambda: app,
+        app.server,
+        admin=partial(Admin, metrics=app.metrics.render),
+        on_started=partial(_announce, app),
+    )
+
+
+def _announce(app: Gateway, addresses: Addresses) -> None:
+    where = ", ".join(addresses.public)
+    access = app.config.access
+    print(
+        f"gateway: {len(app.tools)} tools at {where}, MCP at {app.config.mcp.path}, "
+        f"health and metrics at {addresses.admin}",
+        file=sys.stderr,
+    )
+    if access.anonymous is None:
+        print(
+            "gateway: there is no [access]: whoever reaches a loopback address is served",
+            file=sys.stderr,
+        )

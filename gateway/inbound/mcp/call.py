@@ -1,0 +1,152 @@
+"""`tools/call`: the client's budget, the answer, a partial answer, a failure.
+
+Source: MCP 2025-11-25 and 2026-07-28, Tools, "Tool Result", "Error Handling".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import msgspec
+
+from gateway.core.deadline import budget_of, milliseconds
+from gateway.core.errors import GatewayError, InvalidRequest, NotFound
+from gateway.core.messages import Context, Reply, Request
+from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError, object_in
+
+if TYPE_CHECKING:
+    from gateway.inbound.front import Front
+
+__all__ = ["BUDGET_KEY", "ToolResult", "answer", "call", "failure"]
+
+BUDGET_KEY: Final = "gateway/timeoutMs"
+"""Where a request's `_meta` may name its budget."""
+
+_MAX_LINE: Final = 2_000
+_MAX_BREACHES: Final = 20
+_BUG: Final = "a fault of the gateway itself; its log has the details under this request id"
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ToolResult:
+    """What a call gave, before an era puts it in its own form.
+
+    Args:
+        texts: For the model to read.
+        structured: The value as JSON; an object, or anything.
+        is_object: Whether it is a JSON object, the only thing every revision can carry.
+        is_error: Whether the call failed.
+    """
+
+    texts: tuple[str, ...]
+    structured: bytes
+    is_object: bool
+    is_error: bool = False
+
+    @property
+    def content(self) -> list[dict[str, str]]:
+        """The texts as content blocks."""
+        return [{"type": "text", "text": text} for text in self.texts]
+
+
+async def call(front: Front, params: dict[str, Any], context: Context) -> ToolResult:
+    """Call the tool that `params` name.
+
+    Args:
+        front: Whose tool.
+        params: `name`, `arguments`, and a budget in `_meta`.
+        context: Who asks; its headers may name a budget as well, and the smallest wins.
+
+    Returns:
+        The answer, or the failure as the model is to see it.
+
+    Raises:
+        ProtocolError: The params are malformed, or there is no such tool.
+
+    Cancellation: ends every call below it, commits under way aside.
+    """
+    name = params.get("name")
+    if not isinstance(name, str):
+        raise ProtocolError(INVALID_PARAMS, "Invalid params: name: expected a string")
+    request = Request(name, object_in(params, "arguments"), context)
+    try:
+        reply = await front.call(request, timeout_s=_budget_s(params, context))
+    except NotFound as error:
+        if error.call is None:
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {name[:128]}") from None
+        return failure(error, context.request_id)
+    except GatewayError as error:
+        return failure(error, context.request_id)
+    return answer(reply)
+
+
+def answer(reply: Reply) -> ToolResult:
+    """A reply as a result: its value, and what is missing from it in words and in `_errors`."""
+    value = reply.value
+    is_object = isinstance(value, dict)
+    if reply.missing and is_object:
+        value = {key: member for key, member in value.items() if key != "_errors"}
+        value["_errors"] = [_problem(error) for error in reply.missing]
+    structured = msgspec.json.encode(value)
+    texts: tuple[str, ...] = (structured.decode(),)
+    if reply.missing:
+        absent = "; ".join(f"{error.call} is missing ({_line(error)})" for error in reply.missing)
+        texts = (*texts, _bounded(f"Partial answer: {absent}.", _MAX_LINE))
+    return ToolResult(texts=texts, structured=structured, is_object=is_object)
+
+
+def failure(error: GatewayError, request_id: str) -> ToolResult:
+    """A failure as a result: the problem object, and one line that a model can act on."""
+    return ToolResult(
+        texts=(_bounded(_line(error), _MAX_LINE),),
+        structured=msgspec.json.encode(_problem(error, request_id)),
+        is_object=True,
+        is_error=True,
+    )
+
+
+def _budget_s(params: dict[str, Any], context: Context) -> float:
+    try:
+        budget = budget_of(context.headers)
+    except InvalidRequest as error:
+        # The header is HTTP's, and so is the status: the same in every revision.
+        raise ProtocolError(
+            INVALID_PARAMS, f"Invalid params: {error.detail}", status=400
+        ) from error
+    meta = object_in(params, "_meta")
+    if BUDGET_KEY not in meta:
+        return budget
+    try:
+        return min(budget, milliseconds(meta[BUDGET_KEY], f'_meta["{BUDGET_KEY}"]'))
+    except InvalidRequest as error:
+        raise ProtocolError(INVALID_PARAMS, f"Invalid params: {error.detail}") from error
+
+
+def _detail(error: GatewayError) -> str:
+    return _BUG if error.code == "internal" else error.detail
+
+
+def _problem(error: GatewayError, request_id: str | None = None) -> dict[str, Any]:
+    return {**error.problem(request_id), "detail": _detail(error)}
+
+
+def _line(error: GatewayError) -> str:
+    """`code: what is wrong`, on one line."""
+    detail = "; ".join(_breach(breach) for breach in error.errors[:_MAX_BREACHES])
+    if len(error.errors) > _MAX_BREACHES:
+        detail += f"; and {len(error.errors) - _MAX_BREACHES} more"
+    if error.retry_after_s is not None and math.isfinite(error.retry_after_s):
+        again = f"try again in {error.retry_after_s:g} s"
+        detail = f"{detail or _detail(error) or error.title}; {again}"
+    return f"{error.code}: {' '.join((detail or _detail(error) or error.title).split())}"
+
+
+def _breach(breach: Mapping[str, str]) -> str:
+    return f"{breach['pointer'] or 'arguments'}: {breach['detail']}"
+
+
+def _bounded(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

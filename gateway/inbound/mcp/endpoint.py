@@ -1,0 +1,122 @@
+"""The ASGI side: one POST with one message in, one answer out, and the client's leaving.
+
+Source: MCP 2025-11-25 and 2026-07-28, Streamable HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.errors import InvalidRequest, TooLarge
+from gateway.inbound.front import Front, context_of
+from gateway.inbound.mcp import jsonrpc
+from gateway.inbound.mcp.catalog import Catalog
+from gateway.inbound.mcp.jsonrpc import Answer, ProtocolError
+from gateway.inbound.mcp.legacy import Legacy
+from gateway.inbound.mcp.modern import Modern
+from gateway.inbound.mcp.sessions import Sessions
+from gateway.inbound.mcp.versions import is_modern
+from gateway.net.asgi import (
+    ClientLeft,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+    read_body,
+    respond,
+    while_connected,
+)
+
+if TYPE_CHECKING:
+    from gateway.config.settings import McpSettings
+    from gateway.core.messages import Context
+
+__all__ = ["Mcp"]
+
+_JSON: Final = "application/json"
+_ALLOW: Final = (("allow", "POST, DELETE"),)
+
+
+class Mcp:
+    """MCP over Streamable HTTP, as an ASGI app for one path.
+
+    `Origin`, `Host` and credentials are checked by whoever stands before it.
+
+    Args:
+        front: The tools, and how one is called.
+        settings: `[mcp]`.
+    """
+
+    def __init__(self, front: Front, settings: McpSettings) -> None:
+        catalog = Catalog(front)
+        self.settings = settings
+        self._front = front
+        self._modern = Modern(front, catalog)
+        self._legacy = Legacy(front, catalog, Sessions())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request.
+
+        Args:
+            scope: An ASGI `http` scope whose path is `settings.path`.
+            receive: ASGI's.
+            send: ASGI's.
+
+        Cancellation: ends every call below it. So does the client's leaving, in every revision:
+        no answer can reach it any more.
+        """
+        context = context_of(headers_of(scope), "mcp")
+        try:
+            answer = await self._answer(scope["method"], context, receive)
+        except ClientLeft:
+            return
+        headers = (("x-request-id", context.request_id), *answer.headers)
+        await respond(send, answer.status, headers, answer.body)
+
+    async def _answer(self, method: str, context: Context, receive: Receive) -> Answer:
+        value: Any = None
+        try:
+            match method:
+                case "POST":
+                    _check_head(context.headers)
+                    value = jsonrpc.decode(await self._body(receive))
+                    era = self._modern if is_modern(value, context.headers) else self._legacy
+                    return await while_connected(receive, partial(era.answer, value, context))
+                case "DELETE":
+                    return self._legacy.end(context)
+                case _:
+                    # No stream of the server's own is offered, so there is nothing to GET.
+                    raise _refused(405, "Method not allowed", _ALLOW)
+        except ProtocolError as error:
+            return jsonrpc.failed(jsonrpc.id_of(value), error, status=error.modern_status)
+
+    async def _body(self, receive: Receive) -> bytes:
+        server = self._front.server
+        try:
+            return await read_body(
+                receive, max_bytes=server.max_body, timeout_s=server.body_timeout
+            )
+        except (TooLarge, InvalidRequest) as error:
+            raise _refused(error.status, f"{error.title}: {error.detail}") from None
+
+
+def _check_head(headers: Mapping[str, str]) -> None:
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != _JSON:
+        raise _refused(415, f"Unsupported media type: content-type must be {_JSON}")
+    if not _accepts_json(headers.get("accept")):
+        raise _refused(406, f"Not acceptable: accept must list {_JSON}")
+
+
+def _accepts_json(accept: str | None) -> bool:
+    """Whether a client takes JSON; one that does not say takes anything (RFC 9110, 12.5.1)."""
+    if accept is None:
+        return True
+    ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    return not ranges.isdisjoint((_JSON, "application/*", "*/*"))
+
+
+def _refused(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> ProtocolError:
+    return ProtocolError(jsonrpc.INVALID_REQUEST, message, status=status, headers=headers)

@@ -1,0 +1,230 @@
+"""The revisions that begin with `initialize`: 2025-11-25, 2025-06-18, 2025-03-26.
+
+A session is offered and not demanded: a client that sends no session id is answered all the
+same. What it forgoes is `notifications/cancelled`; its leaving still cancels.
+
+Source: MCP 2025-11-25, Lifecycle; Transports; Cancellation. MCP 2025-03-26, Overview, "Batching".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import trio
+
+from gateway.core.errors import Overloaded
+from gateway.inbound.mcp import jsonrpc
+from gateway.inbound.mcp.call import ToolResult, call, failure
+from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
+from gateway.inbound.mcp.versions import (
+    CAPABILITIES,
+    LEGACY,
+    UNNAMED,
+    VERSION_HEADER,
+    server_info,
+)
+
+if TYPE_CHECKING:
+    from gateway.core.messages import Context
+    from gateway.inbound.front import Front
+    from gateway.inbound.mcp.catalog import Catalog
+    from gateway.inbound.mcp.sessions import Session, Sessions
+
+__all__ = ["MAX_BATCH", "SESSION_HEADER", "Legacy"]
+
+SESSION_HEADER: Final = "mcp-session-id"
+
+MAX_BATCH: Final = 100
+"""Messages in one batch."""
+
+_BATCHING: Final = "2025-03-26"
+
+# The revisions say both that a request is answered with JSON or an event stream, and that a
+# cancelled one gets no response: an event stream without events is the one answer that keeps
+# both. The official clients take it in silence, for nobody waits for that id any more. A
+# JSON-RPC error the TypeScript one reports as a response to an unknown id; a client that waits
+# on after all is told by both that the stream ended, not that it was answered.
+_CANCELLED: Final = Answer(headers=(("content-type", "text/event-stream"),))
+
+
+class Legacy:
+    """The legacy era.
+
+    Args:
+        front: What is called.
+        catalog: What is listed.
+        sessions: Where sessions are kept.
+    """
+
+    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions) -> None:
+        self._front = front
+        self._catalog = catalog
+        self._sessions = sessions
+
+    async def answer(self, value: Any, context: Context) -> Answer:
+        """Answer one message, or a batch where the revision has them.
+
+        Args:
+            value: The decoded body.
+            context: Who asks.
+
+        Raises:
+            ProtocolError: The body is no message, or its session is not known.
+
+        Cancellation: ends every call.
+        """
+        session = self._session(context)
+        if not isinstance(value, list):
+            return await self._one(jsonrpc.read(value), context, session)
+        version = context.headers.get(VERSION_HEADER, session.version if session else UNNAMED)
+        if version != _BATCHING:
+            raise ProtocolError(
+                jsonrpc.INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
+            )
+        return await self._batch(value, context, session)
+
+    def end(self, context: Context) -> Answer:
+        """Answer a DELETE: end the session it names, and what is in flight in it.
+
+        Raises:
+            ProtocolError: There is no such session, or none is named.
+        """
+        session = self._session(context)
+        if session is None:
+            raise ProtocolError(
+                jsonrpc.INVALID_REQUEST,
+                f"DELETE ends a session: name it in {SESSION_HEADER}",
+                status=405,
+                headers=(("allow", "POST, DELETE"),),
+            )
+        self._sessions.close(session)
+        return Answer(status=204)
+
+    def _session(self, context: Context) -> Session | None:
+        session_id = context.headers.get(SESSION_HEADER)
+        if session_id is None:
+            return None
+        session = self._sessions.find(session_id)
+        if session is None:
+            raise ProtocolError(jsonrpc.INVALID_REQUEST, "Session not found", status=404)
+        return session
+
+    async def _one(
+        self, message: Message | None, context: Context, session: Session | None
+    ) -> Answer:
+        if message is None:
+            return jsonrpc.ACCEPTED
+        if message.id is None:
+            _notified(message, session)
+            return jsonrpc.ACCEPTED
+        try:
+            return await self._answer(message, message.id, context, session)
+        except ProtocolError as error:
+            # In this era the statuses are HTTP's own: an error is an answer like any other.
+            return jsonrpc.failed(message.id, error, status=error.status or 200)
+
+    async def _answer(
+        self, message: Message, message_id: RequestId, context: Context, session: Session | None
+    ) -> Answer:
+        match message.method:
+            case "initialize":
+                return self._initialize(message, message_id)
+            case "ping":
+                return jsonrpc.succeeded(message_id, {})
+            case "tools/list":
+                return jsonrpc.succeeded(message_id, self._catalog.page(message.params))
+            case "tools/call":
+                return await self._call(message, message_id, context, session)
+            case method:
+                raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
+
+    def _initialize(self, message: Message, message_id: RequestId) -> Answer:
+        wanted = message.params.get("protocolVersion")
+        if not isinstance(wanted, str):
+            raise ProtocolError(
+                jsonrpc.INVALID_PARAMS, "Invalid params: protocolVersion: expected a string"
+            )
+        session = self._sessions.open(wanted if wanted in LEGACY else LEGACY[0])
+        result = {
+            "protocolVersion": session.version,
+            "capabilities": CAPABILITIES,
+            "serverInfo": server_info(),
+        }
+        return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, session.id),))
+
+    async def _call(
+        self, message: Message, message_id: RequestId, context: Context, session: Session | None
+    ) -> Answer:
+        if session is None:
+            result = await call(self._front, message.params, context)
+            return jsonrpc.succeeded(message_id, _called(result))
+        if session.is_full:
+            error = Overloaded("this session has too many calls in flight", retry_after_s=1)
+            return jsonrpc.succeeded(message_id, _called(failure(error, context.request_id)))
+        scope = session.enter(message_id)
+        answer = _CANCELLED
+        try:
+            with scope:
+                result = await call(self._front, message.params, context)
+                answer = jsonrpc.succeeded(message_id, _called(result))
+        finally:
+            session.leave(message_id, scope)
+        # The call may have ended on its own while it was being cancelled: no answer even then.
+        return _CANCELLED if scope.cancel_called else answer
+
+    async def _batch(self, values: list[Any], context: Context, session: Session | None) -> Answer:
+        if not 0 < len(values) <= MAX_BATCH:
+            raise ProtocolError(
+                jsonrpc.INVALID_REQUEST,
+                f"Invalid request: a batch holds 1 to {MAX_BATCH} messages",
+                status=400,
+            )
+        answers: list[Answer] = [jsonrpc.ACCEPTED] * len(values)
+
+        async def one(place: int, value: Any) -> None:
+            answers[place] = await self._batched(value, context, session)
+
+        async with trio.open_nursery() as nursery:
+            for place, value in enumerate(values):
+                nursery.start_soon(one, place, value)
+        bodies = [msgspec.Raw(answer.body) for answer in answers if answer.body]
+        if not bodies:
+            return jsonrpc.ACCEPTED
+        return Answer(
+            headers=(("content-type", "application/json"),), body=msgspec.json.encode(bodies)
+        )
+
+    async def _batched(self, value: Any, context: Context, session: Session | None) -> Answer:
+        try:
+            message = _member(value)
+        except ProtocolError as error:
+            return jsonrpc.failed(jsonrpc.id_of(value), error, status=200)
+        return await self._one(message, context, session)
+
+
+def _member(value: Any) -> Message | None:
+    """Read one message of a batch, which may be any but `initialize`."""
+    message = jsonrpc.read(value)
+    if message is not None and message.method == "initialize":
+        raise ProtocolError(
+            jsonrpc.INVALID_REQUEST, "Invalid request: initialize cannot be in a batch"
+        )
+    return message
+
+
+def _notified(message: Message, session: Session | None) -> None:
+    """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
+    if message.method != "notifications/cancelled" or session is None:
+        return
+    request_id = message.params.get("requestId")
+    if jsonrpc.is_id(request_id):
+        session.cancel(request_id)
+
+
+def _called(result: ToolResult) -> dict[str, Any]:
+    called: dict[str, Any] = {"content": result.content}
+    if result.is_object:
+        called["structuredContent"] = msgspec.Raw(result.structured)
+    called["isError"] = result.is_error
+    return called

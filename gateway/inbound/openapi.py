@@ -1,0 +1,162 @@
+"""`GET /openapi.json`: all tools as one OpenAPI 3.1 document.
+
+Source: https://spec.openapis.org/oas/v3.1.0
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.core.errors import ERRORS, Skipped
+from gateway.plan.tool import Tool
+
+__all__ = ["openapi_document"]
+
+_PARAMETER = re.compile(r"\{([^}]*)\}")
+_BODILESS = frozenset({"get", "delete", "head"})
+
+
+def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of `tools`.
+
+    Each tool has an operation at `POST /tools/NAME`, and one at its own route where it has one.
+
+    Args:
+        tools: By name.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for tool in tools.values():
+        paths.setdefault(f"/tools/{tool.name}", {})["post"] = _operation(tool, tool.name, "post")
+        if tool.method is not None and tool.path is not None:
+            method = tool.method.lower()
+            operation = _operation(tool, f"{tool.name}_{method}", method, tool.path)
+            paths.setdefault(tool.path, {})[method] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gateway",
+            "version": importlib.metadata.version("trio-gateway"),
+            "description": "Each tool fans out to its services and answers by its deadline.",
+        },
+        "paths": paths,
+        "components": {"schemas": {"Problem": _PROBLEM}, "responses": _RESPONSES},
+    }
+
+
+def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": (tool.description or tool.name).strip().partition("\n")[0],
+        "tags": [tool.name],
+        "responses": {
+            "200": {
+                "description": "The answer; partial if it says so.",
+                "headers": {"x-gateway-partial": _PARTIAL_HEADER},
+                "content": {"application/json": {"schema": {}}},
+            },
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+    if tool.description:
+        operation["description"] = tool.description
+    in_path = frozenset(_PARAMETER.findall(path))
+    schema = tool.input_schema
+    parameters = [_BUDGET, *_parameters(schema, in_path, "path")]
+    rest = _without(schema, in_path)
+    if method in _BODILESS:
+        parameters += _parameters(schema, frozenset(rest["properties"]), "query")
+    elif rest["properties"] or not path:
+        operation["requestBody"] = {
+            "required": bool(rest.get("required")),
+            "content": {"application/json": {"schema": rest}},
+        }
+    operation["parameters"] = parameters
+    return operation
+
+
+def _parameters(
+    schema: Mapping[str, Any], names: frozenset[str], where: str
+) -> Iterator[dict[str, Any]]:
+    required = schema.get("required", ())
+    for name, part in schema.get("properties", {}).items():
+        if name not in names:
+            continue
+        parameter = {
+            "name": name,
+            "in": where,
+            "required": where == "path" or name in required,
+            "schema": _inlined(part, schema),
+        }
+        if isinstance(part, Mapping) and "description" in part:
+            parameter["description"] = part["description"]
+        yield parameter
+
+
+def _inlined(part: Any, schema: Mapping[str, Any]) -> Any:
+    """`part` as a schema of its own: it takes along the definitions it may refer to."""
+    definitions = schema.get("$defs")
+    if definitions and isinstance(part, Mapping) and "$ref" in str(part):
+        return {**part, "$defs": definitions}
+    return part
+
+
+def _without(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    rest = dict(schema)
+    properties = schema.get("properties", {})
+    rest["properties"] = {name: part for name, part in properties.items() if name not in names}
+    required = [name for name in schema.get("required", ()) if name not in names]
+    rest.pop("required", None)
+    if required:
+        rest["required"] = required
+    return rest
+
+
+_BUDGET = {
+    "name": "x-request-timeout-ms",
+    "in": "header",
+    "required": False,
+    "description": "The client's budget in whole milliseconds.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_PARTIAL_HEADER = {
+    "description": "Which calls are missing and why: `orders=deadline_exceeded, crm=unreachable`.",
+    "schema": {"type": "string"},
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457 problem details.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {
+            "type": "string",
+            "enum": [error.code for error in ERRORS if error is not Skipped],
+        },
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "call": {"type": "string"},
+        "service": {"type": "string"},
+        "service_status": {"type": "integer"},
+        "retry_after_s": {"type": "number"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_RESPONSES = {
+    "Problem": {
+        "description": "What the client is told instead of an answer.",
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
+}

@@ -1,0 +1,84 @@
+"""Routes as a trie of path segments: a literal segment goes before a placeholder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+from urllib.parse import unquote
+
+__all__ = ["Routes"]
+
+T = TypeVar("T")
+
+
+class Routes(Generic[T]):
+    """Paths such as `/customers/{id}` and what answers them, by method."""
+
+    def __init__(self) -> None:
+        self._root: _Branch[T] = _Branch()
+
+    def add(self, method: str, path: str, target: T) -> T | None:
+        """Let `target` answer `method` on `path`.
+
+        Args:
+            method: In capitals.
+            path: Starts with `/`; a segment `{name}` takes any one segment that is not empty.
+            target: What answers.
+
+        Returns:
+            What answers there already, in which case nothing was added; else `None`.
+        """
+        branch = self._root
+        names: list[str] = []
+        for segment in path.split("/")[1:]:
+            if segment.startswith("{") and segment.endswith("}"):
+                names.append(segment[1:-1])
+                branch.any = branch.any or _Branch()
+                branch = branch.any
+            else:
+                branch = branch.literal.setdefault(unquote(segment), _Branch())
+        if method in branch.targets:
+            return branch.targets[method][0]
+        branch.targets[method] = (target, tuple(names))
+        return None
+
+    def find(self, path: str) -> Mapping[str, tuple[T, Mapping[str, str]]]:
+        """What answers on `path`, by method, each with the values of its placeholders.
+
+        Args:
+            path: As it came, percent-encoded: an encoded slash does not end a segment.
+
+        Returns:
+            An empty mapping where there is nothing.
+        """
+        segments = [unquote(segment) for segment in path.split("/")[1:]]
+        found = self._root.find(segments, 0, [])
+        if found is None:
+            return {}
+        branch, values = found
+        return {
+            method: (target, dict(zip(names, values, strict=True)))
+            for method, (target, names) in branch.targets.items()
+        }
+
+
+class _Branch(Generic[T]):
+    """What may follow one segment."""
+
+    __slots__ = ("any", "literal", "targets")
+
+    def __init__(self) -> None:
+        self.literal: dict[str, _Branch[T]] = {}
+        self.any: _Branch[T] | None = None
+        self.targets: dict[str, tuple[T, tuple[str, ...]]] = {}
+
+    def find(
+        self, segments: list[str], at: int, values: list[str]
+    ) -> tuple[_Branch[T], list[str]] | None:
+        if at == len(segments):
+            return (self, values) if self.targets else None
+        literal = self.literal.get(segments[at])
+        found = literal.find(segments, at + 1, values) if literal else None
+        if found is None and self.any is not None and segments[at]:
+            found = self.any.find(segments, at + 1, [*values, segments[at]])
+        return found

@@ -1,0 +1,94 @@
+"""Which addresses may be connected to: the address that is checked is the one connected to.
+
+A name may resolve to anything, and to something else a moment later (DNS rebinding); so the
+resolved address is checked, and that very address is connected to.
+
+Source: OWASP, Server-Side Request Forgery Prevention; RFC 6890 for the special-purpose ranges.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from gateway.core.errors import Unreachable
+
+__all__ = ["AddressGuard"]
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254")
+)
+"""Where clouds answer with credentials: AWS, Azure, Google; ECS; Alibaba; AWS over IPv6."""
+
+
+def _plain(address: _Address) -> _Address:
+    """An IPv4 address that is wrapped in an IPv6 one, unwrapped."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or address.sixtofour or address
+    return address
+
+
+@attrs.frozen(slots=True)
+class AddressGuard:
+    """Says which addresses a service's connections may go to.
+
+    Args:
+        allow_private: Whether private, loopback and link-local ranges may be.
+        loopback_host: The host of the service's own URL if it is written as a loopback address
+            or `localhost`: who writes that out means it. `None` otherwise.
+    """
+
+    allow_private: bool = False
+    loopback_host: str | None = None
+
+    @classmethod
+    def of(cls, host: str, *, allow_private: bool) -> AddressGuard:
+        """The guard of a service whose URL names `host`."""
+        return cls(allow_private, host if _is_loopback(host) else None)
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of `host`, every one of them allowed.
+
+        Args:
+            host: A name or an address.
+            port: The port that will be connected to.
+
+        Raises:
+            Unreachable: The name does not resolve, or resolves to an address that is not allowed.
+        """
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unreachable(f"{host} does not resolve: {error.strerror or error}") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for text in addresses:
+            self.check(host, text)
+        return addresses
+
+    def check(self, host: str, text: str) -> None:
+        """Refuse the address `text` of `host` unless it is allowed.
+
+        Raises:
+            Unreachable: It is not.
+        """
+        address = _plain(ipaddress.ip_address(text.partition("%")[0]))
+        if address in _METADATA:
+            raise Unreachable(f"{host} is a cloud's metadata address: never connected to")
+        if self.allow_private or address.is_global:
+            return
+        if self.loopback_host == host and address.is_loopback:
+            return
+        raise Unreachable(f"{host} is {address}, a private address: needs allow_private = true")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return _plain(ipaddress.ip_address(host)).is_loopback
+    except ValueError:
+        return host == "localhost"

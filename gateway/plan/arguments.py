@@ -1,0 +1,191 @@
+"""A tool's input schema, compiled: coercion of text, validation, defaults.
+
+Source: JSON Schema 2020-12; RFC 6901 for the pointers of breaches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import jsonschema_rs
+import msgspec
+
+from gateway.core.errors import InvalidArguments
+
+__all__ = ["ArgumentsSchema"]
+
+_MAX_BREACHES = 100
+_MAX_DETAIL = 300
+_LONGEST_NUMBER = 64
+"""A longer text is left to fail validation: parsing it is quadratic."""
+
+Schema = Mapping[str, Any]
+
+
+def _no_retrieval(uri: str) -> Any:
+    message = f"only local references are followed, not {uri}"
+    raise ValueError(message)
+
+
+@attrs.frozen(slots=True)
+class ArgumentsSchema:
+    """What a tool's arguments must be.
+
+    Args:
+        schema: JSON Schema 2020-12 with `type: object` at its root.
+        names: The names of its declared properties.
+    """
+
+    schema: Schema
+    names: frozenset[str]
+    _validator: jsonschema_rs.Draft202012Validator = attrs.field(repr=False, eq=False)
+    _defaults: Mapping[str, Any] = attrs.field(repr=False)
+
+    @classmethod
+    def compile(cls, schema: Schema) -> ArgumentsSchema:
+        """Compile `schema`; nothing is ever fetched for it.
+
+        Raises:
+            ValueError: It is not a JSON Schema, or refers to something outside itself.
+        """
+        validator = jsonschema_rs.Draft202012Validator(dict(schema), retriever=_no_retrieval)
+        properties = _properties(schema)
+        defaults = {
+            name: part["default"]
+            for name, part in properties.items()
+            if isinstance(part, Mapping) and "default" in part
+        }
+        return cls(schema, frozenset(properties), validator, defaults)
+
+    def coerce(self, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Arguments from texts, as paths, queries and command lines carry them.
+
+        A text that does not fit its property's type stays text, for `validate` to report. An
+        array takes every text of its name, or one text that is a JSON array.
+
+        Args:
+            texts: Each name's texts, one or more, in their order.
+        """
+        properties = _properties(self.schema)
+        arguments: dict[str, Any] = {}
+        for name, values in texts.items():
+            part = self._resolved(properties.get(name))
+            types = _types(part)
+            if "array" in types and not _is_json_array(values):
+                item = self._resolved(part.get("items"))
+                arguments[name] = [_coerced(value, _types(item)) for value in values]
+            else:
+                arguments[name] = _coerced(values[-1], types)
+        return arguments
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The declared arguments, the schema's defaults filled in.
+
+        What the schema allows without naming it is checked and left out: no plan can read it.
+
+        Raises:
+            InvalidArguments: They break the schema; `errors` lists every breach (100 at most).
+        """
+        whole = {**self._defaults, **arguments} if self._defaults else dict(arguments)
+        if self._validator.is_valid(whole):
+            return {name: value for name, value in whole.items() if name in self.names}
+        breaches: list[dict[str, str]] = []
+        for error in self._validator.iter_errors(whole):
+            breaches.extend(_breaches(error))
+            if len(breaches) >= _MAX_BREACHES:
+                break
+        raise InvalidArguments(
+            "the arguments break the tool's input schema: "
+            + "; ".join(f"{b['pointer'] or '(whole)'}: {b['detail']}" for b in breaches[:3])
+            + (f"; and {len(breaches) - 3} more" if len(breaches) > 3 else ""),
+            errors=tuple(breaches[:_MAX_BREACHES]),
+        )
+
+    def _resolved(self, part: Any) -> Schema:
+        """`part` with local references followed, a bounded number of times."""
+        for _ in range(16):
+            if not isinstance(part, Mapping):
+                return {}
+            reference = part.get("$ref")
+            if not isinstance(reference, str) or not reference.startswith("#/"):
+                return part
+            target: Any = self.schema
+            for token in reference[2:].split("/"):
+                key = token.replace("~1", "/").replace("~0", "~")
+                target = target.get(key) if isinstance(target, Mapping) else None
+            part = target
+        return {}
+
+
+def _properties(schema: Schema) -> Schema:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def _types(part: Schema) -> frozenset[str]:
+    """The JSON types `part` says it may be, as far as it says so plainly."""
+    named = part.get("type")
+    if isinstance(named, str):
+        return frozenset({named})
+    if isinstance(named, Sequence):
+        return frozenset(named)
+    alternatives = part.get("anyOf") or part.get("oneOf") or ()
+    return frozenset[str]().union(
+        *(_types(one) for one in alternatives if isinstance(one, Mapping))
+    )
+
+
+def _is_json_array(values: Sequence[str]) -> bool:
+    return len(values) == 1 and values[0].startswith("[")
+
+
+def _coerced(text: str, types: frozenset[str]) -> Any:
+    """`text` as the first of `types` it can be read as; itself if none."""
+    if not types or types == {"string"} or len(text) > 1_000_000:
+        return text
+    if types & {"integer", "number"} and 0 < len(text) <= _LONGEST_NUMBER:
+        number = _number(text, whole="number" not in types)
+        if number is not None:
+            return number
+    if "boolean" in types and text in {"true", "false"}:
+        return text == "true"
+    if "null" in types and text == "null":
+        return None
+    if types & {"array", "object"} and text[:1] in {"[", "{"}:
+        try:
+            return msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            return text
+    return text
+
+
+def _number(text: str, *, whole: bool) -> int | float | None:
+    """`text` as JSON would read it; `None` where it is no number or, if `whole`, has a part."""
+    try:
+        number = msgspec.json.decode(text, type=int | float)
+    except msgspec.DecodeError:
+        return None
+    if isinstance(number, float) and (whole or not math.isfinite(number)):
+        return int(number) if whole and number.is_integer() else None
+    return number
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+def _breaches(error: jsonschema_rs.ValidationError) -> Iterator[dict[str, str]]:
+    """One breach per offending place: a missing or unexpected property is named by its own."""
+    path = list(error.instance_path)
+    kind = error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
+        yield {"pointer": _pointer([*path, kind.property]), "detail": "required, but missing"}
+        return
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
+        for name in kind.unexpected:
+            yield {"pointer": _pointer([*path, name])[:_MAX_DETAIL], "detail": "not expected here"}
+        return
+    yield {"pointer": _pointer(path)[:_MAX_DETAIL], "detail": error.message[:_MAX_DETAIL]}

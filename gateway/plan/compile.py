@@ -1,0 +1,197 @@
+"""A tool as it is written → a tool as it runs; every mistake of its plan found at load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from gateway.config.settings import CallConfig, ToolConfig
+from gateway.core.adapter import Kind
+from gateway.core.service import Service
+from gateway.plan.arguments import ArgumentsSchema
+from gateway.plan.expression import Expression
+from gateway.plan.graph import (
+    CompiledCall,
+    Names,
+    Report,
+    compile_call,
+    compile_expression,
+    find_cycles,
+)
+from gateway.plan.merge import Merge
+from gateway.plan.run import Node, Plan
+from gateway.plan.tool import Tool
+
+__all__ = ["Services", "compile_tool"]
+
+
+class Services(Protocol):
+    """What a plan needs to know of the services its calls go to."""
+
+    def kind(self, name: str) -> Kind:
+        """The kind of the service `name`."""
+        ...
+
+    def bind(self, call: CallConfig) -> Service:
+        """The `Service` of `call`, its policies around it."""
+        ...
+
+    def commit_timeout_s(self, call: CallConfig) -> float:
+        """The seconds that `call`, once begun, may go on without its client."""
+        ...
+
+
+def compile_tool(
+    tool: ToolConfig,
+    services: Services,
+    report: Report,
+    *,
+    ceiling_s: float,
+    failed_calls: frozenset[str] = frozenset(),
+) -> Tool | None:
+    """Compile one tool.
+
+    Args:
+        tool: As written, its keys decoded.
+        services: Where its calls go.
+        report: Takes mistakes, their paths starting at the tool's keys.
+        ceiling_s: The server's deadline, the ceiling of the tool's.
+        failed_calls: Further calls, whose mistakes are told already: they may be referred to.
+
+    Returns:
+        The tool; `None` where it has a mistake.
+    """
+    mistakes = 0
+
+    def count(path: tuple[str | int, ...], message: str) -> None:
+        nonlocal mistakes
+        mistakes += 1
+        report(path, message)
+
+    settings = tool.settings
+    arguments = ArgumentsSchema.compile(settings.input)
+    names = Names(arguments.names, frozenset(tool.calls) | failed_calls)
+    calls = {
+        name: compile_call(call, names, _below(count, "calls", name))
+        for name, call in tool.calls.items()
+    }
+    _check_names(tool, names, count)
+    _check_cycles(calls, count)
+    _check_route(settings.http, names, count)
+    output = _output(settings.output, names, count)
+    quorum = _quorum(settings.wait, len(names.calls), count)
+    if mistakes or failed_calls:
+        return None
+    method, _, path = (settings.http or "").partition(" ")
+    merge = Merge(output, tuple(calls))
+    nodes = tuple(_node(call, services, names.inputs) for call in calls.values())
+    kinds = [(services.kind(call.common.service), call) for call in tool.calls.values()]
+    return Tool(
+        name=tool.name,
+        description=settings.description,
+        arguments=arguments,
+        plan=Plan(tool.name, nodes, merge, quorum),
+        deadline_s=min(settings.deadline or ceiling_s, ceiling_s),
+        idempotent=_or(settings.idempotent, all(_idempotent(kind, call) for kind, call in kinds)),
+        read_only=all(kind.read_only(call.keys) for kind, call in kinds),
+        method=method or None,
+        path=path or None,
+    )
+
+
+def _below(report: Report, *prefix: str) -> Report:
+    return lambda path, message: report((*prefix, *path), message)
+
+
+def _or(written: bool | None, inferred: bool) -> bool:
+    return inferred if written is None else written
+
+
+def _idempotent(kind: Kind, call: CallConfig) -> bool:
+    return _or(call.common.idempotent, kind.idempotent(call.keys))
+
+
+def _check_names(tool: ToolConfig, names: Names, report: Report) -> None:
+    for name in tool.calls:
+        if name in names.inputs:
+            report(("calls", name), f"expected a name of its own, got {name!r}, an input's name")
+
+
+def _check_cycles(calls: Mapping[str, CompiledCall], report: Report) -> None:
+    for cycle in find_cycles({name: sorted(call.waits_for) for name, call in calls.items()}):
+        around = " → ".join((*cycle, cycle[0]))
+        message = f"expected calls that can start, got a cycle in which each waits: {around}"
+        report(("calls", cycle[0]), message)
+
+
+def _check_route(route: str | None, names: Names, report: Report) -> None:
+    """Every placeholder of the route must be an input: it becomes an argument."""
+    for segment in (route or "").split("/")[1:]:
+        name = segment[1:-1]
+        if segment.startswith("{") and name not in names.inputs:
+            report(("http",), Names(names.inputs, frozenset()).unknown(name))
+
+
+def _quorum(wait: str | int, calls: int, report: Report) -> int | None:
+    if wait == "all":
+        return None
+    quorum = 1 if isinstance(wait, str) else wait
+    if quorum > calls:
+        report(("wait",), f"expected at most {calls}, the number of calls, got {quorum}")
+    return quorum
+
+
+def _output(
+    written: str | Mapping[str, str] | None, names: Names, report: Report
+) -> Expression | Mapping[str, Expression] | None:
+    if written is None:
+        return None
+    if isinstance(written, str):
+        return compile_expression(written, names, ("output",), report, whole=True)
+    compiled = {
+        key: compile_expression(source, names, ("output", key), report, whole=True)
+        for key, source in written.items()
+    }
+    return {key: expression for key, expression in compiled.items() if expression is not None}
+
+
+def _node(call: CompiledCall, services: Services, inputs: frozenset[str]) -> Node:
+    config = call.config
+    common = config.common
+    inputs_key = services.kind(common.service).inputs_key
+    return Node(
+        name=config.name,
+        service=common.service,
+        invoke=services.bind(config),
+        render=_renderer(call, inputs_key, inputs),
+        when=call.when,
+        reads=call.reads,
+        waits_for=call.waits_for,
+        optional=common.optional,
+        default=common.default,
+        has_default=config.has_default,
+        commit_timeout_s=services.commit_timeout_s(config) if common.commit else None,
+    )
+
+
+def _renderer(
+    call: CompiledCall, inputs_key: str | None, inputs: frozenset[str]
+) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """From the namespace to the call's arguments: all work that can be done at load is done."""
+    takes_inputs = inputs_key is not None and inputs_key not in call.templates
+    constants = {
+        name: template.render({}) for name, template in call.templates.items() if not template.roots
+    }
+    renders = tuple(
+        (name, template.render) for name, template in call.templates.items() if template.roots
+    )
+    if not renders and not takes_inputs:
+        return lambda _namespace: constants
+
+    def values(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        for name, render in renders:
+            yield name, render(namespace)
+        if takes_inputs and inputs_key is not None:
+            yield inputs_key, {name: namespace[name] for name in inputs if name in namespace}
+
+    return lambda namespace: {**constants, **dict(values(namespace))}

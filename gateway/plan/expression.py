@@ -1,0 +1,116 @@
+"""JMESPath, compiled at load, with the names it reads.
+
+Source: https://jmespath.org/specification.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+__all__ = ["Expression", "ExpressionError"]
+
+_READS_LEFT_ONLY = frozenset(
+    {
+        "subexpression",
+        "index_expression",
+        "projection",
+        "value_projection",
+        "filter_projection",
+        "pipe",
+    }
+)
+"""Nodes whose first child sees what they see; the others see what the first one made."""
+
+
+class ExpressionError(ValueError):
+    """An expression that does not compile, or does not fit the data it was given."""
+
+
+@attrs.frozen(slots=True)
+class Expression:
+    """A compiled JMESPath expression over one flat namespace.
+
+    Args:
+        source: The text.
+        roots: The names it reads from the namespace.
+        reads_all: Whether it reads the namespace as a whole (`@`).
+    """
+
+    source: str
+    roots: frozenset[str]
+    reads_all: bool
+    _search: Callable[[Mapping[str, Any]], Any] = attrs.field(repr=False, eq=False)
+
+    @classmethod
+    def compile(cls, source: str) -> Expression:
+        """Compile `source`.
+
+        Raises:
+            ExpressionError: `source` is not JMESPath; the message says where.
+        """
+        try:
+            compiled = jmespath.compile(source)
+        except JMESPathError as error:
+            reason = str(error).partition("\n")[0]
+            raise ExpressionError(f"expected JMESPath, got {source!r}: {reason}") from None
+        names = frozenset(_roots(compiled.parsed))
+        roots = frozenset(name for name in names if name is not None)
+        search = _dotted(compiled.parsed) or compiled.search
+        return cls(source, roots, None in names, search)
+
+    def __call__(self, namespace: Mapping[str, Any]) -> Any:
+        """The expression's value; `None` where the data has nothing there.
+
+        Raises:
+            ExpressionError: A function of the expression got a value of the wrong type.
+        """
+        try:
+            return self._search(namespace)
+        except JMESPathError as error:
+            raise ExpressionError(f"{self.source!r}: {error}") from error
+
+
+def _roots(node: Mapping[str, Any]) -> Iterator[str | None]:
+    """The names `node` reads from what it is applied to; `None` for all of it."""
+    kind = node["type"]
+    if kind == "field":
+        yield node["value"]
+    elif kind in {"current", "identity"}:
+        yield None
+    elif kind in _READS_LEFT_ONLY:
+        yield from _roots(node["children"][0])
+    elif kind != "expref":  # an expref is applied to elements, not to the namespace
+        for child in node["children"]:
+            yield from _roots(child)
+
+
+def _dotted(node: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any] | None:
+    """A direct getter for `a`, `a.b`, `a.b.c`: nearly all placeholders are one of these."""
+    names: list[str] = []
+    while node["type"] == "subexpression":
+        first, *rest = node["children"]
+        if any(child["type"] != "field" for child in rest):
+            return None
+        names[:0] = [child["value"] for child in rest]
+        node = first
+    if node["type"] != "field":
+        return None
+    names.insert(0, node["value"])
+    if len(names) == 1:
+        name = names[0]
+        return lambda namespace: namespace.get(name)
+
+    def get(namespace: Mapping[str, Any]) -> Any:
+        value: Any = namespace
+        for name in names:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(name)
+        return value
+
+    return get

@@ -1,0 +1,387 @@
+"""One request's way through a plan: each call starts the moment its inputs are there.
+
+The caller opens the scope whose deadline is the request's budget around `Run.__call__`, and asks
+`Run.conclude` for the answer after it: so an expired deadline ends every call and still leaves
+what is there to be merged (docs/adr/0001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from gateway.config.units import format_duration
+from gateway.core.adapter import Record
+from gateway.core.deadline import remaining_s
+from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Skipped
+from gateway.core.messages import Branch, Outcome, Reply, Request
+from gateway.core.service import Emit, Service, discard
+from gateway.plan.expression import Expression, ExpressionError
+from gateway.plan.merge import Merge
+from gateway.telemetry.events import CallEnded, CallStarted
+
+__all__ = ["Node", "Plan", "Run"]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Node:
+    """One call of a plan, ready to be made.
+
+    Args:
+        name: Its name in the plan.
+        service: The name of the service it goes to.
+        invoke: The call's `Service`, its policies around it.
+        render: From the namespace to the request's arguments.
+        when: Its condition; `None` is always.
+        reads: The calls without whose values it cannot be made.
+        waits_for: `reads` and the calls its condition reads.
+        optional: Whether the answer may do without it.
+        default: Its value when it is missing.
+        has_default: Whether that default was written: then calls that read it go ahead.
+        commit_timeout_s: For a committed call, the seconds it may go on without its client;
+            `None` for every other.
+    """
+
+    name: str
+    service: str
+    invoke: Service
+    render: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    when: Expression | None = None
+    reads: frozenset[str] = frozenset()
+    waits_for: frozenset[str] = frozenset()
+    optional: bool = False
+    default: Any = None
+    has_default: bool = False
+    commit_timeout_s: float | None = None
+
+
+@attrs.frozen(slots=True)
+class Plan:
+    """A tool's calls as a graph.
+
+    Args:
+        tool: The tool's name.
+        nodes: In the file's order.
+        merge: The output.
+        quorum: How many calls must succeed before the rest is cancelled; `None`: wait for all,
+            and every required one must.
+    """
+
+    tool: str
+    nodes: tuple[Node, ...]
+    merge: Merge
+    quorum: int | None = None
+    _by_name: Mapping[str, Node] = attrs.field(init=False, repr=False)
+    _dependents: Mapping[str, tuple[Node, ...]] = attrs.field(init=False, repr=False)
+    _first: tuple[Node, ...] = attrs.field(init=False, repr=False)
+
+    @_by_name.default
+    def _index(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @_dependents.default
+    def _invert(self) -> Mapping[str, tuple[Node, ...]]:
+        return {
+            node.name: tuple(other for other in self.nodes if node.name in other.waits_for)
+            for node in self.nodes
+        }
+
+    @_first.default
+    def _find_first(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if not node.waits_for)
+
+    def begin(self, request: Request, record: Record, commits: trio.Nursery | None) -> Run:
+        """A run of this plan for `request`; nothing has started yet.
+
+        Args:
+            request: The tool's request, its arguments validated.
+            record: Where the events of its calls go.
+            commits: The app's nursery in which committed calls outlive their client. Without one
+                they end with the request like every other.
+        """
+        return Run(self, request, record, commits)
+
+
+class Run:
+    """One request's way through a plan. Call it once, then `conclude`.
+
+    Cancellation: every call under it ends; committed ones go on in the app's nursery.
+    """
+
+    def __init__(
+        self, plan: Plan, request: Request, record: Record, commits: trio.Nursery | None
+    ) -> None:
+        self._plan = plan
+        self._request = request
+        self._record = record
+        self._commits = commits
+        self._start = trio.current_time()
+        self._budget_s = float("inf")
+        self._namespace: dict[str, Any] = dict(request.arguments)
+        self._waiting = {node.name: len(node.waits_for) for node in plan.nodes}
+        self._started: dict[str, float] = {}
+        self._branches: dict[str, Branch] = {}
+        self._committed: set[str] = set()
+        self._fatal: GatewayError | None = None
+        self._succeeded = 0
+        self._nursery: trio.Nursery | None = None
+
+    async def __call__(self, emit: Emit = discard, /) -> None:
+        """Make the calls; return when all have ended or the rest is not needed."""
+        self._budget_s = remaining_s()
+        first = self._plan._first  # noqa: SLF001 - the run is the plan's other half
+        if len(self._plan.nodes) == 1:
+            await self._follow(first[0], emit, emit)
+            return
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for node in first:
+                nursery.start_soon(self._follow, node, emit, discard)
+
+    def conclude(self) -> Reply:
+        """The answer with what is there; what has not ended by now is missing.
+
+        Raises:
+            GatewayError: A required call is missing, or too few succeeded: the failure to blame.
+        """
+        unfinished = [node for node in self._plan.nodes if node.name not in self._branches]
+        # Those under way first: they are to blame, not the ones that waited for them.
+        for node in sorted(unfinished, key=lambda node: node.name not in self._started):
+            self._end(node, error=self._unfinished(node))
+        branches = tuple(self._branches[node.name] for node in self._plan.nodes)
+        fatal = self._fatal or self._too_few()
+        if fatal is not None:
+            raise fatal
+        missing = tuple(branch.error for branch in branches if branch.error is not None)
+        names = frozenset(branch.call for branch in branches if branch.error is not None)
+        return Reply(self._plan.merge(self._namespace, names), branches, missing)
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """How each call ended, as far as it has, in the plan's order."""
+        return tuple(
+            self._branches[node.name] for node in self._plan.nodes if node.name in self._branches
+        )
+
+    def abandon(self) -> None:
+        """Book the calls that were cut off because nobody waits for the answer any more."""
+        for node in self._plan.nodes:
+            if node.name in self._started and node.name not in self._branches:
+                self._end(node, error=Skipped("cancelled: the client left"))
+
+    async def _follow(self, node: Node, emit: Emit, call_emit: Emit) -> None:
+        """Make `node`'s call, then start what waited for it alone, the first of it in this task."""
+        current: Node | None = node
+        while current is not None:
+            await self._make(current, call_emit)
+            if self._is_over():
+                if self._nursery is not None:
+                    self._nursery.cancel_scope.cancel()
+                return
+            ready = self._released_by(current)
+            ended, current = self._branches[current.name], None
+            if ready and emit is discard:
+                current = ready.pop(0)
+            for other in ready:
+                assert self._nursery is not None  # noqa: S101 - a second node means a nursery
+                self._nursery.start_soon(self._follow, other, emit, call_emit)
+            if emit is not discard:
+                await emit(ended)
+
+    def _released_by(self, node: Node) -> list[Node]:
+        ready: list[Node] = []
+        for other in self._plan._dependents[node.name]:  # noqa: SLF001 - see __call__
+            self._waiting[other.name] -= 1
+            if not self._waiting[other.name]:
+                ready.append(other)
+        return ready
+
+    async def _make(self, node: Node, emit: Emit) -> None:
+        skipped = self._skip(node)
+        if skipped is not None:
+            self._end(node, error=skipped)
+            return
+        self._started[node.name] = trio.current_time() - self._start
+        self._record(
+            CallStarted(
+                request=self._request,
+                tool=self._plan.tool,
+                call=node.name,
+                service=node.service,
+            )
+        )
+        if node.commit_timeout_s is not None and self._commits is not None:
+            await self._commit(node, self._commits)
+            return
+        error: GatewayError | None = None
+        value = None
+        try:
+            value = await self._invoke(node, emit)
+        except GatewayError as caught:
+            error = caught
+        self._end(node, value, error)
+
+    async def _invoke(self, node: Node, emit: Emit) -> Any:
+        """The reply's value.
+
+        Raises:
+            GatewayError: As every service raises it; a bug of ours becomes `Internal`, caused by what was raised.
+        """
+        try:
+            arguments = node.render(self._namespace)
+            request = Request(node.name, arguments, self._request.context)
+            return (await node.invoke(request, emit)).value
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise Internal("something went wrong inside the gateway") from error
+
+    async def _commit(self, node: Node, commits: trio.Nursery) -> None:
+        """Make the call in the app's nursery, and wait for it while the client does."""
+        ended = trio.Event()
+
+        async def work() -> None:
+            error: GatewayError | None = None
+            value = None
+            with trio.move_on_after(node.commit_timeout_s or 0) as scope:
+                try:
+                    value = await self._invoke(node, discard)
+                except GatewayError as caught:
+                    error = caught
+            if scope.cancelled_caught:
+                error = DeadlineExceeded(f"no reply within {_shown(node.commit_timeout_s or 0)}")
+            if node.name in self._branches:  # the request went on without it
+                self._tell(self._branch(node, value, error))
+            else:
+                self._committed.discard(node.name)
+                self._end(node, value, error)
+            ended.set()
+
+        self._committed.add(node.name)
+        commits.start_soon(work)
+        await ended.wait()
+
+    def _skip(self, node: Node) -> GatewayError | None:
+        """Why `node` is not called at all; `None` if it is."""
+        for name in node.reads:
+            branch = self._branches[name]
+            needed = self._plan._by_name[name]  # noqa: SLF001 - see __call__
+            if branch.error is None or needed.has_default:
+                continue
+            skipped = Skipped(
+                f"not called: it needs {name}, which is missing ({branch.error.code})"
+            )
+            skipped.__cause__ = (
+                branch.error.__cause__ if isinstance(branch.error, Skipped) else branch.error
+            )
+            return skipped
+        if node.when is None:
+            return None
+        try:
+            holds = node.when(self._namespace)
+        except ExpressionError as error:
+            return Skipped(f"not called: its condition does not fit the data: {error}")
+        if holds is None or holds is False or holds in ("", [], {}):
+            return Skipped(f"not called: {node.when.source} is false")
+        return None
+
+    def _end(self, node: Node, value: Any = None, error: GatewayError | None = None) -> None:
+        """Book how `node`'s call ended."""
+        branch = self._branch(node, value, error)
+        self._branches[node.name] = branch
+        self._namespace[node.name] = branch.value
+        if node.name not in self._committed:
+            self._tell(branch)
+        if branch.error is None:
+            self._succeeded += 1
+        elif self._plan.quorum is None and not node.optional and self._fatal is None:
+            self._fatal = _failure(branch.error)
+
+    def _tell(self, branch: Branch) -> None:
+        self._record(CallEnded(request=self._request, tool=self._plan.tool, branch=branch))
+
+    def _branch(self, node: Node, value: Any, error: GatewayError | None) -> Branch:
+        now = trio.current_time() - self._start
+        return Branch(
+            call=node.name,
+            service=node.service,
+            outcome=_outcome(error),
+            value=value if error is None else node.default,
+            error=error and error.blamed(call=node.name, service=node.service),
+            started_s=self._started.get(node.name),
+            ended_s=now,
+            budget_left_s=max(0.0, self._budget_s - now),
+        )
+
+    def _is_over(self) -> bool:
+        """Whether the rest of the calls is not needed any more."""
+        quorum = self._plan.quorum
+        if quorum is None:
+            return self._fatal is not None
+        return self._succeeded >= quorum or self._possible() < quorum
+
+    def _possible(self) -> int:
+        """How many calls have succeeded or still may."""
+        return self._succeeded + len(self._plan.nodes) - len(self._branches)
+
+    def _unfinished(self, node: Node) -> GatewayError:
+        """What `node`, which has not ended, is missing for."""
+        quorum = self._plan.quorum
+        if quorum is not None and self._succeeded >= quorum:
+            return Skipped(f"not waited for: {quorum} of {len(self._plan.nodes)} had answered")
+        if self._fatal is not None or (quorum is not None and self._possible() < quorum):
+            return Skipped("not waited for: the request had failed")
+        if node.name in self._committed:
+            return DeadlineExceeded(
+                f"no reply within the budget of {_shown(self._budget_s)}; it is committed and goes on"
+            )
+        if node.name in self._started:
+            return DeadlineExceeded(f"no reply within the budget of {_shown(self._budget_s)}")
+        pending = ", ".join(sorted(name for name in node.waits_for if self._is_pending(name)))
+        return DeadlineExceeded(
+            f"not called within the budget of {_shown(self._budget_s)}: it waited for {pending}"
+        )
+
+    def _is_pending(self, name: str) -> bool:
+        branch = self._branches.get(name)
+        return branch is None or branch.outcome == "timeout"
+
+    def _too_few(self) -> GatewayError | None:
+        """Under a quorum that was not reached: the failure to blame; `None` if all was skipped."""
+        quorum = self._plan.quorum
+        if quorum is None or self._succeeded >= quorum:
+            return None
+        failures = [
+            failure
+            for branch in self._branches.values()
+            if branch.error is not None and (failure := _failure(branch.error)) is not None
+        ]
+        return failures[0] if failures else None
+
+
+def _shown(seconds: float) -> str:
+    """To the millisecond: what was granted is read from a clock, and a few µs went by."""
+    return format_duration(max(0.001, round(seconds, 3)))
+
+
+def _outcome(error: GatewayError | None) -> Outcome:
+    match error:
+        case None:
+            return "ok"
+        case Skipped():
+            return "skipped"
+        case DeadlineExceeded():
+            return "timeout"
+        case _:
+            return "error"
+
+
+def _failure(error: GatewayError) -> GatewayError | None:
+    """The failure behind `error`: itself, or what a skipped call lacked; `None` if nothing failed."""
+    if not isinstance(error, Skipped):
+        return error
+    cause = error.__cause__
+    return cause if isinstance(cause, GatewayError) else None

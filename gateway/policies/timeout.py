@@ -1,0 +1,36 @@
+"""A bound on how long a service may take."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from gateway.config.units import format_duration
+from gateway.core.errors import DeadlineExceeded
+from gateway.core.messages import Reply, Request
+from gateway.core.service import Emit, Service
+
+__all__ = ["Timeout"]
+
+
+@attrs.frozen(slots=True)
+class Timeout:
+    """Gives up after `timeout_s`; the budget of the request still holds if it is less.
+
+    The same policy stands in two places: around all attempts of a call (the call's `timeout`)
+    and around one attempt (the service's).
+
+    Args:
+        timeout_s: Seconds, more than 0.
+
+    Raises:
+        DeadlineExceeded: `inner` had not replied by then; it was cancelled and has ended.
+    """
+
+    timeout_s: float
+
+    async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
+        """Call `inner` under the timeout."""
+        with trio.move_on_after(self.timeout_s):
+            return await inner(request, emit)
+        raise DeadlineExceeded(f"no reply within its timeout of {format_duration(self.timeout_s)}")

