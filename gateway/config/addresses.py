@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -246,9 +247,9 @@ def file() -> Codec:
             raise expected(wanted, value)
         where = place.directory / named
         try:
-            if where.is_file():
+            if stat.S_ISREG(where.stat().st_mode):
                 return where
-            found = "it is not a file" if where.exists() else "no such file"
+            found = "it is not a file"
         except OSError as error:
             found = reason(error)
         raise Refused(f"expected {wanted}, got {show(value)}: {found}")

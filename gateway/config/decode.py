@@ -121,6 +121,7 @@ def decode(
         root / "tools",
         services.kinds_of if isinstance(document.get("services", {}), Mapping) else None,
         kinds,
+        sound=services.decoded,
     )
     config = Config(
         path=path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.config import unavailable
@@ -27,6 +27,8 @@ def decode_tools(
     place: Place,
     services: Mapping[str, str | None] | None,
     kinds: Mapping[str, Kind],
+    *,
+    sound: Container[str],
 ) -> tuple[dict[str, ToolConfig], set[KeyPath]]:
     """Decode every tool.
 
@@ -36,6 +38,7 @@ def decode_tools(
         services: The kind of every service that is written; `None` where it is none.
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
+        sound: The services nothing is wrong with; calls to the others are judged and left out.
 
     Returns:
         The tools, and the paths of tools and calls that were left out.
@@ -44,7 +47,7 @@ def decode_tools(
     if not isinstance(tables, Mapping):
         place.tell(expected("a table", tables))
         return tools, set()
-    calls = _Calls(services, kinds)
+    calls = _Calls(services, kinds, sound)
     for name, table in tables.items():
         here = place / name
         named = check_name(name, here)
@@ -90,11 +93,16 @@ class _Calls:
         services: The kind of every service that is written; `None` where it is none.
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
+        sound: The services nothing is wrong with.
     """
 
     def __init__(
-        self, services: Mapping[str, str | None] | None, kinds: Mapping[str, Kind]
+        self,
+        services: Mapping[str, str | None] | None,
+        kinds: Mapping[str, Kind],
+        sound: Container[str],
     ) -> None:
+        self._sound = sound
         self._services = services
         self._kinds = kinds
         self.failed: set[KeyPath] = set()
@@ -141,8 +149,8 @@ class _Calls:
         )
         problems = self._kinds[kind].check(keys)
         for key, message in problems:
-            (place / key).problem(message)
-        if problems:
+            (place / key if key else place).problem(message)
+        if problems or service not in self._sound:
             return None
         settings = {key: value for key, value in decoded.values.items() if key not in own}
         return CallConfig(
