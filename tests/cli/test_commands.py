@@ -233,9 +233,13 @@ def test_a_timeline_draws_when_each_call_ran() -> None:
     assert list(timeline(ended)) == [
         "t: partial in 1.000 s, of a budget of 2.000 s",
         "  call  service     start       end  outcome                     budget left",
-        "  a     s          0.0 ms  500.0 ms  ok                              1.500 s"
-        "  ███████████████",
-        "  bb    s        500.0 ms   1.000 s  timeout: deadline_exceeded      1.000 s"
-        "                 ███████████████",
+        (
+            "  a     s          0.0 ms  500.0 ms  ok                              1.500 s"
+            "  ███████████████"
+        ),
+        (
+            "  bb    s        500.0 ms   1.000 s  timeout: deadline_exceeded      1.000 s"
+            "                 ███████████████"
+        ),
         "  c     s               -  500.0 ms  skipped                         1.500 s",
     ]

@@ -15,7 +15,7 @@ from gateway import create_app
 gateway = create_app(Path(__file__).with_name("gateway.toml"))
 
 
-async def home(request: Request) -> PlainTextResponse:
+async def home(_request: Request) -> PlainTextResponse:
     """A page of the host's own."""
     return PlainTextResponse("the tools are below /gw\n")
 
