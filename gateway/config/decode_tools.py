@@ -38,10 +38,10 @@ def decode_tools(
         services: The kind of every service that is written; `None` where it is none.
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
-        sound: The services nothing is wrong with; calls to the others are judged and left out.
+        sound: The services nothing is wrong with; calls to the others have failed.
 
     Returns:
-        The tools, and the paths of tools and calls that were left out.
+        The tools, and the paths of tools and calls that failed.
     """
     tools: dict[str, ToolConfig] = {}
     if not isinstance(tables, Mapping):
@@ -108,7 +108,10 @@ class _Calls:
         self.failed: set[KeyPath] = set()
 
     def decode(self, tables: Any, place: Place) -> dict[str, CallConfig] | None:
-        """A tool's calls without those that are wrong; `None` where there are none at all."""
+        """A tool's calls without those that are wrong; `None` where there are none at all.
+
+        One whose service is wrong is kept, for its templates to be judged, and has failed too.
+        """
         if tables is None or (isinstance(tables, Mapping) and not tables):
             missing = "missing; " if tables is None else ""
             place.problem(f"{missing}expected at least one call")
@@ -121,10 +124,10 @@ class _Calls:
             here = place / name
             named = check_name(name, here)
             call = self._call(name, table, here)
-            if call is None or not named:
-                self.failed.add(here.path)
-            else:
+            if call is not None and named:
                 calls[name] = call
+            if name not in calls or calls[name].common.service not in self._sound:
+                self.failed.add(here.path)
         return calls
 
     def _call(self, name: str, table: Any, place: Place) -> CallConfig | None:
@@ -150,7 +153,7 @@ class _Calls:
         problems = self._kinds[kind].check(keys)
         for key, message in problems:
             (place / key if key else place).problem(message)
-        if problems or service not in self._sound:
+        if problems:
             return None
         settings = {key: value for key, value in decoded.values.items() if key not in own}
         return CallConfig(
