@@ -175,13 +175,23 @@ class Gateway:
         async with contextlib.AsyncExitStack() as stack:
             for adapter in self._built.adapters.values():
                 await stack.enter_async_context(adapter.open())
-            async with trio.open_nursery() as commits:
-                self._commits = commits
+            closing = trio.Event()
+            async with trio.open_nursery() as nursery:
+                self._commits = await nursery.start(self._hold_commits, closing)
                 try:
                     yield
                 finally:
                     self.begin_drain(self.server.drain)
                     self._commits = None
+                    closing.set()
+
+    async def _hold_commits(
+        self, closing: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery]
+    ) -> None:
+        """Hold the nursery of commits in a task of its own: a drain's deadline is theirs alone."""
+        async with trio.open_nursery() as commits:
+            task_status.started(commits)
+            await closing.wait()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:
