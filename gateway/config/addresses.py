@@ -6,7 +6,7 @@ import ipaddress
 import re
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from gateway.config.codec import Codec, decode_each, expected
@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "Network",
     "bind",
     "binds",
     "file",
     "headers",
     "is_loopback",
+    "networks",
     "path",
     "path_template",
     "route",
     "url",
 ]
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """Methods a tool's own route may have."""
@@ -68,6 +72,25 @@ def binds() -> Codec:
         return tuple(decode_each(enumerate(value), place, item.decode).values())
 
     schema = {"type": "array", "items": item.schema, "minItems": 1}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def networks() -> Codec:
+    """A list of addresses and networks → a tuple of networks."""
+    wanted = 'a list of addresses or networks such as ["10.0.0.0/8", "::1"]'
+
+    def decode_one(value: Any, _place: Place) -> Network:
+        try:
+            return ipaddress.ip_network(value if isinstance(value, str) else "")
+        except ValueError:
+            raise expected('an address or a network such as "10.0.0.0/8"', value) from None
+
+    def decode(value: Any, place: Place) -> tuple[Network, ...]:
+        if not isinstance(value, list):
+            raise expected(wanted, value)
+        return tuple(decode_each(enumerate(value), place, decode_one).values())
+
+    schema = {"type": "array", "items": {"type": "string"}}
     return Codec(decode=decode, wanted=wanted, schema=schema)
 
 
