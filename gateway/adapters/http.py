@@ -35,6 +35,7 @@ _SAFE = frozenset({"get", "head"})
 _IDEMPOTENT = frozenset({"get", "head", "put", "delete"})
 _MAX_QUOTED = 500
 """Characters of a service's refusal that are shown to the caller."""
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -106,6 +107,8 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
         mistakes.append(
             ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
         )
+    names = [name for name in call.headers or {} if not _TOKEN.fullmatch(name)]
+    mistakes.extend(("headers", f"expected the name of a header, got {name!r}") for name in names)
     if bodies and verbs and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
     return mistakes
