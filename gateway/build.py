@@ -130,9 +130,9 @@ def _check_routes(config: Config, problems: Problems) -> None:
     for name in config.tools:
         routes.add("POST", f"/tools/{name}", f"tools.{name} (POST /tools/{name})")
     own = config.mcp.path  # MCP answers there, whatever the method
-    taken_by = [routes.add(method, own, "mcp.path") for method in METHODS]
-    for taken in filter(None, taken_by):
-        message = f"expected a path of its own, got {own}, taken by {taken}"
+    answers = [routes.add(method, own, "mcp.path") for method in METHODS]
+    for other in filter(None, answers):
+        message = f"expected a path of its own, got {own}, taken by {other}"
         problems.add(("mcp", "path"), message)
     for name, tool in config.tools.items():
         if tool.settings.http is None:

@@ -93,7 +93,9 @@ class ArgumentsSchema:
             InvalidArguments: They break the schema; `errors` lists every breach (100 at most).
         """
         # A default is each request's own: a function may change what it is given.
-        whole = {**copy.deepcopy(self._defaults), **arguments} if self._defaults else dict(arguments)
+        whole = (
+            {**copy.deepcopy(self._defaults), **arguments} if self._defaults else dict(arguments)
+        )
         if self._validator.is_valid(whole):
             return {name: value for name, value in whole.items() if name in self.names}
         breaches: list[dict[str, str]] = []
