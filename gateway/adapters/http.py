@@ -21,8 +21,7 @@ import msgspec
 from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.core.adapter import Kind, Record
-from gateway.core.deadline import remaining_ms
-from gateway.core.errors import BadReply, DeadlineExceeded, InvalidArguments, Rejected, Unreachable
+from gateway.core.errors import BadReply, InvalidArguments, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
@@ -52,7 +51,7 @@ class HttpSettings:
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
     )
-    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS (extra `http2`).")
+    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS.")
     max_connections: int = fields.integer(
         default=100, minimum=1, doc="Connections, and so calls under way, at once."
     )
@@ -132,7 +131,6 @@ class HttpAdapter:
             for key, value in settings.headers.items()
         )
         self._secrets = _secrets(settings)
-        self._budget_header = settings.budget_header.lower()
         self._forward = tuple(key.lower() for key in settings.forward)
 
     def bind(self, call: HttpCall, /) -> Service:
@@ -154,6 +152,7 @@ class HttpAdapter:
             guard=AddressGuard.of(host, allow_private=settings.allow_private),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
+            budget_header=settings.budget_header.lower(),
             tls=parts.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
@@ -170,11 +169,6 @@ class HttpAdapter:
         headers = self._request_headers(
             request.context, {"content-type": content_type, **(arguments.get("headers") or {})}
         )
-        left_ms = remaining_ms()
-        if left_ms is not None:
-            if left_ms < 1:
-                raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
-            headers[self._budget_header] = str(left_ms)
         url = self._base + _with_query(arguments[verb], arguments.get("query"))
         reply = await self._client.send(
             HttpRequest(verb.upper(), url, tuple(headers.items()), content)

@@ -20,7 +20,14 @@ import httpcore
 import httpx
 import trio
 
-from gateway.core.errors import BadReply, GatewayError, InvalidArguments, Unreachable
+from gateway.core.deadline import remaining_ms
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArguments,
+    Unreachable,
+)
 from gateway.net.guard import AddressGuard
 
 __all__ = ["ClientSettings", "HttpClient", "HttpReply", "HttpRequest", "open_client"]
@@ -47,6 +54,7 @@ class ClientSettings:
         tls: Whether https may be spoken; without it no certificate is trusted, and loading the
             system's takes 40 ms a service.
         http2: Whether HTTP/2 is offered over TLS.
+        budget_header: Carries what remains of the budget in whole milliseconds; in lower case.
         follow_redirects: Whether 3xx are followed, up to 10; the guard holds for each, and to
             another origin go harmless headers alone.
     """
@@ -54,6 +62,7 @@ class ClientSettings:
     guard: AddressGuard
     max_connections: int
     max_reply_bytes: int
+    budget_header: str
     tls: bool = True
     http2: bool = False
     follow_redirects: bool = False
@@ -91,6 +100,7 @@ class HttpClient(Protocol):
             Unreachable: No connection, or it broke.
             BadReply: What came is not HTTP, or over the bound.
             InvalidArguments: The URL is none; nothing was sent.
+            DeadlineExceeded: Less than 1 ms of the budget was left; nothing was sent.
 
         Cancellation: the connection is closed, its permit given back.
         """
@@ -134,12 +144,13 @@ class _HttpxClient:
     def __init__(self, client: httpx.AsyncClient, settings: ClientSettings) -> None:
         self._client = client
         self._limiter = trio.CapacityLimiter(settings.max_connections)
+        self._budget_header = settings.budget_header
         self._max_bytes = settings.max_reply_bytes
         self._max_redirects = _MAX_REDIRECTS if settings.follow_redirects else 0
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
         try:
-            following: httpx.Request | None = self._client.build_request(
+            first = self._client.build_request(
                 request.method,
                 request.url,
                 headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers],
@@ -147,9 +158,11 @@ class _HttpxClient:
             )
         except httpx.InvalidURL as error:
             raise InvalidArguments(f"not called: {error}") from error
+        following: httpx.Request | None = first
         redirects = 0
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with self._limiter:
+            self._tell_budget(first)
             with _mapped():
                 while following is not None:
                     current = following
@@ -161,6 +174,15 @@ class _HttpxClient:
                         raise BadReply(f"over {self._max_redirects} redirects")
                     _keep_secrets_at_home(current.url, following)
         raise AssertionError("unreachable")
+
+    def _tell_budget(self, request: httpx.Request) -> None:
+        """Say what remains now: waiting for the permit has taken its part."""
+        left_ms = remaining_ms()
+        if left_ms is None:
+            return
+        if left_ms < 1:
+            raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+        request.headers[self._budget_header] = str(left_ms)
 
     async def _exchange(self, request: httpx.Request) -> tuple[HttpReply, httpx.Request | None]:
         """The reply to one request, and the request it redirects to."""
