@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import attrs
 import msgspec
+import trio
 
 from gateway.config import fields
 from gateway.config.fields import Secret
@@ -173,6 +174,8 @@ class HttpAdapter:
         left_ms = remaining_ms()
         if left_ms is not None:
             if left_ms < 1:
+                # A request that was cancelled has nothing left either: it ends as cancelled.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
             headers[self._budget_header] = str(left_ms)
         url = self._base + _with_query(arguments[verb], arguments.get("query"))

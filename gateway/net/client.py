@@ -139,7 +139,7 @@ class _HttpxClient:
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
         try:
-            following: httpx.Request | None = self._client.build_request(
+            following = self._client.build_request(
                 request.method,
                 request.url,
                 headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers],
@@ -147,20 +147,20 @@ class _HttpxClient:
             )
         except httpx.InvalidURL as error:
             raise InvalidArguments(f"not called: {error}") from error
+        following.stream = _Content(request.content or b"")
         redirects = 0
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with self._limiter:
             with _mapped():
-                while following is not None:
-                    current = following
-                    reply, following = await self._exchange(current)
-                    if following is None or not self._max_redirects:
+                while True:
+                    reply, redirected = await self._exchange(following)
+                    if redirected is None or not self._max_redirects:
                         return reply
                     redirects += 1
                     if redirects > self._max_redirects:
                         raise BadReply(f"over {self._max_redirects} redirects")
-                    _keep_secrets_at_home(current.url, following)
-        raise AssertionError("unreachable")
+                    _keep_secrets_at_home(following.url, redirected)
+                    following = redirected
 
     async def _exchange(self, request: httpx.Request) -> tuple[HttpReply, httpx.Request | None]:
         """The reply to one request, and the request it redirects to."""
@@ -206,6 +206,29 @@ def _keep_secrets_at_home(origin: httpx.URL, following: httpx.Request) -> None:
         return
     for name in {name.lower() for name in following.headers} - _HARMLESS:
         del following.headers[name]
+
+
+class _Content(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which a cancelled write leaves half-way."""
+
+    def __init__(self, content: bytes) -> None:
+        self._pieces = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces(iter(self._pieces))
+
+
+class _Pieces:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
 
 
 class _Body:
