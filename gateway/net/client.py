@@ -294,7 +294,8 @@ def _mapped() -> Iterator[None]:
     except httpx.RemoteProtocolError as error:
         if "disconnected" in str(error) or "closed" in str(error):
             raise Unreachable(f"the connection broke: {error}") from error
-        raise BadReply(f"what came back is not HTTP: {error}") from error
+        what = str(error).partition(":")[0]  # what follows quotes the service
+        raise BadReply(f"what came back is not HTTP: {what}") from error
     except httpx.LocalProtocolError:
         raise  # what we sent is wrong: a bug of ours
     except httpx.UnsupportedProtocol as error:
