@@ -54,6 +54,7 @@ _VOLATILE = (
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
     (re.compile(r"\b[0-9]+(\.[0-9]+)? ms\b"), "TIME"),
     (re.compile(r"\b[0-9]+\.[0-9]{3} s\b"), "TIME"),
+    (re.compile(r"\bin [0-9]+\.[0-9]{2}s\b"), "in TIME"),
     (re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"), "WHEN"),
     (re.compile(r'("duration_ms": |duration_ms=)[0-9.]+'), r"\1TIME"),
     (re.compile(r"^date: .*$", re.MULTILINE), "date: WHEN"),
