@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from gateway.access.browsers import BrowserGuard
+from gateway.access.proxies import TrustedProxies
 from gateway.build import Built, Source, build
 from gateway.config.settings import ServerSettings
 from gateway.core.adapter import Kind
@@ -24,7 +25,7 @@ from gateway.core.errors import (
     Skipped,
     TooLarge,
 )
-from gateway.core.messages import Branch, Reply, Request
+from gateway.core.messages import Branch, Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_headers
@@ -86,6 +87,7 @@ class Gateway:
         self._telemetry = telemetry
         explicit = "server.allowed_hosts" in built.config.explicit
         self._browsers = self._browser_guard(always=explicit)
+        self._proxies = TrustedProxies(built.config.server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
         self._commits: trio.Nursery | None = None
@@ -102,6 +104,12 @@ class Gateway:
     def tools(self) -> Mapping[str, Tool]:
         """Every tool, by name, in the file's order."""
         return self._built.tools
+
+    def context(self, scope: Scope, protocol: str) -> Context:
+        """Who sends the request with this ASGI scope: request id, address, principal, trace."""
+        headers = headers_of(scope)
+        client = self._proxies.client((scope.get("client") or ("",))[0], headers)
+        return context_of(headers, protocol, client=client)
 
     @property
     def ready(self) -> bool:
@@ -175,13 +183,23 @@ class Gateway:
         async with contextlib.AsyncExitStack() as stack:
             for adapter in self._built.adapters.values():
                 await stack.enter_async_context(adapter.open())
-            async with trio.open_nursery() as commits:
-                self._commits = commits
+            closing = trio.Event()
+            async with trio.open_nursery() as nursery:
+                self._commits = await nursery.start(self._hold_commits, closing)
                 try:
                     yield
                 finally:
                     self.begin_drain(self.server.drain)
                     self._commits = None
+                    closing.set()
+
+    async def _hold_commits(
+        self, closing: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery]
+    ) -> None:
+        """Hold the nursery of commits in a task of its own: a drain's deadline is theirs alone."""
+        async with trio.open_nursery() as commits:
+            task_status.started(commits)
+            await closing.wait()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:
@@ -263,7 +281,7 @@ class Gateway:
             if self._commits is None:
                 await self._open_late()
         except GatewayError as error:
-            request_id = context_of(headers, "http").request_id
+            request_id = self.context(scope, "http").request_id
             body = msgspec.json.encode(error.problem(request_id))
             await respond(send, error.status, problem_headers(error, request_id), body)
             return

@@ -78,14 +78,14 @@ class HttpCall:
     delete: str | None = fields.template_path(default=None, doc="Path of a DELETE.")
     head: str | None = fields.template_path(default=None, doc="Path of a HEAD; the reply is null.")
     query: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, doc="Query parameters; null leaves one out, a list repeats it."
+        default=None, tables=False, doc="Query parameters; null leaves one out, a list repeats it."
     )
     headers: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, doc="Headers of this call; null leaves one out."
+        default=None, tables=False, doc="Headers of this call; null leaves one out."
     )
     json: Any = fields.template_value(default=None, doc="A JSON body.")
     form: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, doc="A form body (application/x-www-form-urlencoded)."
+        default=None, tables=False, doc="A form body (application/x-www-form-urlencoded)."
     )
     body: str | None = fields.template_text(default=None, doc="A text body.")
 
@@ -98,15 +98,15 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
     """What is wrong with `call` as a whole."""
     verbs = [verb for verb in _METHODS if getattr(call, verb) is not None]
     bodies = [body for body in _BODIES if getattr(call, body) is not None]
-    mistakes: list[tuple[str, str]] = []
     if len(verbs) != 1:
         got = " and ".join(verbs) or "none"
-        mistakes.append(("", f"expected one of {', '.join(_METHODS)}, got {got}"))
+        return [("", f"expected one of {', '.join(_METHODS)}, got {got}")]
+    mistakes: list[tuple[str, str]] = []
     if len(bodies) > 1:
         mistakes.append(
             ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
         )
-    if bodies and verbs and verbs[0] in _SAFE:
+    if bodies and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
     return mistakes
 

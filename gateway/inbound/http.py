@@ -16,7 +16,7 @@ import msgspec
 from gateway.core.deadline import budget_of
 from gateway.core.errors import BadReply, GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
-from gateway.inbound.front import Front, context_of
+from gateway.inbound.front import Front
 from gateway.inbound.openapi import openapi_document
 from gateway.inbound.routes import Routes
 from gateway.net.asgi import (
@@ -24,7 +24,6 @@ from gateway.net.asgi import (
     Receive,
     Scope,
     Send,
-    headers_of,
     path_of,
     read_body,
     respond,
@@ -68,8 +67,7 @@ class Http:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that left gets nothing, and all its calls have ended."""
-        headers = headers_of(scope)
-        context = context_of(headers, "http")
+        context = self._front.context(scope, "http")
         try:
             status, answer_headers, body = await self._answer(scope, receive, context)
         except ClientLeft:
@@ -85,6 +83,8 @@ class Http:
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         path, method = path_of(scope), scope["method"]
         found = self._routes.find(path)
+        if method == "HEAD" and "GET" in found:
+            method = "GET"  # the server leaves the body out
         if method not in found:
             return self._other(method, path, found, context)
         tool, path_values = found[method]
@@ -110,7 +110,7 @@ class Http:
         self, method: str, path: str, found: Mapping[str, Any], context: Context
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """What is asked for is no tool."""
-        allowed = tuple(sorted(found))
+        allowed = tuple(sorted({*found, "HEAD"} if "GET" in found else found))
         if path == "/openapi.json":
             if method in {"GET", "HEAD"}:
                 if self._openapi is None:

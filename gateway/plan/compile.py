@@ -70,7 +70,7 @@ def compile_tool(
 
     settings = tool.settings
     arguments = ArgumentsSchema.compile(settings.input)
-    names = Names(arguments.names, frozenset(tool.calls) | failed_calls)
+    names = Names(arguments.names, (frozenset(tool.calls) | failed_calls) - arguments.names)
     calls = {
         name: compile_call(call, names, _below(count, "calls", name))
         for name, call in tool.calls.items()
@@ -79,7 +79,6 @@ def compile_tool(
     _check_cycles(calls, count)
     _check_route(settings.http, names, count)
     output = _output(settings.output, names, count)
-    quorum = _quorum(settings.wait, len(names.calls), count)
     if mistakes or failed_calls:
         return None
     method, _, path = (settings.http or "").partition(" ")
@@ -90,7 +89,7 @@ def compile_tool(
         name=tool.name,
         description=settings.description,
         arguments=arguments,
-        plan=Plan(tool.name, nodes, merge, quorum),
+        plan=Plan(tool.name, nodes, merge, _quorum(settings.wait)),
         deadline_s=min(settings.deadline or ceiling_s, ceiling_s),
         idempotent=_or(settings.idempotent, all(_idempotent(kind, call) for kind, call in kinds)),
         read_only=all(kind.read_only(call.keys) for kind, call in kinds),
@@ -132,13 +131,11 @@ def _check_route(route: str | None, names: Names, report: Report) -> None:
             report(("http",), Names(names.inputs, frozenset()).unknown(name))
 
 
-def _quorum(wait: str | int, calls: int, report: Report) -> int | None:
-    if wait == "all":
-        return None
-    quorum = 1 if isinstance(wait, str) else wait
-    if quorum > calls:
-        report(("wait",), f"expected at most {calls}, the number of calls, got {quorum}")
-    return quorum
+def _quorum(wait: str | int) -> int | None:
+    """How many calls must succeed; `None` for all that are required."""
+    if isinstance(wait, int):
+        return wait
+    return 1 if wait == "first" else None
 
 
 def _output(

@@ -427,7 +427,12 @@ path = "/rooms"
             (
                 "what the kind says of a call as a whole",
                 USERS + '[tools.t.calls]\na = { service = "users", get = "/a", post = "/a" }\n',
-                ":5: tools.t.calls.a.get: expected exactly one of get, post",
+                ":5: tools.t.calls.a: expected exactly one of get, post",
+            ),
+            (
+                "what the kind says of a key",
+                USERS + '[tools.t.calls]\na = { service = "users", get = "/a", json = 1 }\n',
+                ":5: tools.t.calls.a.json: a GET has no body",
             ),
             (
                 "a call's keys",
@@ -662,14 +667,15 @@ def test_what_is_right_is_decoded_although_something_is_wrong(files: Any) -> Non
     assert loaded.config.server.drain == 1.0
     assert list(loaded.config.services) == ["users"]
     assert list(loaded.config.tools) == ["t", "v"]
-    assert list(loaded.config.tools["t"].calls) == ["a", "b"]
+    assert list(loaded.config.tools["t"].calls) == ["a", "b"]  # b: only its service is wrong
     assert loaded.failed == {
         ("services", "bad"),
+        ("tools", "t", "calls", "b"),
         ("tools", "t", "calls", "c"),
         ("tools", "t", "calls", "d"),
         ("tools", "u"),
     }
-    assert loaded.failed_calls("t") == {"c", "d"}
+    assert loaded.failed_calls("t") == {"b", "c", "d"}
     assert len(loaded.problems) == 6
     with pytest.raises(ConfigError) as caught:
         loaded.unwrap()

@@ -99,6 +99,19 @@ def test_dates_are_text(files: Any) -> None:
                 ':9: tools.t.input.required: not valid JSON Schema: "b" is not of type "array"',
             ),
             (
+                'properties = { 0 = { type = "int" }, " " = "int" }\n',
+                f':7: tools.t.input.properties." ": expected one of {TYPES}, got "int"; did you mean "integer"?',
+                f':7: tools.t.input.properties.0.type: expected one of {TYPES}, got "int"; did you mean "integer"?',
+            ),
+            (
+                # The validator does not say where, below an empty name.
+                'properties."" = { type = "int" }\n',
+                (
+                    ":7: tools.t.input.properties: not valid JSON Schema: "
+                    "\"int\" is not valid under any of the schemas listed in the 'anyOf' keyword"
+                ),
+            ),
+            (
                 'properties.a = [ { type = "int" } ]\n',
                 ':7: tools.t.input.properties.a: not valid JSON Schema: [{"type":"int"}] is not of types "boolean", "object"',
             ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -36,9 +36,9 @@ async def _serve(
 def open_sockets() -> int:
     """Sockets this process has open."""
     count = 0
-    for number in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            count += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+            count += str(link.readlink()).startswith("socket:")
         except FileNotFoundError:  # the directory's own
             continue
     return count

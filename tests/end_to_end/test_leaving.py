@@ -94,9 +94,7 @@ async def measure(clients: int) -> list[float]:
                 "all": {
                     "http": "GET /all/{id}",
                     "input": {"properties": {"id": "string"}},
-                    "calls": {
-                        f"call_{name}": {"service": name, "get": "/{id}"} for name in NAMES
-                    },
+                    "calls": {f"call_{name}": {"service": name, "get": "/{id}"} for name in NAMES},
                 }
             },
         }
@@ -114,8 +112,9 @@ async def measure(clients: int) -> list[float]:
             assert app.in_flight == 0
             limiters = [adapter._client._limiter for adapter in app._built.adapters.values()]
             assert [one.borrowed_tokens for one in limiters] == [0, 0, 0]
-            assert b'gateway_cancels_total{reason="client_left"} %d.0' % clients in (
-                app.metrics.render()[0]
+            assert (
+                b'gateway_cancels_total{reason="client_left"} %d.0' % clients
+                in (app.metrics.render()[0])
             )
     return sorted(delays)
 

@@ -13,9 +13,11 @@ import trio
 
 from gateway.config.settings import McpSettings, ServerSettings
 from gateway.core.errors import NotFound
-from gateway.core.messages import Reply, Request
+from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
+from gateway.inbound.front import context_of
 from gateway.inbound.mcp import Mcp
+from gateway.net.asgi import headers_of
 from gateway.plan.tool import Tool
 
 Script = Callable[[Request], Awaitable[Reply]]
@@ -55,6 +57,9 @@ class ScriptedFront:
         self.cancelled: list[float] = []
         self.started = trio.Event()
         self.ended = trio.Event()
+
+    def context(self, scope: Any, protocol: str) -> Context:
+        return context_of(headers_of(scope), protocol)
 
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
