@@ -34,7 +34,8 @@ def test_passes_the_strict_check(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("path", EXAMPLES, ids=named)
 def test_says_how_to_try_it(path: Path) -> None:
     tools = load_config(path).tools
-    tried = re.findall(rf"^#     gateway call {named(path)} (\w+) --arg", path.read_text(), re.M)
+    line = re.compile(rf"^#     gateway call {named(path)} (\w+) --arg", re.MULTILINE)
+    tried = line.findall(path.read_text())
     assert set(tried) == set(tools)
 
 
@@ -64,7 +65,7 @@ async def test_dependent_calls(note: str | None, autojump_clock: Any) -> None:
     blog, notes = ScriptedService().reply(reply), ScriptedService().reply()
     arguments = {"id": 7} if note is None else {"id": 7, "note": note}
     answer = await called("dependent_calls", "post", arguments, blog=blog, notes=notes)
-    assert [request.name for request in blog.requests][0] == "post"
+    assert blog.requests[0].name == "post"
     assert answer["author"] == "Amber Kestrel"
     if note is None:
         assert [error["code"] for error in answer["_errors"]] == ["skipped"]

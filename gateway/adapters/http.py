@@ -46,7 +46,7 @@ class HttpSettings:
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
     )
-    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS (extra `http2`).")
+    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS.")
     max_connections: int = fields.integer(
         default=100, minimum=1, doc="Connections, and so calls under way, at once."
     )
@@ -283,3 +283,4 @@ KIND = Kind(
     idempotent=lambda call: _verb(call) in _IDEMPOTENT,
     read_only=lambda call: _verb(call) in _SAFE,
 )
+"""How `http` is declared."""
