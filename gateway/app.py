@@ -180,26 +180,23 @@ class Gateway:
             ValueError: A service cannot be opened; the message says which and why.
         """
         self._drain_deadline = math.inf
+        failure: Exception | None = None
         async with contextlib.AsyncExitStack() as stack:
             for adapter in self._built.adapters.values():
                 await stack.enter_async_context(adapter.open())
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
-                self._commits = await nursery.start(self._hold_commits, closing)
+                self._commits = await nursery.start(_hold_commits, closing)
                 try:
                     yield
+                except Exception as error:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
+                    failure = error
                 finally:
                     self.begin_drain(self.server.drain)
                     self._commits = None
                     closing.set()
-
-    async def _hold_commits(
-        self, closing: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery]
-    ) -> None:
-        """Hold the nursery of commits in a task of its own: a drain's deadline is theirs alone."""
-        async with trio.open_nursery() as commits:
-            task_status.started(commits)
-            await closing.wait()
+        if failure is not None:
+            raise failure
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:
@@ -317,6 +314,15 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+async def _hold_commits(
+    closing: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Hold a nursery for commits; a drain that cuts them must not cut its host too."""
+    async with trio.open_nursery() as commits:
+        task_status.started(commits)
+        await closing.wait()
+
+
 def _with_headers(send: Send, extra: list[tuple[str, str]]) -> Send:
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
 
@@ -350,10 +356,12 @@ class _Ledger:
         missing: tuple[GatewayError, ...] = ()
         if isinstance(error, GatewayError):
             outcome = "error"
+            if self.run is not None:
+                self.run.abandon("the request had failed")
         elif error is not None:  # cancelled from outside: nobody waits for the answer
             outcome = "client_left"
             if self.run is not None:
-                self.run.abandon()
+                self.run.abandon("the client left")
         else:
             missing = self.reply.missing
             if any(not isinstance(one, Skipped) for one in missing):

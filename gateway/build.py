@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from gateway.adapters import ADAPTERS
+from gateway.config.addresses import METHODS
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
 from gateway.config.settings import CallConfig, Config
@@ -125,10 +126,14 @@ def _report(problems: Problems, above: KeyPath, path: KeyPath, message: str) -> 
 def _check_routes(config: Config, problems: Problems) -> None:
     """No two tools may answer the same request, nor a tool what is the gateway's own."""
     routes: Routes[str] = Routes()
-    routes.add("POST", config.mcp.path, "mcp.path")
     routes.add("GET", "/openapi.json", "the gateway's own /openapi.json")
     for name in config.tools:
         routes.add("POST", f"/tools/{name}", f"tools.{name} (POST /tools/{name})")
+    own = config.mcp.path  # MCP answers there, whatever the method
+    answers = [routes.add(method, own, "mcp.path") for method in METHODS]
+    for other in filter(None, answers):
+        message = f"expected a path of its own, got {own}, taken by {other}"
+        problems.add(("mcp", "path"), message)
     for name, tool in config.tools.items():
         if tool.settings.http is None:
             continue

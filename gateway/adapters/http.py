@@ -6,13 +6,14 @@ What remains of the budget goes along as a header.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import email.utils
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import attrs
 import msgspec
@@ -20,8 +21,7 @@ import msgspec
 from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.core.adapter import Kind, Record
-from gateway.core.deadline import remaining_ms
-from gateway.core.errors import BadReply, DeadlineExceeded, InvalidArguments, Rejected, Unreachable
+from gateway.core.errors import BadReply, InvalidArguments, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
@@ -35,6 +35,11 @@ _SAFE = frozenset({"get", "head"})
 _IDEMPOTENT = frozenset({"get", "head", "put", "delete"})
 _MAX_QUOTED = 500
 """Characters of a service's refusal that are shown to the caller."""
+_MAX_LOOKED_AT = 65_536
+"""Bytes of it that are searched for secrets first."""
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_LONG_WORD = 8
+"""Characters from which on a word of a secret is one itself."""
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -106,6 +111,8 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
         mistakes.append(
             ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
         )
+    names = [name for name in call.headers or {} if not _TOKEN.fullmatch(name)]
+    mistakes.extend(("headers", f"expected the name of a header, got {name!r}") for name in names)
     if bodies and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
     return mistakes
@@ -123,9 +130,7 @@ class HttpAdapter:
             (key.lower(), value.reveal() if isinstance(value, Secret) else value)
             for key, value in settings.headers.items()
         )
-        self._secrets = tuple(
-            value.reveal() for value in settings.headers.values() if isinstance(value, Secret)
-        )
+        self._secrets = _secrets(settings)
         self._forward = tuple(key.lower() for key in settings.forward)
 
     def bind(self, call: HttpCall, /) -> Service:
@@ -141,11 +146,14 @@ class HttpAdapter:
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
         settings = self._settings
-        host = urlsplit(settings.url).hostname or ""
+        parts = urlsplit(settings.url)
+        host = parts.hostname or ""
         client_settings = ClientSettings(
             guard=AddressGuard.of(host, allow_private=settings.allow_private),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
+            budget_header=settings.budget_header.lower(),
+            tls=parts.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
         )
@@ -157,38 +165,35 @@ class HttpAdapter:
         if self._client is None:
             raise Unreachable(f"{self._name} is not open")
         arguments = request.arguments
-        headers, content = _body(arguments)
-        headers.extend(self._request_headers(request.context, arguments.get("headers")))
-        left_ms = remaining_ms()
-        if left_ms is not None:
-            if left_ms < 1:
-                raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
-            headers.append((self._settings.budget_header, str(left_ms)))
+        content_type, content = _body(arguments)
+        headers = self._request_headers(
+            request.context, {"content-type": content_type, **(arguments.get("headers") or {})}
+        )
         url = self._base + _with_query(arguments[verb], arguments.get("query"))
-        reply = await self._client.send(HttpRequest(verb.upper(), url, headers, content))
+        reply = await self._client.send(
+            HttpRequest(verb.upper(), url, tuple(headers.items()), content)
+        )
         if not 200 <= reply.status < 300:
             raise self._refusal(reply)
         return Reply(None if verb == "head" else _decoded(reply))
 
-    def _request_headers(
-        self, context: Context, own: Mapping[str, Any] | None
-    ) -> Iterator[tuple[str, str]]:
+    def _request_headers(self, context: Context, own: Mapping[str, Any]) -> dict[str, str]:
         """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
         headers = dict(self._headers)
         for name in self._forward:
             if name in context.headers:
                 headers[name] = context.headers[name]
-        for name, value in (own or {}).items():
+        for name, value in own.items():
             if value is not None:
                 headers[name.lower()] = _header_text(name, value)
         headers["traceparent"] = context.trace.traceparent
-        yield from headers.items()
+        return headers
 
     def _refusal(self, reply: HttpReply) -> Rejected | BadReply:
-        said = reply.body[: 4 * _MAX_QUOTED].decode("utf-8", "replace").strip()[:_MAX_QUOTED]
-        for secret in self._secrets:
-            if secret:
-                said = said.replace(secret, "***")
+        said = reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace").strip()
+        for secret in self._secrets:  # before it is cut: half a secret is one too
+            said = said.replace(secret, "***")
+        said = said[:_MAX_QUOTED]
         detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
         if 400 <= reply.status < 500:
             retry_after_s = _retry_after(reply.headers.get("retry-after"))
@@ -196,16 +201,31 @@ class HttpAdapter:
         return BadReply(detail, service_status=reply.status)
 
 
-def _body(arguments: Mapping[str, Any]) -> tuple[list[tuple[str, str]], bytes | None]:
-    """The body and the header that says what it is."""
+def _secrets(settings: HttpSettings) -> tuple[str, ...]:
+    """What must not be repeated, the longest first: of `Bearer X`, X by itself too."""
+    secrets: set[str] = set()
+    for value in settings.headers.values():
+        if isinstance(value, Secret):
+            text = value.reveal()
+            secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
+    parts = urlsplit(settings.url)
+    if parts.password:
+        password = unquote(parts.password)
+        pair = f"{unquote(parts.username or '')}:{password}".encode()
+        secrets |= {parts.password, password, base64.b64encode(pair).decode()}
+    return tuple(sorted(secrets - {""}, key=len, reverse=True))
+
+
+def _body(arguments: Mapping[str, Any]) -> tuple[str | None, bytes | None]:
+    """What the body is, and the body."""
     if "json" in arguments:
-        return [("content-type", "application/json")], msgspec.json.encode(arguments["json"])
+        return "application/json", msgspec.json.encode(arguments["json"])
     if "form" in arguments:
         content = urlencode(tuple(_pairs(arguments["form"]))).encode()
-        return [("content-type", "application/x-www-form-urlencoded")], content
+        return "application/x-www-form-urlencoded", content
     if "body" in arguments:
-        return [("content-type", "text/plain; charset=utf-8")], arguments["body"].encode()
-    return [], None
+        return "text/plain; charset=utf-8", arguments["body"].encode()
+    return None, None
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -222,12 +242,14 @@ def _text(value: Any) -> str:
 def _header_text(name: str, value: Any) -> str:
     """A header's value; one that would end the header is refused, or a caller could add more.
 
+    What is not ASCII goes as UTF-8, one character for each byte.
+
     Source: RFC 9110, section 5.5.
     """
-    text = _text(value)
+    text = _text(value).strip(" \t")
     if _UNFIT.search(text):
         raise InvalidArguments(f"not called: a control character in the header {name}")
-    return text
+    return text.encode().decode("latin-1")
 
 
 def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
@@ -249,7 +271,7 @@ def _decoded(reply: HttpReply) -> Any:
     if media_type.endswith(("/json", "+json")) or not media_type:
         try:
             return msgspec.json.decode(reply.body)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if media_type:
                 raise BadReply(f"the reply is not JSON: {error}") from error
     try:

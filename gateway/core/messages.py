@@ -128,7 +128,8 @@ class Reply:
         """
         if not self.missing or not isinstance(self.value, dict):
             return self.value
-        return {**self.value, "_errors": [error.problem() for error in self.missing]}
+        value = {key: part for key, part in self.value.items() if key != "_errors"}
+        return {**value, "_errors": [error.problem() for error in self.missing]}
 
     @property
     def partial_label(self) -> str:

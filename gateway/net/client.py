@@ -2,12 +2,14 @@
 
 Today it is httpx, with what httpx lacks put before it (docs/reference/http-client.md): a limiter,
 because a contended pool leaks connections when a request is cancelled (encode/httpcore#1093);
-bounds on a reply, decompressed; an address guard; nothing taken from the environment.
+bounds on a reply, decompressed, and on the replies that redirect; an address guard; no cookie kept
+from one request to another; nothing taken from the environment.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.cookiejar
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -18,12 +20,27 @@ import httpcore
 import httpx
 import trio
 
-from gateway.core.errors import BadReply, GatewayError, Unreachable
+from gateway.core.deadline import remaining_ms
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArguments,
+    Unreachable,
+)
 from gateway.net.guard import AddressGuard
 
 __all__ = ["ClientSettings", "HttpClient", "HttpReply", "HttpRequest", "open_client"]
 
-_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+_WBITS = {"": None, "identity": None, "gzip": 31, "x-gzip": 31, "deflate": 47}
+_MAX_REDIRECTS = 10
+_HARMLESS = frozenset(
+    {
+        *("accept", "accept-encoding", "accept-language", "connection", "content-length"),
+        *("content-type", "host", "traceparent", "user-agent"),
+    }
+)
+"""What goes along to another origin that a redirect names; everything else may be a secret."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -34,20 +51,29 @@ class ClientSettings:
         guard: Which addresses it may connect to.
         max_connections: Connections, and so requests under way, at once.
         max_reply_bytes: Largest reply body, decompressed.
+        tls: Whether https may be spoken; without it no certificate is trusted, and loading the
+            system's takes 40 ms a service.
         http2: Whether HTTP/2 is offered over TLS.
-        follow_redirects: Whether 3xx are followed; the guard holds for each.
+        budget_header: Carries what remains of the budget in whole milliseconds; in lower case.
+        follow_redirects: Whether 3xx are followed, up to 10; the guard holds for each, and to
+            another origin go harmless headers alone.
     """
 
     guard: AddressGuard
     max_connections: int
     max_reply_bytes: int
+    budget_header: str
+    tls: bool = True
     http2: bool = False
     follow_redirects: bool = False
 
 
 @attrs.frozen(slots=True)
 class HttpRequest:
-    """One request: method, absolute URL, headers in order, the whole body or none."""
+    """One request: method, absolute URL, headers in order, the whole body or none.
+
+    Headers are text as latin-1 has it: each character is one byte on the wire.
+    """
 
     method: str
     url: str
@@ -73,6 +99,8 @@ class HttpClient(Protocol):
         Raises:
             Unreachable: No connection, or it broke.
             BadReply: What came is not HTTP, or over the bound.
+            InvalidArguments: The URL is none; nothing was sent.
+            DeadlineExceeded: Less than 1 ms of the budget was left; nothing was sent.
 
         Cancellation: the connection is closed, its permit given back.
         """
@@ -84,7 +112,7 @@ async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
     """A client for one service; leaving the context closes its connections."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=settings.max_connections)
     transport = httpx.AsyncHTTPTransport(
-        verify=ssl.create_default_context(),
+        verify=ssl.create_default_context() if settings.tls else _no_tls(),
         http2=settings.http2,
         limits=limits,
         trust_env=False,
@@ -95,61 +123,164 @@ async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
         transport=transport,
         timeout=None,  # noqa: S113 - the budget is a cancel scope: docs/adr/0001
         trust_env=False,
-        follow_redirects=settings.follow_redirects,
+        cookies=_no_cookies(),
         headers={"accept-encoding": "identity"},
     ) as client:
         yield _HttpxClient(client, settings)
+
+
+def _no_tls() -> ssl.SSLContext:
+    """A context that trusts nobody: every handshake fails."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _no_cookies() -> http.cookiejar.CookieJar:
+    """A jar that takes none: one caller's session must not become another's."""
+    policy = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
+    return http.cookiejar.CookieJar(policy)
 
 
 class _HttpxClient:
     def __init__(self, client: httpx.AsyncClient, settings: ClientSettings) -> None:
         self._client = client
         self._limiter = trio.CapacityLimiter(settings.max_connections)
+        self._budget_header = settings.budget_header
         self._max_bytes = settings.max_reply_bytes
+        self._max_redirects = _MAX_REDIRECTS if settings.follow_redirects else 0
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
+        try:
+            first = self._client.build_request(
+                request.method,
+                request.url,
+                headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers],
+                content=request.content,
+            )
+        except httpx.InvalidURL as error:
+            raise InvalidArguments(f"not called: {error}") from error
+        following: httpx.Request | None = first
+        redirects = 0
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with self._limiter:
+            self._tell_budget(first)
             with _mapped():
-                async with self._client.stream(
-                    request.method,
-                    request.url,
-                    headers=list(request.headers),
-                    content=request.content,
-                ) as response:
-                    headers = {name.lower(): value for name, value in response.headers.items()}
-                    body = await self._read(response, headers)
-                    return HttpReply(response.status_code, headers, body)
+                while following is not None:
+                    current = following
+                    reply, following = await self._exchange(current)
+                    if following is None or not self._max_redirects:
+                        return reply
+                    redirects += 1
+                    if redirects > self._max_redirects:
+                        raise BadReply(f"over {self._max_redirects} redirects")
+                    _keep_secrets_at_home(current.url, following)
+        raise AssertionError("unreachable")
+
+    def _tell_budget(self, request: httpx.Request) -> None:
+        """Say what remains now: waiting for the permit has taken its part."""
+        left_ms = remaining_ms()
+        if left_ms is None:
+            return
+        if left_ms < 1:
+            raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+        request.headers[self._budget_header] = str(left_ms)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[HttpReply, httpx.Request | None]:
+        """The reply to one request, and the request it redirects to."""
+        response = await self._client.send(request, stream=True, follow_redirects=False)
+        try:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            body = await self._read(response, headers)
+        finally:
+            await response.aclose()
+        return HttpReply(response.status_code, headers, body), response.next_request
 
     async def _read(self, response: httpx.Response, headers: Mapping[str, str]) -> bytes:
-        unpack = _decoder(headers.get("content-encoding", ""))
-        pieces: list[bytes] = []
-        size = 0
-        async for raw in response.aiter_raw():
-            piece = raw if unpack is None else _unpacked(unpack, raw, self._max_bytes - size)
-            size += len(piece)
-            if size > self._max_bytes:
-                raise BadReply(f"the reply is over {self._max_bytes} bytes")
-            pieces.append(piece)
-        return b"".join(pieces)
+        body = _Body(headers.get("content-encoding", ""), self._max_bytes)
+        failure: BadReply | None = None
+        # httpx's stream is six generators deep. Whoever stops half-way leaves them to the garbage
+        # collector; so it is stopped from within, by the cancellation of its next read.
+        with trio.CancelScope() as reading:
+            async for raw in response.aiter_raw():
+                try:
+                    body.take(raw)
+                except BadReply as error:
+                    failure = failure or error
+                    reading.cancel()
+        if failure is not None:
+            raise failure
+        return body.whole()
 
 
-def _decoder(encoding: str) -> Any:
-    encoding = encoding.strip().lower()
-    if encoding in {"", "identity"}:
-        return None
-    if encoding not in _WBITS:
-        raise BadReply(f"the reply is encoded as {encoding[:60]!r}, though identity was asked for")
-    return zlib.decompressobj(_WBITS[encoding])
+def _keep_secrets_at_home(origin: httpx.URL, following: httpx.Request) -> None:
+    """Drop what a redirect to another origin must not take along.
+
+    From http to https on the same host everything goes along, as browsers have it.
+    """
+    target = following.url
+    same = (origin.scheme, origin.host, origin.port) == (target.scheme, target.host, target.port)
+    safer = (origin.scheme, origin.port, target.scheme, target.port) == (
+        "http",
+        None,
+        "https",
+        None,
+    )
+    if same or (safer and origin.host == target.host):
+        return
+    for name in {name.lower() for name in following.headers} - _HARMLESS:
+        del following.headers[name]
 
 
-def _unpacked(unpack: Any, raw: bytes, room: int) -> bytes:
-    """`raw` decompressed, at most one byte more than there is room for: a bomb stays small."""
-    try:
-        piece: bytes = unpack.decompress(raw, room + 1)
-    except zlib.error as error:
-        raise BadReply(f"the reply does not decompress: {error}") from error
-    return piece
+class _Body:
+    """A reply's body in pieces, decompressed and bounded: a bomb stays small.
+
+    Raises:
+        BadReply: It is encoded as nothing known here.
+    """
+
+    def __init__(self, encoding: str, max_bytes: int) -> None:
+        encoding = encoding.strip().lower()
+        if encoding not in _WBITS:
+            shown = repr(encoding[:60])
+            raise BadReply(f"the reply is encoded as {shown}, though identity was asked for")
+        wbits = _WBITS[encoding]
+        self._unpack = None if wbits is None else zlib.decompressobj(wbits)
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._pieces: list[bytes] = []
+
+    def take(self, raw: bytes) -> None:
+        """Take the next piece.
+
+        Raises:
+            BadReply: It does not decompress, or the body is over the bound.
+        """
+        room = self._max_bytes - self._size
+        piece = raw if self._unpack is None else self._unpacked(self._unpack, raw, room)
+        if len(piece) > room:
+            raise BadReply(f"the reply is over {self._max_bytes} bytes")
+        self._size += len(piece)
+        self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        """All of it.
+
+        Raises:
+            BadReply: It is compressed, and its end is missing.
+        """
+        if self._unpack is not None and self._pieces and not self._unpack.eof:
+            raise BadReply("the reply does not decompress: it ends half-way")
+        return b"".join(self._pieces)
+
+    @staticmethod
+    def _unpacked(unpack: Any, raw: bytes, room: int) -> bytes:
+        """`raw` decompressed, at most one byte more than there is room for."""
+        try:
+            piece: bytes = unpack.decompress(raw, room + 1)
+        except zlib.error as error:
+            raise BadReply(f"the reply does not decompress: {error}") from error
+        if unpack.unused_data:
+            raise BadReply("the reply does not decompress: something follows its end")
+        return piece
 
 
 @contextlib.contextmanager
@@ -163,12 +294,12 @@ def _mapped() -> Iterator[None]:
         if "disconnected" in str(error) or "closed" in str(error):
             raise Unreachable(f"the connection broke: {error}") from error
         raise BadReply(f"what came back is not HTTP: {error}") from error
-    except (httpx.DecodingError, httpx.TooManyRedirects) as error:
-        raise BadReply(str(error)) from error
+    except httpx.LocalProtocolError:
+        raise  # what we sent is wrong: a bug of ours
+    except httpx.UnsupportedProtocol as error:
+        raise BadReply(f"the redirect is not to HTTP: {error}") from error
     except httpx.TransportError as error:
         raise Unreachable(str(error) or type(error).__name__) from error
-    except httpx.InvalidURL as error:
-        raise BadReply(f"not a URL: {error}") from error
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):

@@ -22,15 +22,31 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _METADATA = frozenset(
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254")
+    for text in (
+        *("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16"),
+        *("100.100.100.200", "192.0.0.192"),
+        *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+    )
 )
-"""Where clouds answer with credentials: AWS, Azure, Google; ECS; Alibaba; AWS over IPv6."""
+"""Where clouds answer with credentials: AWS, Azure, Google; ECS, EKS; Azure's host; Alibaba;
+Oracle; AWS, EKS and Google over IPv6."""
+
+_WRAPPING = (
+    ipaddress.ip_network("64:ff9b::/96"),  # NAT64, RFC 6052
+    ipaddress.ip_network("::/96"),  # IPv4-compatible, RFC 4291
+    ipaddress.ip_network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
+)
 
 
 def _plain(address: _Address) -> _Address:
     """An IPv4 address that is wrapped in an IPv6 one, unwrapped."""
-    if isinstance(address, ipaddress.IPv6Address):
-        return address.ipv4_mapped or address.sixtofour or address
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    unwrapped = address.ipv4_mapped or address.sixtofour
+    if unwrapped is not None:
+        return unwrapped
+    if int(address) > 1 and any(address in network for network in _WRAPPING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
@@ -66,6 +82,8 @@ class AddressGuard:
             found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
         except OSError as error:
             raise Unreachable(f"{host} does not resolve: {error.strerror or error}") from error
+        except UnicodeError as error:
+            raise Unreachable(f"{host} is not the name of a host: {error}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for text in addresses:
             self.check(host, text)

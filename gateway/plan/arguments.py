@@ -5,6 +5,7 @@ Source: JSON Schema 2020-12; RFC 6901 for the pointers of breaches.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,7 +52,9 @@ class ArgumentsSchema:
         Raises:
             ValueError: It is not a JSON Schema, or refers to something outside itself.
         """
-        validator = jsonschema_rs.Draft202012Validator(dict(schema), retriever=_no_retrieval)
+        # With properties, if none, an argument that is not expected is told by its name.
+        whole = {"properties": {}, **schema}
+        validator = jsonschema_rs.Draft202012Validator(whole, retriever=_no_retrieval)
         properties = _properties(schema)
         defaults = {
             name: part["default"]
@@ -89,7 +92,10 @@ class ArgumentsSchema:
         Raises:
             InvalidArguments: They break the schema; `errors` lists every breach (100 at most).
         """
-        whole = {**self._defaults, **arguments} if self._defaults else dict(arguments)
+        # A default is each request's own: a function may change what it is given.
+        whole = (
+            {**copy.deepcopy(self._defaults), **arguments} if self._defaults else dict(arguments)
+        )
         if self._validator.is_valid(whole):
             return {name: value for name, value in whole.items() if name in self.names}
         breaches: list[dict[str, str]] = []

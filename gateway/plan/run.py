@@ -16,7 +16,7 @@ import trio
 from gateway.config.units import format_duration
 from gateway.core.adapter import Record
 from gateway.core.deadline import remaining_s
-from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Skipped
+from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Overloaded, Skipped
 from gateway.core.messages import Branch, Outcome, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.plan.expression import Expression, ExpressionError
@@ -148,9 +148,11 @@ class Run:
             GatewayError: A required call is missing, or too few succeeded: the failure to blame.
         """
         unfinished = [node for node in self._plan.nodes if node.name not in self._branches]
+        # Judged together: what one of them is booked as must not change what the next one is.
+        errors = {node.name: self._unfinished(node) for node in unfinished}
         # Those under way first: they are to blame, not the ones that waited for them.
         for node in sorted(unfinished, key=lambda node: node.name not in self._started):
-            self._end(node, error=self._unfinished(node))
+            self._end(node, error=errors[node.name])
         branches = tuple(self._branches[node.name] for node in self._plan.nodes)
         fatal = self._fatal or self._too_few()
         if fatal is not None:
@@ -166,11 +168,20 @@ class Run:
             self._branches[node.name] for node in self._plan.nodes if node.name in self._branches
         )
 
-    def abandon(self) -> None:
-        """Book the calls that were cut off because nobody waits for the answer any more."""
+    def abandon(self, reason: str) -> None:
+        """Book the calls that were cut off because nobody waits for the answer any more.
+
+        Args:
+            reason: Why nobody does, such as `the client left`.
+        """
         for node in self._plan.nodes:
-            if node.name in self._started and node.name not in self._branches:
-                self._end(node, error=Skipped("cancelled: the client left"))
+            if node.name not in self._started or node.name in self._branches:
+                continue
+            if node.name in self._committed:
+                skipped = Skipped(f"not waited for: {reason}; it is committed and goes on")
+            else:
+                skipped = Skipped(f"cancelled: {reason}")
+            self._end(node, error=skipped)
 
     async def _follow(self, node: Node, emit: Emit, call_emit: Emit) -> None:
         """Make `node`'s call, then start what waited for it alone, the first of it in this task."""
@@ -244,24 +255,32 @@ class Run:
         ended = trio.Event()
 
         async def work() -> None:
-            error: GatewayError | None = None
+            error: GatewayError | None = DeadlineExceeded("no reply before the gateway closed")
             value = None
-            with trio.move_on_after(node.commit_timeout_s or 0) as scope:
-                try:
-                    value = await self._invoke(node, discard)
-                except GatewayError as caught:
-                    error = caught
-            if scope.cancelled_caught:
-                error = DeadlineExceeded(f"no reply within {_shown(node.commit_timeout_s or 0)}")
-            if node.name in self._branches:  # the request went on without it
-                self._tell(self._branch(node, value, error))
-            else:
-                self._committed.discard(node.name)
-                self._end(node, value, error)
-            ended.set()
+            try:
+                with trio.move_on_after(node.commit_timeout_s or 0) as scope:
+                    try:
+                        value = await self._invoke(node, discard)
+                        error = None
+                    except GatewayError as caught:
+                        error = caught
+                if scope.cancelled_caught:
+                    shown = _shown(node.commit_timeout_s or 0)
+                    error = DeadlineExceeded(f"no reply within {shown}")
+            finally:  # the end of a drain cuts it here
+                if node.name in self._branches:  # the request went on without it
+                    self._tell(self._branch(node, value, error))
+                else:
+                    self._committed.discard(node.name)
+                    self._end(node, value, error)
+                ended.set()
 
+        try:
+            commits.start_soon(work)
+        except RuntimeError:  # Trio's word for a nursery that has closed
+            self._end(node, error=Overloaded("not called: the gateway is closing"))
+            return
         self._committed.add(node.name)
-        commits.start_soon(work)
         await ended.wait()
 
     def _skip(self, node: Node) -> GatewayError | None:
@@ -321,7 +340,9 @@ class Run:
         quorum = self._plan.quorum
         if quorum is None:
             return self._fatal is not None
-        return self._succeeded >= quorum or self._possible() < quorum
+        # Calls that their conditions skip fail nothing: then the others are waited for.
+        unreachable = self._possible() < quorum and self._too_few() is not None
+        return self._succeeded >= quorum or unreachable
 
     def _possible(self) -> int:
         """How many calls have succeeded or still may."""
@@ -332,7 +353,7 @@ class Run:
         quorum = self._plan.quorum
         if quorum is not None and self._succeeded >= quorum:
             return Skipped(f"not waited for: {quorum} of {len(self._plan.nodes)} had answered")
-        if self._fatal is not None or (quorum is not None and self._possible() < quorum):
+        if self._is_over():
             return Skipped("not waited for: the request had failed")
         if node.name in self._committed:
             return DeadlineExceeded(
