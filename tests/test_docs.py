@@ -142,6 +142,13 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_pages_that_the_code_refers_to_exist() -> None:
+    for path in [*(ROOT / "gateway").rglob("*.py"), *(ROOT / "config").rglob("*.toml")]:
+        for page in re.findall(r"\bdocs/[\w./-]*\w", path.read_text()):
+            found = [*ROOT.glob(page), *ROOT.glob(f"{page}-*")]  # a decision goes by its number
+            assert found, f"{named(path)}: {page}"
+
+
 def test_every_page_is_on_the_map() -> None:
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in links_of(DOCS / "index.md")}
     for page in DOCS.rglob("*.md"):
