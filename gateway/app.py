@@ -8,7 +8,6 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-import msgspec
 import trio
 
 from gateway.access.browsers import BrowserGuard
@@ -28,7 +27,7 @@ from gateway.core.errors import (
 from gateway.core.messages import Branch, Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
-from gateway.inbound.http import Http, problem_headers
+from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
 from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
 from gateway.plan.run import Run
@@ -157,6 +156,21 @@ class Gateway:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
 
+    def refuse(self, context: Context, error: GatewayError) -> None:
+        """Tell telemetry of a request that is refused before any tool is called."""
+        request = Request("", {}, context)
+        self._telemetry.record(RequestStarted(request))
+        self._telemetry.record(
+            RequestEnded(
+                request=request,
+                tool="",
+                outcome="error",
+                error=error,
+                duration_s=0.0,
+                budget_s=math.inf,
+            )
+        )
+
     async def _within(self, budget_s: float, run: Run, emit: Emit) -> None:
         """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
         if budget_s < 0.001:
@@ -278,9 +292,9 @@ class Gateway:
             if self._commits is None:
                 await self._open_late()
         except GatewayError as error:
-            request_id = self.context(scope, "http").request_id
-            body = msgspec.json.encode(error.problem(request_id))
-            await respond(send, error.status, problem_headers(error, request_id), body)
+            context = self.context(scope, "http")
+            self.refuse(context, error)
+            await respond(send, *problem_answer(error, context))
             return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":

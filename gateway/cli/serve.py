@@ -11,7 +11,7 @@ from gateway.admin.app import Admin
 from gateway.app import Gateway, create_app
 from gateway.server.run import run
 from gateway.server.worker import Addresses
-from gateway.telemetry.logs import configure
+from gateway.telemetry.logs import configure, logger
 
 __all__ = ["add_to"]
 
@@ -45,15 +45,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:
-    where = ", ".join(addresses.public)
-    access = app.config.access
-    print(
-        f"gateway: {len(app.tools)} tools at {where}, MCP at {app.config.mcp.path}, "
-        f"health and metrics at {addresses.admin}",
-        file=sys.stderr,
-    )
-    if access.anonymous is None:
+    """Say where everything is, to whoever watches; the log has its own line for it."""
+    if app.config.access.anonymous is None:
+        logger("gateway.server").warning(
+            "no [access] in the file: whoever reaches a loopback address is served"
+        )
+    if sys.stderr.isatty():
         print(
-            "gateway: there is no [access]: whoever reaches a loopback address is served",
+            f"gateway: {len(app.tools)} tools at {', '.join(addresses.public)}, "
+            f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
             file=sys.stderr,
         )

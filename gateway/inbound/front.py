@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.config.settings import ServerSettings
+from gateway.core.errors import GatewayError
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace
@@ -39,6 +40,15 @@ class Front(Protocol):
         Args:
             scope: The request's ASGI scope.
             protocol: The inbound protocol's name.
+        """
+        ...
+
+    def refuse(self, context: Context, error: GatewayError) -> None:
+        """Tell telemetry of a request that is refused before any tool is called.
+
+        Args:
+            context: Who sent it.
+            error: What the client is told.
         """
         ...
 

@@ -32,7 +32,8 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
         paths.setdefault(f"/tools/{tool.name}", {})["post"] = _operation(tool, tool.name, "post")
         if tool.method is not None and tool.path is not None:
             method = tool.method.lower()
-            operation = _operation(tool, f"{tool.name}_{method}", method, tool.path)
+            # A dot stands in no tool's name: no other operation has this one's.
+            operation = _operation(tool, f"{tool.name}.{method}", method, tool.path)
             paths.setdefault(tool.path, {})[method] = operation
     return {
         "openapi": "3.1.0",
@@ -42,7 +43,13 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
             "description": "Each tool fans out to its services and answers by its deadline.",
         },
         "paths": paths,
-        "components": {"schemas": {"Problem": _PROBLEM}, "responses": _RESPONSES},
+        "components": {
+            "schemas": {
+                **{tool.name: _rebased(tool.input_schema, tool.name) for tool in tools.values()},
+                _PROBLEM_NAME: _PROBLEM,
+            },
+            "responses": _RESPONSES,
+        },
     }
 
 
@@ -63,7 +70,7 @@ def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, 
     if tool.description:
         operation["description"] = tool.description
     in_path = frozenset(_PARAMETER.findall(path))
-    schema = tool.input_schema
+    schema = _rebased(tool.input_schema, tool.name)
     parameters = [_BUDGET, *_parameters(schema, in_path, "path")]
     rest = _without(schema, in_path)
     if method in _BODILESS:
@@ -71,7 +78,7 @@ def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, 
     elif rest["properties"] or not path:
         operation["requestBody"] = {
             "required": bool(rest.get("required")),
-            "content": {"application/json": {"schema": rest}},
+            "content": {"application/json": {"schema": rest if in_path else _whole(tool)}},
         }
     operation["parameters"] = parameters
     return operation
@@ -88,19 +95,31 @@ def _parameters(
             "name": name,
             "in": where,
             "required": where == "path" or name in required,
-            "schema": _inlined(part, schema),
+            "schema": part,
         }
         if isinstance(part, Mapping) and "description" in part:
             parameter["description"] = part["description"]
         yield parameter
 
 
-def _inlined(part: Any, schema: Mapping[str, Any]) -> Any:
-    """`part` as a schema of its own: it takes along the definitions it may refer to."""
-    definitions = schema.get("$defs")
-    if definitions and isinstance(part, Mapping) and "$ref" in str(part):
-        return {**part, "$defs": definitions}
-    return part
+def _whole(tool: Tool) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{tool.name}"}
+
+
+def _rebased(part: Any, name: str) -> Any:
+    """`part` of a tool's schema with its references led to where that schema stands in here."""
+    match part:
+        case Mapping():
+            return {
+                key: f"#/components/schemas/{name}{value[1:]}"
+                if key == "$ref" and isinstance(value, str) and value.startswith("#")
+                else _rebased(value, name)
+                for key, value in part.items()
+            }
+        case list() | tuple():
+            return [_rebased(item, name) for item in part]
+        case _:
+            return part
 
 
 def _without(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
@@ -125,6 +144,9 @@ _PARTIAL_HEADER = {
     "description": "Which calls are missing and why: `orders=deadline_exceeded, crm=unreachable`.",
     "schema": {"type": "string"},
 }
+_PROBLEM_NAME = "problem.details"
+"""The dot keeps it apart from every tool's schema."""
+
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457 problem details.",
@@ -156,7 +178,9 @@ _RESPONSES = {
     "Problem": {
         "description": "What the client is told instead of an answer.",
         "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            "application/problem+json": {
+                "schema": {"$ref": f"#/components/schemas/{_PROBLEM_NAME}"}
+            }
         },
     }
 }

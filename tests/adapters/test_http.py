@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import gzip
 import json
@@ -745,7 +746,11 @@ async def test_a_thousand_cancelled_calls_leave_every_turn_free(
 
         async def churn(number: int) -> None:
             await trio.sleep(number % 50 * 0.001)
-            with trio.move_on_after(0.001 + number % 97 * 0.001):
+            # Some get their turn in the last millisecond: they are not made any more.
+            with (
+                trio.move_on_after(0.001 + number % 97 * 0.001),
+                contextlib.suppress(DeadlineExceeded),
+            ):
                 await made()
 
         async with trio.open_nursery() as nursery:
