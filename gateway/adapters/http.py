@@ -305,3 +305,4 @@ KIND = Kind(
     idempotent=lambda call: _verb(call) in _IDEMPOTENT,
     read_only=lambda call: _verb(call) in _SAFE,
 )
+"""How `http` is declared."""
