@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from typing import Any
 
@@ -45,14 +44,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:
-    """Say where everything is, to whoever watches; the log has its own line for it."""
+    """Say where everything is on standard output; the log, on standard error, says it too."""
     if app.config.access.anonymous is None:
         logger("gateway.server").warning(
             "no [access] in the file: whoever reaches a loopback address is served"
         )
-    if sys.stderr.isatty():
-        print(
-            f"gateway: {len(app.tools)} tools at {', '.join(addresses.public)}, "
-            f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
-            file=sys.stderr,
-        )
+    print(
+        f"gateway: {len(app.tools)} tools at {', '.join(addresses.public)}, "
+        f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
+        flush=True,
+    )
