@@ -8,6 +8,7 @@ the limiter, and is counted until it ends.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import inspect
 import logging
@@ -97,7 +98,7 @@ class PythonAdapter:
         place = f"services.{self._name}"
         try:
             module = importlib.import_module(self._settings.module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(
                 f"{place}.module: expected an importable module, got {self._settings.module!r}: "
                 f"{type(error).__name__}: {error}"
@@ -162,11 +163,13 @@ class _Function:
         Raises:
             BadReply: They do not fit the function.
         """
-        arguments = dict(values)
+        # Its own: a function may change what it is given, and other calls read the same values.
+        arguments: dict[str, Any] = copy.deepcopy(dict(values))
         if self.signature is None:
             return arguments
         if not given and not self.takes_all:
-            arguments = {k: v for k, v in values.items() if k in self.signature.parameters}
+            known = self.signature.parameters
+            arguments = {name: value for name, value in arguments.items() if name in known}
         if self.takes_timeout and not (given and "timeout" in values):
             left_s = remaining_s()
             arguments["timeout"] = None if left_s == float("inf") else left_s
@@ -187,7 +190,10 @@ class _Function:
         """Call the function in this thread; its value as JSON types."""
         try:
             return _json_types(self.name, self.function(**arguments))
-        except (Exception, SystemExit) as error:
+        except trio.Cancelled:  # it called back into the loop, and nobody waits any more
+            raise
+        except BaseException as error:
+            # No signal arrives in a thread: whatever is raised here is the function's own.
             raise self._failure(error) from error
 
     def _failure(self, error: BaseException) -> GatewayError:
@@ -251,7 +257,8 @@ class _Work:
 
 def _json_types(name: str, value: Any) -> Any:
     try:
-        return msgspec.to_builtins(value, str_keys=True)
+        # There and back: what is left is JSON's types alone, lists where tuples were.
+        return msgspec.json.decode(msgspec.json.encode(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise BadReply(f"{name}() returned what has no JSON form: {error}") from error
 

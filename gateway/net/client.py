@@ -150,7 +150,7 @@ class _HttpxClient:
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
         try:
-            first = self._client.build_request(
+            following = self._client.build_request(
                 request.method,
                 request.url,
                 headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers],
@@ -158,29 +158,30 @@ class _HttpxClient:
             )
         except httpx.InvalidURL as error:
             raise InvalidArguments(f"not called: {error}") from error
-        following: httpx.Request | None = first
+        following.stream = _Content(request.content or b"")
         redirects = 0
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with self._limiter:
-            self._tell_budget(first)
+            await self._tell_budget(following)
             with _mapped():
-                while following is not None:
-                    current = following
-                    reply, following = await self._exchange(current)
-                    if following is None or not self._max_redirects:
+                while True:
+                    reply, redirected = await self._exchange(following)
+                    if redirected is None or not self._max_redirects:
                         return reply
                     redirects += 1
                     if redirects > self._max_redirects:
                         raise BadReply(f"over {self._max_redirects} redirects")
-                    _keep_secrets_at_home(current.url, following)
-        raise AssertionError("unreachable")
+                    _keep_secrets_at_home(following.url, redirected)
+                    following = redirected
 
-    def _tell_budget(self, request: httpx.Request) -> None:
+    async def _tell_budget(self, request: httpx.Request) -> None:
         """Say what remains now: waiting for the permit has taken its part."""
         left_ms = remaining_ms()
         if left_ms is None:
             return
         if left_ms < 1:
+            # A request that was cancelled has nothing left either: it ends as cancelled.
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
         request.headers[self._budget_header] = str(left_ms)
 
@@ -228,6 +229,29 @@ def _keep_secrets_at_home(origin: httpx.URL, following: httpx.Request) -> None:
         return
     for name in {name.lower() for name in following.headers} - _HARMLESS:
         del following.headers[name]
+
+
+class _Content(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which a cancelled write leaves half-way."""
+
+    def __init__(self, content: bytes) -> None:
+        self._pieces = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces(iter(self._pieces))
+
+
+class _Pieces:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
 
 
 class _Body:
@@ -293,7 +317,8 @@ def _mapped() -> Iterator[None]:
     except httpx.RemoteProtocolError as error:
         if "disconnected" in str(error) or "closed" in str(error):
             raise Unreachable(f"the connection broke: {error}") from error
-        raise BadReply(f"what came back is not HTTP: {error}") from error
+        what = str(error).partition(":")[0]  # what follows quotes the service
+        raise BadReply(f"what came back is not HTTP: {what}") from error
     except httpx.LocalProtocolError:
         raise  # what we sent is wrong: a bug of ours
     except httpx.UnsupportedProtocol as error:

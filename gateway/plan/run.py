@@ -285,17 +285,13 @@ class Run:
 
     def _skip(self, node: Node) -> GatewayError | None:
         """Why `node` is not called at all; `None` if it is."""
-        for name in node.reads:
-            branch = self._branches[name]
-            needed = self._plan._by_name[name]  # noqa: SLF001 - see __call__
-            if branch.error is None or needed.has_default:
-                continue
-            skipped = Skipped(
-                f"not called: it needs {name}, which is missing ({branch.error.code})"
-            )
-            skipped.__cause__ = (
-                branch.error.__cause__ if isinstance(branch.error, Skipped) else branch.error
-            )
+        lacking = [name for name in node.reads if self._lacks(name)]
+        if lacking:
+            # A failure goes before what was merely skipped: who requires this call is told of it.
+            name = min(lacking, key=lambda one: (_failure(self._error(one)) is None, one))
+            error = self._error(name)
+            skipped = Skipped(f"not called: it needs {name}, which is missing ({error.code})")
+            skipped.__cause__ = _failure(error)
             return skipped
         if node.when is None:
             return None
@@ -306,6 +302,16 @@ class Run:
         if holds is None or holds is False or holds in ("", [], {}):
             return Skipped(f"not called: {node.when.source} is false")
         return None
+
+    def _lacks(self, name: str) -> bool:
+        """Whether the call `name` is missing and has no default to go on with."""
+        needed = self._plan._by_name[name]  # noqa: SLF001 - see __call__
+        return self._branches[name].error is not None and not needed.has_default
+
+    def _error(self, name: str) -> GatewayError:
+        error = self._branches[name].error
+        assert error is not None  # noqa: S101 - asked of calls that are missing
+        return error
 
     def _end(self, node: Node, value: Any = None, error: GatewayError | None = None) -> None:
         """Book how `node`'s call ended."""

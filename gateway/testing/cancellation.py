@@ -16,8 +16,15 @@ __all__ = ["Cancellable", "cancel_at_every_checkpoint"]
 class Cancellable(Protocol):
     """What a scenario runs its request through."""
 
-    async def __call__(self, request: Callable[[], Awaitable[Any]], /) -> bool:
+    async def __call__(
+        self, request: Callable[[], Awaitable[Any]], /, *, settle_s: float = 0
+    ) -> bool:
         """Run `request`, to be cancelled at this round's checkpoint.
+
+        Args:
+            request: What to cancel.
+            settle_s: Virtual seconds that what may outlive a request gets to end by itself, a
+                committed call, before tasks are counted; 0: everything must have ended at once.
 
         Returns:
             Whether it completed.
@@ -33,9 +40,9 @@ def cancel_at_every_checkpoint(
 ) -> int:
     """Run `scenario` in virtual time once for each point at which its request can be cancelled.
 
-    In the first round the request is cancelled before its first step, then before its second, and
-    so on, until a round in which it completes. Steps of every task count, so the points between
-    two tasks' steps are tried as well.
+    In the first round the request is cancelled before it begins, then at its next point, and so on,
+    until a round in which it completes. Points are the steps of every task, so that those between
+    two tasks' steps are tried as well, and the moments when all tasks wait.
 
     ```python
     async def scenario(cancellable):
@@ -74,7 +81,7 @@ def cancel_at_every_checkpoint(
 
 
 class _Canceller(Instrument):
-    """Cancels the scope of a request before a given step."""
+    """Cancels the scope of a request at a given point."""
 
     def __init__(self, point: int) -> None:
         self._left = point
@@ -82,6 +89,12 @@ class _Canceller(Instrument):
         self.fired = False
 
     def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self._pass()
+
+    def after_io_wait(self, _timeout: float) -> None:
+        self._pass()
+
+    def _pass(self) -> None:
         if self._scope is None or self.fired:
             return
         self._left -= 1
@@ -89,14 +102,17 @@ class _Canceller(Instrument):
             self.fired = True
             self._scope.cancel()
 
-    async def run(self, request: Callable[[], Awaitable[Any]], /) -> bool:
+    async def run(self, request: Callable[[], Awaitable[Any]], /, *, settle_s: float = 0) -> bool:
         before = trio.lowlevel.current_statistics().tasks_living
         completed = False
         with trio.CancelScope() as self._scope:
+            self._pass()
             await request()
             completed = True
         self._scope = None
+        if settle_s:
+            await trio.sleep(settle_s)
         left = trio.lowlevel.current_statistics().tasks_living - before
-        if left:
+        if left > 0:
             raise AssertionError(f"{left} tasks outlived the cancelled request")
         return completed

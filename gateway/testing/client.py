@@ -112,8 +112,8 @@ class InMemoryClient:
             "query_string": query.encode(),
             "root_path": self._root_path,
             "headers": [
-                (name.lower().encode(), value.encode("latin-1"))
-                for name, value in {"host": "localhost", **headers}.items()
+                (name.encode(), value.encode("latin-1"))
+                for name, value in {"host": "localhost", **_lower(headers)}.items()
             ],
             "client": ("127.0.0.1", 50000),
             "server": ("127.0.0.1", 80),
@@ -122,6 +122,10 @@ class InMemoryClient:
         exchange = _Exchange(content, trio.current_time() + leave_after_s)
         await self._app(scope, exchange.receive, exchange.send)
         return exchange.answer()
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 class _Exchange:

@@ -1,0 +1,1 @@
+1 / 0  # noqa: B018 - what it is for

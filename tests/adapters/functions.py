@@ -1,0 +1,241 @@
+"""What the tests of `kind = "python"` call."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import datetime as dt
+import decimal
+import enum
+import functools
+import sys
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import attrs
+import structlog
+import trio
+
+from gateway.core.errors import NotFound, Overloaded
+
+NOT_A_FUNCTION = 5
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+class Gate:
+    """Holds threads until it is opened; counts them."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.most = 0
+        self.ended = 0
+
+    def pass_through(self) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        try:
+            assert self.opened.wait(10)
+        finally:
+            with self.lock:
+                self.inside -= 1
+                self.ended += 1
+
+
+GATES: dict[str, Gate] = {}
+
+
+def held(gate: str) -> str:
+    GATES[gate].pass_through()
+    return "out"
+
+
+def block(seconds: float) -> str:
+    time.sleep(seconds)
+    return "done"
+
+
+# ------------------------------------------------------------------ arguments
+
+
+def add(a: int, b: int = 10) -> int:
+    return a + b
+
+
+async def add_async(a: int, b: int = 10) -> int:
+    await trio.lowlevel.checkpoint()
+    return a + b
+
+
+def everything(**values: Any) -> dict[str, Any]:
+    return values
+
+
+def by_position(a: int, /) -> int:
+    return a
+
+
+def left(timeout: float | None) -> float | None:
+    return timeout
+
+
+async def left_async(a: int = 0, timeout: float | None = None) -> float | None:  # noqa: ASYNC109
+    await trio.lowlevel.checkpoint()
+    return timeout
+
+
+def spoil(values: list[int], more: dict[str, Any] | None = None) -> int:
+    values.append(len(values))
+    return len(values)
+
+
+class Adder:
+    def __call__(self, a: int) -> int:
+        return a + 1
+
+
+class AsyncAdder:
+    async def __call__(self, a: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return a + 2
+
+
+adder = Adder()
+async_adder = AsyncAdder()
+five = functools.partial(add, 2, 3)
+
+
+# ------------------------------------------------------------------ values
+
+
+@dataclass
+class Point:
+    x: int
+    at: dt.datetime
+
+
+@attrs.frozen
+class Shape:
+    points: tuple[Point, ...]
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+_LOOP: list[Any] = []
+_LOOP.append(_LOOP)
+_DAY = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
+
+VALUES: dict[str, Any] = {
+    "none": None,
+    "point": Point(1, _DAY),
+    "shape": Shape((Point(2, _DAY),)),
+    "decimal": decimal.Decimal("1.10"),
+    "date": dt.date(2024, 5, 1),
+    "duration": dt.timedelta(seconds=90),
+    "uuid": uuid.UUID(int=5),
+    "enum": Colour.RED,
+    "set": {1},
+    "tuple": (1, 2),
+    "bytes": b"ab",
+    "keys": {1: "a"},
+    "big": 2**70,
+    "nan": float("nan"),
+    "surrogate": "\ud800",
+    "object": object(),
+    "loop": _LOOP,
+    "complex": 1j,
+    "module": sys,
+}
+
+
+def value(name: str) -> Any:
+    return VALUES[name]
+
+
+async def value_async(name: str) -> Any:
+    await trio.lowlevel.checkpoint()
+    return VALUES[name]
+
+
+# ------------------------------------------------------------------ failures
+
+
+def _errors() -> dict[str, BaseException]:
+    return {
+        "value": ValueError("s3cret text"),
+        "key": KeyError("s3cret"),
+        "stop": StopIteration("s3cret"),
+        "group": ExceptionGroup("s3cret", [OSError("s3cret")]),
+        "exit": SystemExit("s3cret"),
+        "not_found": NotFound("no such person"),
+        "overloaded": Overloaded("try later", retry_after_s=3),
+        "timeout": TimeoutError("s3cret"),
+        "assertion": AssertionError(),
+    }
+
+
+def fail(name: str) -> NoReturn:
+    raise _errors()[name]
+
+
+async def fail_async(name: str) -> NoReturn:
+    await trio.lowlevel.checkpoint()
+    raise _errors()[name]
+
+
+def fail_oddly(name: str) -> NoReturn:
+    """What only a thread may raise: on the loop it would mean something."""
+    raise {
+        "interrupt": KeyboardInterrupt("s3cret"),
+        "asyncio": asyncio.CancelledError("s3cret"),
+        "futures": concurrent.futures.CancelledError("s3cret"),
+        "generator": GeneratorExit("s3cret"),
+        "base": BaseException("s3cret"),
+    }[name]
+
+
+# ------------------------------------------------------------------ what is refused, what follows
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def context() -> dict[str, Any]:
+    return {"variable": VARIABLE.get(), **structlog.contextvars.get_contextvars()}
+
+
+async def context_async() -> dict[str, Any]:
+    await trio.lowlevel.checkpoint()
+    return context()
+
+
+def thread_name() -> int:
+    return threading.get_ident()
+
+
+async def forever() -> NoReturn:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+def call_back() -> float:
+    """From a thread back into the loop, as anyio's and Trio's libraries do."""
+    trio.from_thread.run(trio.sleep, 0)
+    return 1.0
+
+
+def noop() -> None: ...
