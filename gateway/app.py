@@ -156,7 +156,7 @@ class Gateway:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
 
-    def refuse(self, context: Context, error: GatewayError) -> None:
+    def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         """Tell telemetry of a request that is refused before any tool is called."""
         request = Request("", {}, context)
         self._telemetry.record(RequestStarted(request))
@@ -166,7 +166,7 @@ class Gateway:
                 tool="",
                 outcome="error",
                 error=error,
-                duration_s=0.0,
+                duration_s=duration_s,
                 budget_s=math.inf,
             )
         )
@@ -293,7 +293,7 @@ class Gateway:
                 await self._open_late()
         except GatewayError as error:
             context = self.context(scope, "http")
-            self.refuse(context, error)
+            self.refuse(context, error, duration_s=0)
             await respond(send, *problem_answer(error, context))
             return
         if "origin" in headers:

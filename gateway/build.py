@@ -177,7 +177,7 @@ class _Services:
         # The call's timeout bounds all attempts together: outside whatever tries again.
         if call.common.timeout is not None:
             yield Timeout(call.common.timeout)
-        # The service's bounds one attempt: innermost, so that waiting for a turn is not counted.
+        # The service's bounds one attempt: innermost, next to the adapter.
         timeout_s = self._config.services[call.common.service].policies.get("timeout")
         if timeout_s is not None:
             yield POLICIES["timeout"].create(timeout_s)

@@ -47,7 +47,9 @@ _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 class HttpSettings:
     """`[services.NAME]` with `kind = "http"`."""
 
-    url: str = fields.url(doc="Where the API begins; a call's path is appended.", reference=True)
+    url: str = fields.url(
+        doc="Where the API begins; a call's path is appended.", reference=True, query=False
+    )
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
     )
@@ -181,7 +183,9 @@ class HttpAdapter:
         """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
         headers = dict(self._headers)
         for name in self._forward:
-            if name in context.headers:
+            if name == "x-request-id":
+                headers[name] = context.request_id  # ours, where the client sent none
+            elif name in context.headers:
                 headers[name] = context.headers[name]
         for name, value in own.items():
             if value is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from gateway.core.errors import GatewayError, NotFound
 from gateway.net.asgi import headers_of, path_of, respond
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ class Admin:
         extra: list[tuple[str, str]] = []
         answer = self._answer(path, headers_of(scope).get("accept", ""))
         if answer is None:
-            answer = _problem(404, "not_found", f"there is no {path[:100]!a} here")
+            answer = _problem(NotFound(f"there is no {path[:100]!a} here"))
         elif method not in {"GET", "HEAD"}:
-            answer = _problem(405, "method_not_allowed", "only GET and HEAD are answered here")
+            answer = _problem(
+                NotFound("only GET and HEAD are answered here", allow=("GET", "HEAD"))
+            )
             extra.append(("allow", "GET, HEAD"))
         status, content_type, body = answer
         headers = [("content-type", content_type), ("cache-control", "no-store"), *extra]
@@ -85,12 +87,5 @@ def _json(status: int, value: object) -> _Answer:
     return status, "application/json", msgspec.json.encode(value)
 
 
-def _problem(status: int, code: str, detail: str) -> _Answer:
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
-    return status, "application/problem+json", msgspec.json.encode(problem)
+def _problem(error: GatewayError) -> _Answer:
+    return error.status, "application/problem+json", msgspec.json.encode(error.problem())

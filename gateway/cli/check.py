@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.build import build
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "count"]
 
 
 def add_to(commands: Any) -> None:
@@ -35,9 +35,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.strict:
         built.problems.literals().raise_if_any()
     services, tools = len(built.config.services), len(built.tools)
-    print(f"{options.file}: fine: {_count(services, 'service')}, {_count(tools, 'tool')}")
+    print(f"{options.file}: fine: {count(services, 'service')}, {count(tools, 'tool')}")
     return 0
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`1 tool`, `2 tools`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

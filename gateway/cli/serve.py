@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.admin.app import Admin
 from gateway.app import Gateway, create_app
+from gateway.cli.check import count
 from gateway.server.run import run
 from gateway.server.worker import Addresses
 from gateway.telemetry.logs import configure, logger
@@ -50,7 +51,7 @@ def _announce(app: Gateway, addresses: Addresses) -> None:
             "no [access] in the file: whoever reaches a loopback address is served"
         )
     print(
-        f"gateway: {len(app.tools)} tools at {', '.join(addresses.public)}, "
+        f"gateway: {count(len(app.tools), 'tool')} at {', '.join(addresses.public)}, "
         f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
         flush=True,
     )

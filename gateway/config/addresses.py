@@ -136,6 +136,7 @@ def url(
     *,
     schemes: tuple[str, ...] = ("http", "https"),
     reference: bool = True,
+    query: bool = True,
     example: str | None = None,
 ) -> Codec:
     """A URL with a host and without a fragment → text.
@@ -143,20 +144,22 @@ def url(
     Args:
         schemes: Which it may have.
         reference: Whether it may say where it is instead: `env:NAME`, `file:PATH`.
+        query: Whether it may have a query: where paths are appended, it may not.
         example: What messages show; by default one with the last of `schemes`.
     """
-    wanted = f'a URL such as "{example or schemes[-1] + "://users.internal/api"}"'
+    kind = "a URL" if query else "a URL without a query,"
+    wanted = f'{kind} such as "{example or schemes[-1] + "://users.internal/api"}"'
 
     def decode(value: Any, place: Place) -> str:
         if not isinstance(value, str):
             raise expected(wanted, value)
         if reference and is_reference(value):
             text = resolve(value, place).reveal()
-            if not _is_url(text, schemes):
+            if not _is_url(text, schemes) or ("?" in text and not query):
                 # What a reference holds is never repeated: a URL may carry a password.
                 raise Refused(f"expected {wanted}, got something else from {show(value)}")
             return text
-        if not _is_url(value, schemes):
+        if not _is_url(value, schemes) or ("?" in value and not query):
             raise expected(
                 wanted, re.split(r"[?#]", value, maxsplit=1)[0] if "://" in value else value
             )

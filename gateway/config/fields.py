@@ -208,14 +208,15 @@ def url(
     default: Any = attrs.NOTHING,
     schemes: tuple[str, ...] = ("http", "https"),
     reference: bool = True,
+    query: bool = True,
     example: str | None = None,
 ) -> Any:
     """A URL with one of `schemes`, a host, no fragment → `str`, left out of the class's `repr`.
 
     With `reference` it may be `env:NAME` or `file:PATH`. The value is what that held: it may carry
-    a password, so it is not for logs. Messages show `example`.
+    a password, so it is not for logs. Without `query` it has none. Messages show `example`.
     """
-    codec = addresses.url(schemes=schemes, reference=reference, example=example)
+    codec = addresses.url(schemes=schemes, reference=reference, query=query, example=example)
     return field(codec, doc=doc, default=default, show=False)
 
 

@@ -43,12 +43,13 @@ class Front(Protocol):
         """
         ...
 
-    def refuse(self, context: Context, error: GatewayError) -> None:
+    def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         """Tell telemetry of a request that is refused before any tool is called.
 
         Args:
             context: Who sent it.
             error: What the client is told.
+            duration_s: Seconds since its head was read.
         """
         ...
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
+import trio
 
 from gateway.core.deadline import budget_of
 from gateway.core.errors import BadReply, GatewayError, InvalidRequest, NotFound, TooLarge
@@ -82,10 +83,11 @@ class Http:
     async def _answer(self, scope: Scope, receive: Receive, context: Context) -> Answer:
         if path_of(scope) == "/openapi.json" and scope["method"] in {"GET", "HEAD"}:
             return 200, [JSON, ("x-request-id", context.request_id)], self._openapi()
+        start = trio.current_time()
         try:
             request, timeout_s = await self._decode(scope, receive, context)
         except GatewayError as error:
-            self._front.refuse(context, error)
+            self._front.refuse(context, error, duration_s=trio.current_time() - start)
             raise
         reply = await while_connected(
             receive, lambda: self._front.call(request, timeout_s=timeout_s)

@@ -162,9 +162,9 @@ class _HttpxClient:
         redirects = 0
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with self._limiter:
-            await self._tell_budget(following)
             with _mapped():
                 while True:
+                    await self._tell_budget(following)
                     reply, redirected = await self._exchange(following)
                     if redirected is None or not self._max_redirects:
                         return reply

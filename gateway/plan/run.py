@@ -152,7 +152,10 @@ class Run:
         errors = {node.name: self._unfinished(node) for node in unfinished}
         # Those under way first: they are to blame, not the ones that waited for them.
         for node in sorted(unfinished, key=lambda node: node.name not in self._started):
-            self._end(node, error=errors[node.name])
+            error = errors[node.name]
+            if node.name not in self._started:
+                error.__cause__ = self._held_up(node)
+            self._end(node, error=error)
         branches = tuple(self._branches[node.name] for node in self._plan.nodes)
         fatal = self._fatal or self._too_few()
         if fatal is not None:
@@ -367,10 +370,19 @@ class Run:
             )
         if node.name in self._started:
             return DeadlineExceeded(f"no reply within the budget of {_shown(self._budget_s)}")
-        pending = ", ".join(sorted(name for name in node.waits_for if self._is_pending(name)))
+        pending = sorted(name for name in node.waits_for if self._is_pending(name))
         return DeadlineExceeded(
-            f"not called within the budget of {_shown(self._budget_s)}: it waited for {pending}"
+            f"not called within the budget of {_shown(self._budget_s)}: "
+            f"it waited for {', '.join(pending)}"
         )
+
+    def _held_up(self, node: Node) -> GatewayError | None:
+        """The time-out of a call that `node`, which never began, still waited for."""
+        for name in sorted(node.waits_for):
+            branch = self._branches.get(name)
+            if branch is not None and branch.outcome == "timeout" and branch.error is not None:
+                return _failure(branch.error)
+        return None
 
     def _is_pending(self, name: str) -> bool:
         branch = self._branches.get(name)
@@ -407,8 +419,11 @@ def _outcome(error: GatewayError | None) -> Outcome:
 
 
 def _failure(error: GatewayError) -> GatewayError | None:
-    """The failure behind `error`: itself, or what a skipped call lacked; `None` if nothing failed."""
-    if not isinstance(error, Skipped):
-        return error
+    """The failure to blame for `error`; `None` if nothing failed.
+
+    A call that was not made is not to blame: what it lacked or waited for is.
+    """
     cause = error.__cause__
-    return cause if isinstance(cause, GatewayError) else None
+    if isinstance(cause, GatewayError) and cause.call is not None:
+        return cause
+    return None if isinstance(error, Skipped) else error

@@ -139,7 +139,7 @@ def bound(request: Request) -> AbstractContextManager[None]:
 
 def _shown(name: str) -> str:
     # An unknown tool's name is whatever a client sent: bounded, and no way to write to a terminal.
-    return name if _PLAIN_NAME.fullmatch(name) else ascii(name[:64])
+    return name if not name or _PLAIN_NAME.fullmatch(name) else ascii(name[:64])
 
 
 class RequestLog:

@@ -6,14 +6,14 @@ Source: MCP 2025-11-25 and 2026-07-28, Tools, "Tool Result", "Error Handling".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
 
 from gateway.core.deadline import budget_of, milliseconds
-from gateway.core.errors import GatewayError, InvalidRequest, NotFound
+from gateway.core.errors import GatewayError, InvalidRequest, NotFound, Skipped
 from gateway.core.messages import Context, Reply, Request
 from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError, object_in
 
@@ -93,9 +93,16 @@ def answer(reply: Reply) -> ToolResult:
     structured = msgspec.json.encode(value)
     texts: tuple[str, ...] = (structured.decode(),)
     if reply.missing:
-        absent = "; ".join(f"{error.call} is missing ({_line(error)})" for error in reply.missing)
-        texts = (*texts, _bounded(f"Partial answer: {absent}.", _MAX_LINE))
+        texts = (*texts, _bounded(_missing(reply.missing), _MAX_LINE))
     return ToolResult(texts=texts, structured=structured, is_object=is_object)
+
+
+def _missing(errors: Sequence[GatewayError]) -> str:
+    """What is absent, in words: what failed makes the answer partial, what was skipped does not."""
+    failed = [f"{e.call} is missing ({_line(e)})" for e in errors if not isinstance(e, Skipped)]
+    skipped = [f"{e.call} was skipped ({_line(e)})" for e in errors if isinstance(e, Skipped)]
+    words = "; ".join((*failed, *skipped))
+    return f"Partial answer: {words}." if failed else f"Complete answer, but {words}."
 
 
 def failure(error: GatewayError, request_id: str) -> ToolResult:

@@ -62,7 +62,7 @@ class ScriptedFront:
     def context(self, scope: Any, protocol: str) -> Context:
         return context_of(headers_of(scope), protocol)
 
-    def refuse(self, context: Context, error: GatewayError) -> None:
+    def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         self.refused.append(error)
 
     async def call(
