@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
@@ -36,6 +36,8 @@ __all__ = ["Http", "problem_headers", "tool_routes"]
 
 JSON = ("content-type", "application/json")
 _MAX_QUERY_FIELDS = 1000
+_DOCUMENT = "/openapi.json"
+_READS = frozenset({"GET", "HEAD"})
 
 
 def tool_routes(tools: Mapping[str, Tool]) -> Routes[Tool]:
@@ -84,8 +86,10 @@ class Http:
         self, scope: Scope, receive: Receive, context: Context
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         path, method = path_of(scope), scope["method"]
+        _check_path(path)
         found = self._routes.find(path)
-        if method not in found:
+        # The document goes before a tool whose route is a placeholder there.
+        if method not in found or (path == _DOCUMENT and method in _READS):
             return self._other(method, path, found, context)
         tool, path_values = found[method]
         timeout_s = budget_of(context.headers)
@@ -111,12 +115,12 @@ class Http:
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """What is asked for is no tool."""
         allowed = tuple(sorted(found))
-        if path == "/openapi.json":
-            if method in {"GET", "HEAD"}:
+        if path == _DOCUMENT:
+            if method in _READS:
                 if self._openapi is None:
                     self._openapi = msgspec.json.encode(openapi_document(self._front.tools))
                 return 200, [JSON, ("x-request-id", context.request_id)], self._openapi
-            allowed = ("GET", "HEAD")
+            allowed = tuple(sorted(_READS.union(found)))
         if allowed:
             detail = f"{path[:200]} takes {', '.join(allowed)}, not {method[:20]}"
             raise NotFound(detail, allow=allowed)
@@ -135,6 +139,13 @@ def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:
     if reply.missing:
         headers.append(("x-gateway-partial", reply.partial_label))
     return headers
+
+
+def _check_path(path: str) -> None:
+    try:
+        unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("the path is not percent-encoded UTF-8") from None
 
 
 def _query(raw: bytes) -> dict[str, list[str]]:

@@ -16,6 +16,9 @@ from gateway.plan.tool import Tool
 __all__ = ["openapi_document"]
 
 _PARAMETER = re.compile(r"\{([^}]*)\}")
+_LOCAL = re.compile(r"#(/|$)")
+_DATA = frozenset({"const", "enum", "default", "examples"})
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _BODILESS = frozenset({"get", "delete", "head"})
 
 
@@ -23,16 +26,19 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of `tools`.
 
     Each tool has an operation at `POST /tools/NAME`, and one at its own route where it has one.
+    Its input schema stands whole under `components`, where references within it lead.
 
     Args:
         tools: By name.
     """
     paths: dict[str, dict[str, Any]] = {}
+    schemas: dict[str, Any] = {"Problem": _PROBLEM}
     for tool in tools.values():
+        schemas[f"{tool.name}.input"] = _rebased(tool.input_schema, _home(tool))
         paths.setdefault(f"/tools/{tool.name}", {})["post"] = _operation(tool, tool.name, "post")
         if tool.method is not None and tool.path is not None:
             method = tool.method.lower()
-            operation = _operation(tool, f"{tool.name}_{method}", method, tool.path)
+            operation = _operation(tool, f"{tool.name}.{method}", method, tool.path)
             paths.setdefault(tool.path, {})[method] = operation
     return {
         "openapi": "3.1.0",
@@ -42,7 +48,7 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
             "description": "Each tool fans out to its services and answers by its deadline.",
         },
         "paths": paths,
-        "components": {"schemas": {"Problem": _PROBLEM}, "responses": _RESPONSES},
+        "components": {"schemas": schemas, "responses": _RESPONSES},
     }
 
 
@@ -63,15 +69,16 @@ def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, 
     if tool.description:
         operation["description"] = tool.description
     in_path = frozenset(_PARAMETER.findall(path))
-    schema = tool.input_schema
+    schema = _rebased(tool.input_schema, _home(tool))
     parameters = [_BUDGET, *_parameters(schema, in_path, "path")]
     rest = _without(schema, in_path)
     if method in _BODILESS:
         parameters += _parameters(schema, frozenset(rest["properties"]), "query")
     elif rest["properties"] or not path:
+        whole = rest if in_path else {"$ref": _home(tool)}
         operation["requestBody"] = {
             "required": bool(rest.get("required")),
-            "content": {"application/json": {"schema": rest}},
+            "content": {"application/json": {"schema": whole}},
         }
     operation["parameters"] = parameters
     return operation
@@ -88,23 +95,48 @@ def _parameters(
             "name": name,
             "in": where,
             "required": where == "path" or name in required,
-            "schema": _inlined(part, schema),
+            "schema": part,
         }
         if isinstance(part, Mapping) and "description" in part:
             parameter["description"] = part["description"]
         yield parameter
 
 
-def _inlined(part: Any, schema: Mapping[str, Any]) -> Any:
-    """`part` as a schema of its own: it takes along the definitions it may refer to."""
-    definitions = schema.get("$defs")
-    if definitions and isinstance(part, Mapping) and "$ref" in str(part):
-        return {**part, "$defs": definitions}
-    return part
+def _home(tool: Tool) -> str:
+    """Where the tool's input schema stands in the document; no tool's name has a dot."""
+    return f"#/components/schemas/{tool.name}.input"
+
+
+def _rebased(value: Any, home: str, *, named: bool = False) -> Any:
+    """A schema whose references within itself lead to `home`, where it stands whole.
+
+    Args:
+        value: The schema, or a part of it.
+        home: Where it will stand.
+        named: Whether the keys of `value` are names that the schema gives, not keywords.
+    """
+    match value:
+        case Mapping():
+            return {
+                key: part
+                if key in _DATA and not named
+                else _led(part, home)
+                if key == "$ref" and isinstance(part, str)
+                else _rebased(part, home, named=key in _NAMED and not named)
+                for key, part in value.items()
+            }
+        case list() | tuple():
+            return [_rebased(item, home) for item in value]
+        case _:
+            return value
+
+
+def _led(reference: str, home: str) -> str:
+    return home + reference[1:] if _LOCAL.match(reference) else reference
 
 
 def _without(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    rest = dict(schema)
+    rest = {key: part for key, part in schema.items() if key not in {"$defs", "definitions"}}
     properties = schema.get("properties", {})
     rest["properties"] = {name: part for name, part in properties.items() if name not in names}
     required = [name for name in schema.get("required", ()) if name not in names]
