@@ -8,10 +8,10 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-import msgspec
 import trio
 
 from gateway.access.browsers import BrowserGuard
+from gateway.access.proxies import TrustedProxies
 from gateway.build import Built, Source, build
 from gateway.config.settings import ServerSettings
 from gateway.core.adapter import Kind
@@ -24,10 +24,10 @@ from gateway.core.errors import (
     Skipped,
     TooLarge,
 )
-from gateway.core.messages import Branch, Reply, Request
+from gateway.core.messages import Branch, Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
-from gateway.inbound.http import Http, problem_headers
+from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
 from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
 from gateway.plan.run import Run
@@ -86,6 +86,7 @@ class Gateway:
         self._telemetry = telemetry
         explicit = "server.allowed_hosts" in built.config.explicit
         self._browsers = self._browser_guard(always=explicit)
+        self._proxies = TrustedProxies(built.config.server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
         self._commits: trio.Nursery | None = None
@@ -102,6 +103,12 @@ class Gateway:
     def tools(self) -> Mapping[str, Tool]:
         """Every tool, by name, in the file's order."""
         return self._built.tools
+
+    def context(self, scope: Scope, protocol: str) -> Context:
+        """Who sends the request with this ASGI scope: request id, address, principal, trace."""
+        headers = headers_of(scope)
+        client = self._proxies.client((scope.get("client") or ("",))[0], headers)
+        return context_of(headers, protocol, client=client)
 
     @property
     def ready(self) -> bool:
@@ -148,6 +155,21 @@ class Gateway:
             except Exception as error:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
+
+    def refuse(self, context: Context, error: GatewayError) -> None:
+        """Tell telemetry of a request that is refused before any tool is called."""
+        request = Request("", {}, context)
+        self._telemetry.record(RequestStarted(request))
+        self._telemetry.record(
+            RequestEnded(
+                request=request,
+                tool="",
+                outcome="error",
+                error=error,
+                duration_s=0.0,
+                budget_s=math.inf,
+            )
+        )
 
     async def _within(self, budget_s: float, run: Run, emit: Emit) -> None:
         """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
@@ -270,9 +292,9 @@ class Gateway:
             if self._commits is None:
                 await self._open_late()
         except GatewayError as error:
-            request_id = context_of(headers, "http").request_id
-            body = msgspec.json.encode(error.problem(request_id))
-            await respond(send, error.status, problem_headers(error, request_id), body)
+            context = self.context(scope, "http")
+            self.refuse(context, error)
+            await respond(send, *problem_answer(error, context))
             return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":

@@ -17,3 +17,4 @@ ADAPTERS: Mapping[str, Kind] = {
     "http": http.KIND,
     "python": python.KIND,
 }
+"""Every kind of service, by the value of `kind`."""

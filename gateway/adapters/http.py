@@ -17,13 +17,11 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import attrs
 import msgspec
-import trio
 
 from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.core.adapter import Kind, Record
-from gateway.core.deadline import remaining_ms
-from gateway.core.errors import BadReply, DeadlineExceeded, InvalidArguments, Rejected, Unreachable
+from gateway.core.errors import BadReply, InvalidArguments, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
@@ -53,7 +51,7 @@ class HttpSettings:
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
     )
-    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS (extra `http2`).")
+    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS.")
     max_connections: int = fields.integer(
         default=100, minimum=1, doc="Connections, and so calls under way, at once."
     )
@@ -85,14 +83,14 @@ class HttpCall:
     delete: str | None = fields.template_path(default=None, doc="Path of a DELETE.")
     head: str | None = fields.template_path(default=None, doc="Path of a HEAD; the reply is null.")
     query: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, doc="Query parameters; null leaves one out, a list repeats it."
+        default=None, tables=False, doc="Query parameters; null leaves one out, a list repeats it."
     )
     headers: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, doc="Headers of this call; null leaves one out."
+        default=None, tables=False, doc="Headers of this call; null leaves one out."
     )
     json: Any = fields.template_value(default=None, doc="A JSON body.")
     form: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, doc="A form body (application/x-www-form-urlencoded)."
+        default=None, tables=False, doc="A form body (application/x-www-form-urlencoded)."
     )
     body: str | None = fields.template_text(default=None, doc="A text body.")
 
@@ -105,17 +103,17 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
     """What is wrong with `call` as a whole."""
     verbs = [verb for verb in _METHODS if getattr(call, verb) is not None]
     bodies = [body for body in _BODIES if getattr(call, body) is not None]
-    mistakes: list[tuple[str, str]] = []
     if len(verbs) != 1:
         got = " and ".join(verbs) or "none"
-        mistakes.append(("", f"expected one of {', '.join(_METHODS)}, got {got}"))
+        return [("", f"expected one of {', '.join(_METHODS)}, got {got}")]
+    mistakes: list[tuple[str, str]] = []
     if len(bodies) > 1:
         mistakes.append(
             ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
         )
     names = [name for name in call.headers or {} if not _TOKEN.fullmatch(name)]
     mistakes.extend(("headers", f"expected the name of a header, got {name!r}") for name in names)
-    if bodies and verbs and verbs[0] in _SAFE:
+    if bodies and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
     return mistakes
 
@@ -133,7 +131,6 @@ class HttpAdapter:
             for key, value in settings.headers.items()
         )
         self._secrets = _secrets(settings)
-        self._budget_header = settings.budget_header.lower()
         self._forward = tuple(key.lower() for key in settings.forward)
 
     def bind(self, call: HttpCall, /) -> Service:
@@ -155,6 +152,7 @@ class HttpAdapter:
             guard=AddressGuard.of(host, allow_private=settings.allow_private),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
+            budget_header=settings.budget_header.lower(),
             tls=parts.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
@@ -171,13 +169,6 @@ class HttpAdapter:
         headers = self._request_headers(
             request.context, {"content-type": content_type, **(arguments.get("headers") or {})}
         )
-        left_ms = remaining_ms()
-        if left_ms is not None:
-            if left_ms < 1:
-                # A request that was cancelled has nothing left either: it ends as cancelled.
-                await trio.lowlevel.checkpoint_if_cancelled()
-                raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
-            headers[self._budget_header] = str(left_ms)
         url = self._base + _with_query(arguments[verb], arguments.get("query"))
         reply = await self._client.send(
             HttpRequest(verb.upper(), url, tuple(headers.items()), content)
@@ -314,3 +305,4 @@ KIND = Kind(
     idempotent=lambda call: _verb(call) in _IDEMPOTENT,
     read_only=lambda call: _verb(call) in _SAFE,
 )
+"""How `http` is declared."""

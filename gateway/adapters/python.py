@@ -269,3 +269,4 @@ KIND = Kind(
     create=PythonAdapter,
     inputs_key="arguments",
 )
+"""How `python` is declared."""

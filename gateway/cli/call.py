@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         tool = _tool(app, options.tool)
         arguments = _arguments(options, tool)
-        timeout_s = parse_duration(options.timeout) if options.timeout else math.inf
+        timeout_s = _budget(options.timeout)
     except ValueError as error:
         print(f"gateway call: {error}", file=sys.stderr)
         return 2
@@ -88,6 +88,15 @@ async def _call(
         except GatewayError as error:
             return 1, error.problem(context.request_id)
         return 0, reply.labelled()
+
+
+def _budget(text: str | None) -> float:
+    if text is None:
+        return math.inf
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ValueError(f'--timeout: expected a duration such as "2s", got {text!r}') from None
 
 
 def _tool(app: Gateway, name: str) -> Tool:

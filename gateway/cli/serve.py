@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ from gateway.admin.app import Admin
 from gateway.app import Gateway, create_app
 from gateway.server.run import run
 from gateway.server.worker import Addresses
-from gateway.telemetry.logs import configure
+from gateway.telemetry.logs import configure, logger
 
 __all__ = ["add_to"]
 
@@ -45,15 +44,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:
-    where = ", ".join(addresses.public)
-    access = app.config.access
-    print(
-        f"gateway: {len(app.tools)} tools at {where}, MCP at {app.config.mcp.path}, "
-        f"health and metrics at {addresses.admin}",
-        file=sys.stderr,
-    )
-    if access.anonymous is None:
-        print(
-            "gateway: there is no [access]: whoever reaches a loopback address is served",
-            file=sys.stderr,
+    """Say where everything is on standard output; the log, on standard error, says it too."""
+    if app.config.access.anonymous is None:
+        logger("gateway.server").warning(
+            "no [access] in the file: whoever reaches a loopback address is served"
         )
+    print(
+        f"gateway: {len(app.tools)} tools at {', '.join(addresses.public)}, "
+        f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
+        flush=True,
+    )

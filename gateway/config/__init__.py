@@ -1,10 +1,22 @@
 """`gateway.toml` → frozen attrs objects, every mistake reported at once with its line.
 
+For everybody else:
+
+* `loader.py`: `load`, `load_mapping`, `strict`: a file → `Loaded`
+* `settings.py`: the classes, whose fields *are* the keys; `Config` is the whole file
 * `fields.py`: one function per type of value a key may hold; they make the attrs fields
+* `problems.py`: the collector of mistakes, their places, `ConfigError`
+* `secret.py`: `Secret`, and the references `env:NAME` and `file:PATH`
 * `units.py`: durations, sizes, rates, shares: text ↔ numbers
-* `reader.py`: files → one raw document, with the line of every key; `include`
-* `problems.py`: the collector of mistakes, `ConfigError`
-* `decode.py`: the raw document → the classes of `settings.py`; suggestions, secrets, profiles
-* `settings.py`: the classes, whose fields *are* the keys
 * `schema.py`: the JSON Schema made from the same fields
+
+Behind these, in the order of a file's way:
+
+* `reader.py`: files → one raw document; `include`
+* `lines.py`: the line of every key, which tomllib does not tell
+* `decode.py`, `decode_tools.py`: the raw document → the classes of `settings.py`
+* `tables.py`: a table's keys: decoded, unknown, missing
+* `codec.py`, `values.py`, `addresses.py`, `input_schema.py`: what each type of value takes
+* `unavailable.py`: what the language has and this version does not
+* `text.py`: how values, keys and near names are shown in messages
 """

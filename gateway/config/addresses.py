@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from gateway.config.codec import Codec, decode_each, expected
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "Network",
     "bind",
     "binds",
     "file",
     "headers",
     "is_loopback",
+    "networks",
     "path",
     "path_template",
     "route",
     "url",
 ]
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+"""An address is a network of one."""
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """Methods a tool's own route may have."""
@@ -67,6 +73,25 @@ def binds() -> Codec:
         return tuple(decode_each(enumerate(value), place, item.decode).values())
 
     schema = {"type": "array", "items": item.schema, "minItems": 1}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def networks() -> Codec:
+    """A list of addresses and networks → a tuple of networks."""
+    wanted = 'a list of addresses or networks such as ["10.0.0.0/8", "::1"]'
+
+    def decode_one(value: Any, _place: Place) -> Network:
+        try:
+            return ipaddress.ip_network(value if isinstance(value, str) else "")
+        except ValueError:
+            raise expected('an address or a network such as "10.0.0.0/8"', value) from None
+
+    def decode(value: Any, place: Place) -> tuple[Network, ...]:
+        if not isinstance(value, list):
+            raise expected(wanted, value)
+        return tuple(decode_each(enumerate(value), place, decode_one).values())
+
+    schema = {"type": "array", "items": {"type": "string"}}
     return Codec(decode=decode, wanted=wanted, schema=schema)
 
 
@@ -246,9 +271,9 @@ def file() -> Codec:
             raise expected(wanted, value)
         where = place.directory / named
         try:
-            if where.is_file():
+            if stat.S_ISREG(where.stat().st_mode):
                 return where
-            found = "it is not a file" if where.exists() else "no such file"
+            found = "it is not a file"
         except OSError as error:
             found = reason(error)
         raise Refused(f"expected {wanted}, got {show(value)}: {found}")

@@ -61,8 +61,10 @@ class Loaded:
         config: All of it that could be decoded: keys that are wrong have their defaults, services,
             tools and calls that are wrong are left out. `None` if a file could not be read.
         problems: Every mistake; more may be told before it is raised.
-        failed: What was left out: `("services", NAME)`, `("tools", NAME)`,
+        failed: What cannot be used: `("services", NAME)`, `("tools", NAME)`,
             `("tools", NAME, "calls", NAME)`. What refers to these is not wrong because of that.
+            It was left out, but for calls that are wrong only in their service: these are here,
+            for their templates to be judged.
     """
 
     config: Config | None
@@ -121,6 +123,7 @@ def decode(
         root / "tools",
         services.kinds_of if isinstance(document.get("services", {}), Mapping) else None,
         kinds,
+        sound=services.decoded,
     )
     config = Config(
         path=path,

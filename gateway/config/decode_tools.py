@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.config import unavailable
@@ -27,6 +27,8 @@ def decode_tools(
     place: Place,
     services: Mapping[str, str | None] | None,
     kinds: Mapping[str, Kind],
+    *,
+    sound: Container[str],
 ) -> tuple[dict[str, ToolConfig], set[KeyPath]]:
     """Decode every tool.
 
@@ -36,15 +38,16 @@ def decode_tools(
         services: The kind of every service that is written; `None` where it is none.
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
+        sound: The services nothing is wrong with; calls to the others have failed.
 
     Returns:
-        The tools, and the paths of tools and calls that were left out.
+        The tools, and the paths of tools and calls that failed.
     """
     tools: dict[str, ToolConfig] = {}
     if not isinstance(tables, Mapping):
         place.tell(expected("a table", tables))
         return tools, set()
-    calls = _Calls(services, kinds)
+    calls = _Calls(services, kinds, sound)
     for name, table in tables.items():
         here = place / name
         named = check_name(name, here)
@@ -90,17 +93,25 @@ class _Calls:
         services: The kind of every service that is written; `None` where it is none.
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
+        sound: The services nothing is wrong with.
     """
 
     def __init__(
-        self, services: Mapping[str, str | None] | None, kinds: Mapping[str, Kind]
+        self,
+        services: Mapping[str, str | None] | None,
+        kinds: Mapping[str, Kind],
+        sound: Container[str],
     ) -> None:
+        self._sound = sound
         self._services = services
         self._kinds = kinds
         self.failed: set[KeyPath] = set()
 
     def decode(self, tables: Any, place: Place) -> dict[str, CallConfig] | None:
-        """A tool's calls without those that are wrong; `None` where there are none at all."""
+        """A tool's calls without those that are wrong; `None` where there are none at all.
+
+        One whose service is wrong is kept, for its templates to be judged, and has failed too.
+        """
         if tables is None or (isinstance(tables, Mapping) and not tables):
             missing = "missing; " if tables is None else ""
             place.problem(f"{missing}expected at least one call")
@@ -113,10 +124,10 @@ class _Calls:
             here = place / name
             named = check_name(name, here)
             call = self._call(name, table, here)
-            if call is None or not named:
-                self.failed.add(here.path)
-            else:
+            if call is not None and named:
                 calls[name] = call
+            if name not in calls or calls[name].common.service not in self._sound:
+                self.failed.add(here.path)
         return calls
 
     def _call(self, name: str, table: Any, place: Place) -> CallConfig | None:
@@ -141,7 +152,7 @@ class _Calls:
         )
         problems = self._kinds[kind].check(keys)
         for key, message in problems:
-            (place / key).problem(message)
+            (place / key if key else place).problem(message)
         if problems:
             return None
         settings = {key: value for key, value in decoded.values.items() if key not in own}

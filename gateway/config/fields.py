@@ -47,6 +47,7 @@ __all__ = [
     "json_schema",
     "matching",
     "name",
+    "networks",
     "one_of",
     "path",
     "reveal",
@@ -189,6 +190,11 @@ def bind(*, doc: str, default: Any = attrs.NOTHING) -> Any:
 def binds(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """A list of at least one address, each as for `bind` → `tuple[str, ...]`."""
     return field(addresses.binds(), doc=doc, default=default)
+
+
+def networks(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A list of addresses and networks, `"10.0.0.0/8"` → `tuple[IPv4Network | IPv6Network, ...]`."""
+    return field(addresses.networks(), doc=doc, default=default)
 
 
 def path(*, doc: str, default: Any = attrs.NOTHING) -> Any:

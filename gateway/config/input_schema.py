@@ -10,7 +10,7 @@ import jsonschema_rs
 
 from gateway.config.codec import Codec, expected
 from gateway.config.problems import Refused
-from gateway.config.text import KeyPath, alternatives, did_you_mean, show
+from gateway.config.text import KeyPath, alternatives, did_you_mean, one_line, show
 from gateway.config.values import to_json
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _spell_out(path: KeyPath, schema: dict[str, Any], told: _Told) -> None:
             continue
         if short not in TYPES:
             told.problem((*path, "properties", name), _wrong_type(short))
-        properties[name] = {"type": short}
+        properties[name] = {"type": short} if short in TYPES else {}
 
 
 def _wrong_type(value: Any) -> str:
@@ -158,9 +158,8 @@ def _check_keywords(schema: dict[str, Any], told: _Told) -> None:
         {"$ref": DIALECT}, retriever=refuse_to_fetch
     ).iter_errors(schema)
     for error in sorted(errors, key=lambda error: -len(error.instance_path)):
-        path = tuple(error.instance_path)
+        path, value = _follow(schema, tuple(error.instance_path))
         if path and path[-1] == "type" and error.kind.name == "anyOf":
-            value = _at(schema, path)
             wrong = (
                 next((v for v in value if v not in TYPES), value)
                 if isinstance(value, list)
@@ -168,7 +167,7 @@ def _check_keywords(schema: dict[str, Any], told: _Told) -> None:
             )
             told.problem(path, _wrong_type(wrong))
         else:
-            told.problem(path, f"not valid JSON Schema: {_one_line(error.message)}")
+            told.problem(path, f"not valid JSON Schema: {one_line(error.message, 160)}")
 
 
 def _count(value: Any) -> int:
@@ -179,10 +178,20 @@ def _count(value: Any) -> int:
     return 1
 
 
-def _at(value: Any, path: KeyPath) -> Any:
-    for key in path:
-        value = value[key]
-    return value
+def _follow(value: Any, path: KeyPath) -> tuple[KeyPath, Any]:
+    """How far a validator's path leads, and to what.
+
+    It leaves out names that are empty, and makes numbers of those that are digits.
+    """
+    followed: KeyPath = ()
+    for step in path:
+        key = str(step) if isinstance(value, dict) else step
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            break
+        followed = (*followed, key)
+    return followed, value
 
 
 def _check_references(
@@ -226,10 +235,11 @@ def _check_whole(schema: dict[str, Any], told: _Told) -> None:
         jsonschema_rs.Draft202012Validator(schema, retriever=refuse_to_fetch)
     except jsonschema_rs.ValidationError as error:
         told.problem(
-            tuple(error.instance_path), f"not valid JSON Schema: {_one_line(error.message)}"
+            _follow(schema, tuple(error.instance_path))[0],
+            f"not valid JSON Schema: {one_line(error.message, 160)}",
         )
     except (jsonschema_rs.ReferencingError, ValueError) as error:
-        told.problem((), f"not valid JSON Schema: {_one_line(str(error))}")
+        told.problem((), f"not valid JSON Schema: {one_line(str(error), 160)}")
 
 
 def refuse_to_fetch(uri: str) -> NoReturn:
@@ -239,8 +249,3 @@ def refuse_to_fetch(uri: str) -> NoReturn:
         ValueError: Always: a schema is whole in the file, or it is wrong.
     """
     raise ValueError(f"a schema refers to nothing outside itself, not to {uri[:200]}")
-
-
-def _one_line(message: str) -> str:
-    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
-    return first if len(first) <= 160 else first[:160] + "…"

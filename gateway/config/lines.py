@@ -3,7 +3,7 @@
 `tomllib` gives values without lines, so a scanner of our own walks the same text again. It trusts
 that the text is valid: `tomllib` has read it before.
 
-Source: TOML 1.0.0.
+Source: TOML 1.0.0; what 1.1.0 adds is taken too, should tomllib take it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DEPTH", "MAX_MARKS", "Duplicate", "Mark", "Marks", "TooComplex", "scan"]
 
 MAX_DEPTH = 64
-"""Tables and arrays within one another; a key that deep."""
+"""Tables and arrays within one another."""
 
 MAX_MARKS = 200_000
 """Keys, tables and array items of one file."""
@@ -37,8 +37,17 @@ _LITERAL = re.compile(r"'[^'\n]*'")
 _LONG_BASIC = re.compile(r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}', re.DOTALL)
 _LONG_LITERAL = re.compile(r"'''(?:[^']|'{1,2}(?!'))*'{3,5}")
 _SCALAR = re.compile(r"[^,\]}#\n]+")
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
-_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
+_ESCAPES = {
+    "b": "\b",
+    "t": "\t",
+    "n": "\n",
+    "f": "\f",
+    "r": "\r",
+    "e": "\x1b",
+    '"': '"',
+    "\\": "\\",
+}
 
 
 @attrs.frozen(slots=True)
@@ -136,7 +145,7 @@ class _Scanner:
             elif self._text.startswith("[", self._at):
                 table = self._header(1, self._table)
             else:
-                self._statement(table, 0)
+                self._statement(table)
             self._skip(_BLANK_LINES)
 
     def _header(self, brackets: int, enter: Callable[[KeyPath], KeyPath]) -> KeyPath:
@@ -168,7 +177,7 @@ class _Scanner:
         self._mark(item, "header")
         return item
 
-    def _statement(self, table: KeyPath, depth: int) -> None:
+    def _statement(self, table: KeyPath) -> None:
         """`key = value`, in a table or an inline table."""
         path = table
         parts = self._key()
@@ -179,7 +188,7 @@ class _Scanner:
         self._mark(path, "value")
         self._expect("=")
         self._skip(_BLANK)
-        self._value(path, depth)
+        self._value(path)
 
     def _key(self) -> tuple[str, ...]:
         parts = []
@@ -199,9 +208,7 @@ class _Scanner:
             return self._take(_LITERAL)[1:-1]
         return self._take(_BARE_KEY)
 
-    def _value(self, path: KeyPath, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise TooComplex(self._here(), f"nested deeper than {MAX_DEPTH}")
+    def _value(self, path: KeyPath) -> None:
         start = self._text[self._at : self._at + 3]
         if start == '"""':
             self._take(_LONG_BASIC)
@@ -212,28 +219,28 @@ class _Scanner:
         elif start.startswith("'"):
             self._take(_LITERAL)
         elif start.startswith("["):
-            self._array(path, depth)
+            self._array(path)
         elif start.startswith("{"):
-            self._inline_table(path, depth)
+            self._inline_table(path)
         else:
             self._take(_SCALAR)
 
-    def _array(self, path: KeyPath, depth: int) -> None:
+    def _array(self, path: KeyPath) -> None:
         self._at += 1
         index = 0
         self._skip(_BLANK_LINES)
         while not self._text.startswith("]", self._at):
             self._mark((*path, index), "value")
-            self._value((*path, index), depth + 1)
+            self._value((*path, index))
             index += 1
             self._separator("]")
         self._at += 1
 
-    def _inline_table(self, path: KeyPath, depth: int) -> None:
+    def _inline_table(self, path: KeyPath) -> None:
         self._at += 1
         self._skip(_BLANK_LINES)
         while not self._text.startswith("}", self._at):
-            self._statement(path, depth + 1)
+            self._statement(path)
             self._separator("}")
         self._at += 1
 
@@ -246,7 +253,7 @@ class _Scanner:
     def _mark(self, path: KeyPath, how: How) -> None:
         line = self._here()
         if len(path) > MAX_DEPTH:
-            raise TooComplex(line, f"a key of more than {MAX_DEPTH} parts")
+            raise TooComplex(line, f"nested deeper than {MAX_DEPTH}")
         known = self.marks.places.get(path)
         if known is not None and how != "implied" and known.how != "implied":
             self.marks.duplicates.append(Duplicate(path, known.line, line))
@@ -280,6 +287,6 @@ class _Scanner:
 
 def _unescaped(match: re.Match[str]) -> str:
     escape = match[1]
-    if escape[0] in "uU" and len(escape) > 1:
+    if escape[0] in "xuU" and len(escape) > 1:
         return chr(int(escape[1:], 16))
     return _ESCAPES.get(escape, escape)

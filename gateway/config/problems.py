@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 
-from gateway.config.text import KeyPath, dotted
+from gateway.config.text import KeyPath, dotted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ class Problem:
     def __str__(self) -> str:
         line = "" if self.location.line is None else f":{self.location.line}"
         key = f"{dotted(self.path)}: " if self.path else ""
-        return f"{self.location.file}{line}: {key}{self.message}"
+        return printable(f"{self.location.file}{line}: {key}{self.message}")
 
 
 @attrs.define(slots=True)

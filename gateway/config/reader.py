@@ -18,7 +18,7 @@ import attrs
 from gateway.config.lines import Mark, Marks, TooComplex, scan
 from gateway.config.problems import Location, Origins, Problems
 from gateway.config.secret import reason
-from gateway.config.text import KeyPath, dotted, show
+from gateway.config.text import KeyPath, dotted, one_line, show
 
 __all__ = ["MAX_FILES", "MAX_FILE_BYTES", "MAX_INCLUDE_DEPTH", "read"]
 
@@ -235,8 +235,8 @@ def _syntax_problem(error: str, text: str, file: Location) -> tuple[Location, st
     """Where and why a text is not TOML."""
     match = _TOMLLIB.fullmatch(error)
     if match is None:
-        return file, f"not valid TOML: {error.splitlines()[0]}"
-    why = match[1][:200]
+        return file, f"not valid TOML: {one_line(error, 200)}"
+    why = one_line(match[1], 200)
     if match[2] is None:
         return _line(file, text.rstrip("\n").count("\n") + 1), f"not valid TOML: {why}, at the end"
     line = int(match[2])

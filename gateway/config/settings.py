@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from gateway.config import fields
+from gateway.config.addresses import Network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,8 +83,8 @@ class ServerSettings:
     allowed_origins: tuple[str, ...] = fields.strings(
         default=(), doc="`Origin` values of browsers answered; anything else gets 403."
     )
-    trusted_proxies: tuple[str, ...] = fields.strings(
-        default=(), doc="Addresses whose x-forwarded-for counts."
+    trusted_proxies: tuple[Network, ...] = fields.networks(
+        default=(), doc="Addresses and networks of proxies whose x-forwarded-for counts."
     )
     tls: TlsSettings | None = fields.table(
         TlsSettings, default=None, doc="Certificate and key; without it, plain HTTP."

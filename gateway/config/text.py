@@ -9,14 +9,25 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["KeyPath", "alternatives", "did_you_mean", "dotted", "nearest", "show"]
+__all__ = [
+    "KeyPath",
+    "alternatives",
+    "did_you_mean",
+    "dotted",
+    "nearest",
+    "one_line",
+    "printable",
+    "show",
+]
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Where a value stands: keys of tables, indices of arrays."""
 
 _SHOWN = 60
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_USERINFO = re.compile(r"//[^/?#\s]*@")
+_SEARCHED = 1000
+# Up to the last @ there is: a password may hold a slash that its writer forgot to encode.
+_USERINFO = re.compile(r"//\S*@")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -29,11 +40,18 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, str):
-        # Cut with room to spare before the search: it must not run over megabytes.
-        return _quoted(_USERINFO.sub("//***@", value[: 20 * _SHOWN]), _SHOWN)
+        return _quoted(_without_user(value), _SHOWN)
     if isinstance(value, (list, tuple)):
         return _cut(_array(value), _SHOWN)
     return _scalar(value)
+
+
+def _without_user(text: str) -> str:
+    """`text` with whatever may be the user and password of a URL taken out."""
+    if len(text) > _SEARCHED:
+        # Where no search looks, nothing of what might be a password is shown.
+        text = text[:_SEARCHED].partition("//")[0] + "…" if "//" in text[:_SEARCHED] else text
+    return _USERINFO.sub("//***@", text[:_SEARCHED])
 
 
 def _scalar(value: Any) -> str:
@@ -76,15 +94,25 @@ def _cut(pieces: Iterable[str], limit: int) -> str:
 
 def _quoted(text: str, limit: int) -> str:
     shown = text if len(text) <= limit else text[:limit] + "…"
-    return '"' + "".join(_escaped(character) for character in shown) + '"'
+    return (
+        '"' + "".join(_ESCAPES.get(character) or _escaped(character) for character in shown) + '"'
+    )
+
+
+def one_line(text: str, limit: int) -> str:
+    """What others say, its first line alone, cut at `limit` characters."""
+    first = (text.strip().splitlines() or [""])[0]
+    return printable(first if len(first) <= limit else first[:limit] + "…")
+
+
+def printable(text: str) -> str:
+    """`text` without what would break its line or speak to a terminal."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
     if character.isprintable():
         return character
-    # Line separators and terminal controls would break the one line a mistake has.
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
 
 
@@ -105,7 +133,11 @@ def nearest(name: Any, names: Iterable[str]) -> str | None:
     if not isinstance(name, str) or len(name) > 64:
         return None
     folded = {candidate.casefold(): candidate for candidate in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.66)
+    wanted = name.casefold()
+    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.66)
+    if not close and len(wanted) >= 3:
+        # Cut short, as `int` and `bool` are elsewhere.
+        close = [candidate for candidate in folded if candidate.startswith(wanted)]
     return folded[close[0]] if close else None
 
 

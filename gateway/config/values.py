@@ -15,7 +15,7 @@ from gateway.config import units
 from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.problems import Refused
 from gateway.config.secret import Secret, is_reference, resolve
-from gateway.config.text import alternatives, did_you_mean, show
+from gateway.config.text import alternatives, did_you_mean, one_line, show
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -301,13 +301,13 @@ def _syntax_problem(expression: str) -> str | None:
     except jmespath.exceptions.IncompleteExpressionError:
         return "it ends too early"
     except jmespath.exceptions.LexerError as error:
-        return f"{error.message} at character {error.lex_position + 1}"
+        return f"{one_line(error.message, 80)} at character {error.lex_position + 1}"
     except jmespath.exceptions.ParseError as error:
         if error.token_type == "EOF":  # noqa: S105 -- a lexer's token
             return "it ends too early"
         return f"unexpected {show(error.token_value)} at character {error.lex_position + 1}"
     except jmespath.exceptions.JMESPathError as error:
-        return str(error).splitlines()[0]
+        return one_line(str(error), 80)
     except RecursionError:
         return "nested too deeply"
     return None

@@ -55,7 +55,8 @@ class Kind:
         call: The attrs class whose fields are the keys of a call.
         create: From a service's name, its settings and where events go to its `Adapter`; opens
             nothing yet.
-        check: What is wrong with a call as a whole, beyond its fields: `(key, message)` pairs.
+        check: What is wrong with a call as a whole, beyond its fields: `(key, message)` pairs;
+            the empty key blames the call itself.
         idempotent: Whether making a call twice is harmless, as far as its keys tell.
         read_only: Whether a call changes nothing, as far as its keys tell.
         inputs_key: The key of a call that, left out, holds all of the tool's inputs.

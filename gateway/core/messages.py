@@ -25,6 +25,7 @@ class Context:
         request_id: Accepted from the client or made; in every log line and answer.
         principal: The owner of the key or token; `anonymous` where nobody is known.
         protocol: The inbound protocol: `http`, `mcp`, `cli`, …
+        client: The client's address; empty where there is none.
         headers: The client's headers, names in lower case; services see only what their
             `forward` lists.
         trace: This request's place in a distributed trace.
@@ -33,6 +34,7 @@ class Context:
     request_id: str
     principal: str = "anonymous"
     protocol: str = "http"
+    client: str = ""
     headers: Mapping[str, str] = MappingProxyType({})
     trace: Trace = attrs.field(factory=Trace.new)
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gateway.config.settings import ServerSettings
+from gateway.core.errors import GatewayError
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace
+from gateway.net.asgi import Scope
 from gateway.plan.tool import Tool
 
 __all__ = ["Front", "context_of"]
@@ -30,6 +32,24 @@ class Front(Protocol):
     @property
     def tools(self) -> Mapping[str, Tool]:
         """Every tool, by name, in the file's order."""
+        ...
+
+    def context(self, scope: Scope, protocol: str) -> Context:
+        """Who sends the request with this ASGI scope: request id, address, principal, trace.
+
+        Args:
+            scope: The request's ASGI scope.
+            protocol: The inbound protocol's name.
+        """
+        ...
+
+    def refuse(self, context: Context, error: GatewayError) -> None:
+        """Tell telemetry of a request that is refused before any tool is called.
+
+        Args:
+            context: Who sent it.
+            error: What the client is told.
+        """
         ...
 
     async def call(
@@ -53,12 +73,13 @@ class Front(Protocol):
         ...
 
 
-def context_of(headers: Mapping[str, str], protocol: str) -> Context:
+def context_of(headers: Mapping[str, str], protocol: str, *, client: str = "") -> Context:
     """The context of a request with these headers.
 
     Args:
         headers: The client's headers, names in lower case.
         protocol: The inbound protocol's name.
+        client: The client's address.
 
     Returns:
         A context whose request id is the client's `x-request-id` if that is 1 to 128 printable
@@ -68,6 +89,7 @@ def context_of(headers: Mapping[str, str], protocol: str) -> Context:
     return Context(
         request_id=wanted if _REQUEST_ID.fullmatch(wanted) else uuid.uuid4().hex,
         protocol=protocol,
+        client=client,
         headers=headers,
         trace=Trace.of(headers.get("traceparent")),
     )

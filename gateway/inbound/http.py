@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from gateway.core.deadline import budget_of
 from gateway.core.errors import BadReply, GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
-from gateway.inbound.front import Front, context_of
+from gateway.inbound.front import Front
 from gateway.inbound.openapi import openapi_document
 from gateway.inbound.routes import Routes
 from gateway.net.asgi import (
@@ -24,7 +24,6 @@ from gateway.net.asgi import (
     Receive,
     Scope,
     Send,
-    headers_of,
     path_of,
     read_body,
     respond,
@@ -32,12 +31,13 @@ from gateway.net.asgi import (
 )
 from gateway.plan.tool import Tool
 
-__all__ = ["Http", "problem_headers", "tool_routes"]
+__all__ = ["Answer", "Http", "problem_answer", "tool_routes"]
+
+Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers, body."""
 
 JSON = ("content-type", "application/json")
 _MAX_QUERY_FIELDS = 1000
-_DOCUMENT = "/openapi.json"
-_READS = frozenset({"GET", "HEAD"})
 
 
 def tool_routes(tools: Mapping[str, Tool]) -> Routes[Tool]:
@@ -50,14 +50,14 @@ def tool_routes(tools: Mapping[str, Tool]) -> Routes[Tool]:
     return routes
 
 
-def problem_headers(error: GatewayError, request_id: str) -> list[tuple[str, str]]:
-    """The headers of an answer whose body is `error`'s problem object."""
-    headers = [("content-type", "application/problem+json"), ("x-request-id", request_id)]
+def problem_answer(error: GatewayError, context: Context) -> Answer:
+    """`error` as an answer: its problem object, and the headers that go with it."""
+    headers = [("content-type", "application/problem+json"), ("x-request-id", context.request_id)]
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(math.ceil(error.retry_after_s))))
     if isinstance(error, NotFound) and error.allow:
         headers.append(("allow", ", ".join(error.allow)))
-    return headers
+    return error.status, headers, msgspec.json.encode(error.problem(context.request_id))
 
 
 class Http:
@@ -66,65 +66,73 @@ class Http:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._routes = tool_routes(front.tools)
-        self._openapi: bytes | None = None
+        self._document: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that left gets nothing, and all its calls have ended."""
-        headers = headers_of(scope)
-        context = context_of(headers, "http")
+        context = self._front.context(scope, "http")
         try:
-            status, answer_headers, body = await self._answer(scope, receive, context)
+            answer = await self._answer(scope, receive, context)
         except ClientLeft:
             return
         except GatewayError as error:
-            status = error.status
-            answer_headers = problem_headers(error, context.request_id)
-            body = msgspec.json.encode(error.problem(context.request_id))
-        await respond(send, status, answer_headers, body)
+            answer = problem_answer(error, context)
+        await respond(send, *answer)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, context: Context
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        path, method = path_of(scope), scope["method"]
-        _check_path(path)
-        found = self._routes.find(path)
-        # The document goes before a tool whose route is a placeholder there.
-        if method not in found or (path == _DOCUMENT and method in _READS):
-            return self._other(method, path, found, context)
-        tool, path_values = found[method]
-        timeout_s = budget_of(context.headers)
-        query = _query(scope["query_string"])
-        body = await read_body(
-            receive,
-            max_bytes=self._front.server.max_body,
-            timeout_s=self._front.server.body_timeout,
-        )
-        arguments = {
-            **tool.arguments.coerce(query),
-            **_decoded(body),
-            **tool.arguments.coerce({name: [value] for name, value in path_values.items()}),
-        }
-        request = Request(tool.name, arguments, context)
+    async def _answer(self, scope: Scope, receive: Receive, context: Context) -> Answer:
+        if path_of(scope) == "/openapi.json" and scope["method"] in {"GET", "HEAD"}:
+            return 200, [JSON, ("x-request-id", context.request_id)], self._openapi()
+        try:
+            request, timeout_s = await self._decode(scope, receive, context)
+        except GatewayError as error:
+            self._front.refuse(context, error)
+            raise
         reply = await while_connected(
             receive, lambda: self._front.call(request, timeout_s=timeout_s)
         )
         return 200, _headers(reply, context), _encoded(reply)
 
-    def _other(
-        self, method: str, path: str, found: Mapping[str, Any], context: Context
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """What is asked for is no tool."""
-        allowed = tuple(sorted(found))
-        if path == _DOCUMENT:
-            if method in _READS:
-                if self._openapi is None:
-                    self._openapi = msgspec.json.encode(openapi_document(self._front.tools))
-                return 200, [JSON, ("x-request-id", context.request_id)], self._openapi
-            allowed = tuple(sorted(_READS.union(found)))
-        if allowed:
-            detail = f"{path[:200]} takes {', '.join(allowed)}, not {method[:20]}"
-            raise NotFound(detail, allow=allowed)
-        raise NotFound(f"there is nothing at {path[:200]}; GET /openapi.json lists the tools")
+    async def _decode(
+        self, scope: Scope, receive: Receive, context: Context
+    ) -> tuple[Request, float]:
+        """The tool's request, and the client's budget in seconds."""
+        path = path_of(scope)
+        _check_path(path)
+        tool, path_values = self._route(path, scope["method"])
+        timeout_s = budget_of(context.headers)
+        query = _query(scope["query_string"])
+        server = self._front.server
+        body = await read_body(receive, max_bytes=server.max_body, timeout_s=server.body_timeout)
+        arguments = {
+            **tool.arguments.coerce(query),
+            **_decoded(body),
+            **tool.arguments.coerce({name: [value] for name, value in path_values.items()}),
+        }
+        return Request(tool.name, arguments, context), timeout_s
+
+    def _route(self, path: str, method: str) -> tuple[Tool, Mapping[str, str]]:
+        """The tool that answers, and the values in its path.
+
+        Raises:
+            NotFound: None does, or not this method.
+        """
+        found = self._routes.find(path)
+        if method == "HEAD" and "GET" in found:
+            return found["GET"]  # the server leaves the body out
+        if method in found:
+            return found[method]
+        methods = set(found)
+        if path == "/openapi.json" or "GET" in found:
+            methods |= {"GET", "HEAD"}
+        if not methods:
+            raise NotFound(f"there is nothing at {path[:200]}; GET /openapi.json lists the tools")
+        allow = tuple(sorted(methods))
+        raise NotFound(f"{path[:200]} takes {', '.join(allow)}, not {method[:20]}", allow=allow)
+
+    def _openapi(self) -> bytes:
+        if self._document is None:
+            self._document = msgspec.json.encode(openapi_document(self._front.tools))
+        return self._document
 
 
 def _encoded(reply: Reply) -> bytes:

@@ -26,18 +26,16 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of `tools`.
 
     Each tool has an operation at `POST /tools/NAME`, and one at its own route where it has one.
-    Its input schema stands whole under `components`, where references within it lead.
 
     Args:
         tools: By name.
     """
     paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {"Problem": _PROBLEM}
     for tool in tools.values():
-        schemas[f"{tool.name}.input"] = _rebased(tool.input_schema, _home(tool))
         paths.setdefault(f"/tools/{tool.name}", {})["post"] = _operation(tool, tool.name, "post")
         if tool.method is not None and tool.path is not None:
             method = tool.method.lower()
+            # A dot stands in no tool's name: no other operation has this one's.
             operation = _operation(tool, f"{tool.name}.{method}", method, tool.path)
             paths.setdefault(tool.path, {})[method] = operation
     return {
@@ -48,7 +46,13 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
             "description": "Each tool fans out to its services and answers by its deadline.",
         },
         "paths": paths,
-        "components": {"schemas": schemas, "responses": _RESPONSES},
+        "components": {
+            "schemas": {
+                **{tool.name: _rebased(tool.input_schema, tool.name) for tool in tools.values()},
+                _PROBLEM_NAME: _PROBLEM,
+            },
+            "responses": _RESPONSES,
+        },
     }
 
 
@@ -69,16 +73,15 @@ def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, 
     if tool.description:
         operation["description"] = tool.description
     in_path = frozenset(_PARAMETER.findall(path))
-    schema = _rebased(tool.input_schema, _home(tool))
+    schema = _rebased(tool.input_schema, tool.name)
     parameters = [_BUDGET, *_parameters(schema, in_path, "path")]
     rest = _without(schema, in_path)
     if method in _BODILESS:
         parameters += _parameters(schema, frozenset(rest["properties"]), "query")
     elif rest["properties"] or not path:
-        whole = rest if in_path else {"$ref": _home(tool)}
         operation["requestBody"] = {
             "required": bool(rest.get("required")),
-            "content": {"application/json": {"schema": whole}},
+            "content": {"application/json": {"schema": rest if in_path else _whole(tool)}},
         }
     operation["parameters"] = parameters
     return operation
@@ -102,37 +105,36 @@ def _parameters(
         yield parameter
 
 
-def _home(tool: Tool) -> str:
-    """Where the tool's input schema stands in the document; no tool's name has a dot."""
-    return f"#/components/schemas/{tool.name}.input"
+def _whole(tool: Tool) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{tool.name}"}
 
 
-def _rebased(value: Any, home: str, *, named: bool = False) -> Any:
-    """A schema whose references within itself lead to `home`, where it stands whole.
+def _rebased(part: Any, name: str, *, named: bool = False) -> Any:
+    """`part` of a tool's schema with its references led to where that schema stands in here.
 
     Args:
-        value: The schema, or a part of it.
-        home: Where it will stand.
-        named: Whether the keys of `value` are names that the schema gives, not keywords.
+        part: The schema, or a part of it.
+        name: The tool's.
+        named: Whether the keys of `part` are names that the schema gives, not keywords.
     """
-    match value:
+    match part:
         case Mapping():
             return {
-                key: part
+                key: value
                 if key in _DATA and not named
-                else _led(part, home)
-                if key == "$ref" and isinstance(part, str)
-                else _rebased(part, home, named=key in _NAMED and not named)
-                for key, part in value.items()
+                else _led(value, name)
+                if key == "$ref" and isinstance(value, str)
+                else _rebased(value, name, named=key in _NAMED and not named)
+                for key, value in part.items()
             }
         case list() | tuple():
-            return [_rebased(item, home) for item in value]
+            return [_rebased(item, name) for item in part]
         case _:
-            return value
+            return part
 
 
-def _led(reference: str, home: str) -> str:
-    return home + reference[1:] if _LOCAL.match(reference) else reference
+def _led(reference: str, name: str) -> str:
+    return f"#/components/schemas/{name}{reference[1:]}" if _LOCAL.match(reference) else reference
 
 
 def _without(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
@@ -157,6 +159,9 @@ _PARTIAL_HEADER = {
     "description": "Which calls are missing and why: `orders=deadline_exceeded, crm=unreachable`.",
     "schema": {"type": "string"},
 }
+_PROBLEM_NAME = "problem.details"
+"""The dot keeps it apart from every tool's schema."""
+
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457 problem details.",
@@ -188,7 +193,9 @@ _RESPONSES = {
     "Problem": {
         "description": "What the client is told instead of an answer.",
         "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            "application/problem+json": {
+                "schema": {"$ref": f"#/components/schemas/{_PROBLEM_NAME}"}
+            }
         },
     }
 }

@@ -27,9 +27,16 @@ __all__ = [
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
+"""What a connection is about."""
+
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+"""Gives the client's next message."""
+
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+"""Takes a message for the client."""
+
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""Answers one connection."""
 
 T = TypeVar("T")
 

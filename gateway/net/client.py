@@ -20,7 +20,14 @@ import httpcore
 import httpx
 import trio
 
-from gateway.core.errors import BadReply, GatewayError, InvalidArguments, Unreachable
+from gateway.core.deadline import remaining_ms
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArguments,
+    Unreachable,
+)
 from gateway.net.guard import AddressGuard
 
 __all__ = ["ClientSettings", "HttpClient", "HttpReply", "HttpRequest", "open_client"]
@@ -47,6 +54,7 @@ class ClientSettings:
         tls: Whether https may be spoken; without it no certificate is trusted, and loading the
             system's takes 40 ms a service.
         http2: Whether HTTP/2 is offered over TLS.
+        budget_header: Carries what remains of the budget in whole milliseconds; in lower case.
         follow_redirects: Whether 3xx are followed, up to 10; the guard holds for each, and to
             another origin go harmless headers alone.
     """
@@ -54,6 +62,7 @@ class ClientSettings:
     guard: AddressGuard
     max_connections: int
     max_reply_bytes: int
+    budget_header: str
     tls: bool = True
     http2: bool = False
     follow_redirects: bool = False
@@ -91,6 +100,7 @@ class HttpClient(Protocol):
             Unreachable: No connection, or it broke.
             BadReply: What came is not HTTP, or over the bound.
             InvalidArguments: The URL is none; nothing was sent.
+            DeadlineExceeded: Less than 1 ms of the budget was left; nothing was sent.
 
         Cancellation: the connection is closed, its permit given back.
         """
@@ -134,6 +144,7 @@ class _HttpxClient:
     def __init__(self, client: httpx.AsyncClient, settings: ClientSettings) -> None:
         self._client = client
         self._limiter = trio.CapacityLimiter(settings.max_connections)
+        self._budget_header = settings.budget_header
         self._max_bytes = settings.max_reply_bytes
         self._max_redirects = _MAX_REDIRECTS if settings.follow_redirects else 0
 
@@ -151,6 +162,7 @@ class _HttpxClient:
         redirects = 0
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with self._limiter:
+            await self._tell_budget(following)
             with _mapped():
                 while True:
                     reply, redirected = await self._exchange(following)
@@ -161,6 +173,17 @@ class _HttpxClient:
                         raise BadReply(f"over {self._max_redirects} redirects")
                     _keep_secrets_at_home(following.url, redirected)
                     following = redirected
+
+    async def _tell_budget(self, request: httpx.Request) -> None:
+        """Say what remains now: waiting for the permit has taken its part."""
+        left_ms = remaining_ms()
+        if left_ms is None:
+            return
+        if left_ms < 1:
+            # A request that was cancelled has nothing left either: it ends as cancelled.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+        request.headers[self._budget_header] = str(left_ms)
 
     async def _exchange(self, request: httpx.Request) -> tuple[HttpReply, httpx.Request | None]:
         """The reply to one request, and the request it redirects to."""

@@ -70,7 +70,7 @@ def compile_tool(
 
     settings = tool.settings
     arguments = ArgumentsSchema.compile(settings.input)
-    names = Names(arguments.names, frozenset(tool.calls) | failed_calls)
+    names = Names(arguments.names, (frozenset(tool.calls) | failed_calls) - arguments.names)
     calls = {
         name: compile_call(call, names, _below(count, "calls", name))
         for name, call in tool.calls.items()
@@ -132,9 +132,10 @@ def _check_route(route: str | None, names: Names, report: Report) -> None:
 
 
 def _quorum(wait: str | int) -> int | None:
+    """How many calls must succeed; `None` for all that are required."""
     if isinstance(wait, int):
         return wait
-    return None if wait == "all" else 1
+    return 1 if wait == "first" else None
 
 
 def _output(

@@ -5,12 +5,14 @@ Source: https://jmespath.org/specification.html
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 
 __all__ = ["Expression", "ExpressionError"]
 
@@ -25,6 +27,10 @@ _READS_LEFT_ONLY = frozenset(
     }
 )
 """Nodes whose first child sees what they see; the others see what the first one made."""
+
+
+_FUNCTIONS = frozenset(Functions.FUNCTION_TABLE)
+"""Every function of the language."""
 
 
 class ExpressionError(ValueError):
@@ -58,6 +64,13 @@ class Expression:
         except JMESPathError as error:
             reason = str(error).partition("\n")[0]
             raise ExpressionError(f"expected JMESPath, got {source!r}: {reason}") from None
+        unknown = sorted(set(_functions(compiled.parsed)) - _FUNCTIONS)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], _FUNCTIONS, n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            raise ExpressionError(
+                f"expected JMESPath, got {source!r}: no function {unknown[0]!r}{hint}"
+            )
         names = frozenset(_roots(compiled.parsed))
         roots = frozenset(name for name in names if name is not None)
         search = _dotted(compiled.parsed) or compiled.search
@@ -73,6 +86,15 @@ class Expression:
             return self._search(namespace)
         except JMESPathError as error:
             raise ExpressionError(f"{self.source!r}: {error}") from error
+
+
+def _functions(node: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the functions that `node` calls, at any depth."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        if isinstance(child, Mapping):
+            yield from _functions(child)
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str | None]:

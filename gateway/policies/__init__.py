@@ -37,3 +37,4 @@ POLICIES: Mapping[str, PolicyKind] = {
         fields.codec_of(fields.duration(doc="For one attempt of a call.")), Timeout
     ),
 }
+"""Every policy, by its key in `[services.NAME]` and `[profiles.NAME]`."""

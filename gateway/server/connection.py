@@ -111,7 +111,8 @@ class Connection(TCPServer):
         self._reading = trio.CancelScope()
         self._lingering = False
         self._over = False
-        self._peer = _name(_addresses(stream)[0])
+        self._client, self._server = _addresses(stream)
+        self._peer = "local" if self._client is None else "{}:{}".format(*self._client)
 
     async def run(self) -> None:
         """Serve the connection until it ends; only cancellation and interrupts are raised."""
@@ -119,11 +120,10 @@ class Connection(TCPServer):
             try:
                 await self._converse()
             finally:
-                await self._close()  # noqa: ASYNC102
+                await self._close()  # noqa: ASYNC102 - bounded, and at once when cancelled
 
     async def _converse(self) -> None:
         alpn = await self._handshake()
-        client, server = _addresses(self.stream)
         async with trio.open_nursery() as nursery:
             self._task_group = Tasks(nursery, self._peer)
             about = (
@@ -133,8 +133,8 @@ class Connection(TCPServer):
                 self._task_group,
                 ConnectionState({}),
                 isinstance(self.stream, trio.SSLStream),
-                client,
-                server,
+                self._client,
+                self._server,
                 self.protocol_send,
             )
             self.protocol = Protocols(about, alpn)
@@ -217,7 +217,7 @@ class Connection(TCPServer):
             return False
         finally:
             if not whole:
-                await self._reset()  # noqa: ASYNC102
+                await self._reset()  # noqa: ASYNC102 - waits for nothing
         if not whole:
             self._log.info("client does not read", peer=self._peer)
         return whole
@@ -291,7 +291,3 @@ def _addresses(stream: Any) -> tuple[tuple[str, int] | None, tuple[str, int] | N
         return sock.getpeername()[:2], sock.getsockname()[:2]
     except OSError:  # the client has left already
         return None, None
-
-
-def _name(address: tuple[str, int] | None) -> str:
-    return "local" if address is None else f"{address[0]}:{address[1]}"

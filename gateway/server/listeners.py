@@ -102,12 +102,14 @@ async def _open_tcp(bind: str) -> list[Listener]:
     host = host.removeprefix("[").removesuffix("]")
     try:
         port = int(port_text)
+        if not 0 <= port <= 65535:
+            raise ValueError(port_text)  # noqa: TRY301 - told with the others below
         found = await trio.socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:  # among them gaierror: no such name
         raise _refused(bind, error) from error
-    except (ValueError, UnicodeError) as error:
+    except (ValueError, OverflowError) as error:
         raise ListenError(f"cannot listen on {bind}: expected host:port or unix:/path") from error
     opened: list[Listener] = []
     absent: OSError | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import h2.events
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
@@ -40,6 +41,18 @@ class Http2(H2Protocol):
             # Applications would wait on for room in buffers that nobody empties any more.
             for buffer in list(self.stream_buffers.values()):
                 await buffer.close()
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                # More of a body whose request was answered early: dropped, so that a 413 does not
+                # cost the client its other streams.
+                self.connection.acknowledge_received_data(
+                    event.flow_controlled_length, event.stream_id
+                )
+            else:
+                await super()._handle_events([event])
+        await self._flush()
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Take what an application sends."""

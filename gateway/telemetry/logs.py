@@ -166,6 +166,7 @@ class RequestLog:
             "request_id": context.request_id,
             "tool": _shown(event.request.name),
             "principal": context.principal,
+            "client": context.client,
             "protocol": context.protocol,
             "outcome": event.outcome,
             "duration_ms": round(event.duration_s * 1000, 3),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,6 +10,9 @@ import pytest
 from gateway.config import fields
 from gateway.config.loader import Loaded, load
 from gateway.core.adapter import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -46,22 +47,23 @@ class PythonCall:
     arguments: dict[str, Any] | None = fields.template_mapping(doc="Its arguments.")
 
 
-@asynccontextmanager
-async def _open(name: str, settings: Any) -> Any:
-    yield None
+def _create(name: str, settings: Any, record: Any) -> Any:
+    raise AssertionError("reading a configuration makes no adapter")
 
 
 def _check_http(call: HttpCall) -> list[tuple[str, str]]:
     if (call.get is None) == (call.post is None):
-        return [("get", "expected exactly one of get, post")]
+        return [("", "expected exactly one of get, post")]
+    if call.get is not None and call.json is not None:
+        return [("json", "a GET has no body")]
     return []
 
 
 @pytest.fixture(scope="session")
 def kinds() -> dict[str, Kind]:
     return {
-        "http": Kind(settings=HttpSettings, call=HttpCall, open=_open, check=_check_http),
-        "python": Kind(settings=PythonSettings, call=PythonCall, open=_open),
+        "http": Kind(settings=HttpSettings, call=HttpCall, create=_create, check=_check_http),
+        "python": Kind(settings=PythonSettings, call=PythonCall, create=_create),
     }
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from mcp import Client, MCPError
 
+from gateway.config.settings import ServerSettings
 from gateway.core.errors import DeadlineExceeded, InvalidArguments, Unreachable
 from gateway.core.messages import Reply, Request
+from gateway.server.worker import Addresses, serve
 from tests.inbound.mcp.driver import ScriptedFront, fails, hangs, mcp, returns, tool
 from tests.node import install, node
 
@@ -63,32 +63,39 @@ async def serving(
     front: ScriptedFront, answers: list[tuple[str, str]] | None = None
 ) -> AsyncGenerator[str]:
     """The front's MCP endpoint on a loopback port; status and type of its answers, if wanted."""
-    endpoint = mcp(front)
+    served = Endpoint(mcp(front), [] if answers is None else answers)
+    settings = ServerSettings(bind=("127.0.0.1:0",), drain=1.0)
+    shutdown = trio.Event()
+    async with trio.open_nursery() as nursery:
+        addresses: Addresses = await nursery.start(
+            lambda task_status: serve(served, settings, shutdown=shutdown, task_status=task_status)
+        )
+        yield f"{addresses.public[0]}/mcp"
+        shutdown.set()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            while (message := await receive())["type"] != "lifespan.shutdown":
-                await send({"type": f"{message['type']}.complete"})
-            await send({"type": "lifespan.shutdown.complete"})
-        else:
-            await endpoint(scope, receive, partial(noting, send))
 
-    async def noting(send: Any, message: Any) -> None:
-        if answers is not None and message["type"] == "http.response.start":
+class Endpoint:
+    """The endpoint as our server wants it; it notes the status and type of every answer."""
+
+    ready = True
+
+    def __init__(self, endpoint: Any, answers: list[tuple[str, str]]) -> None:
+        self.endpoint = endpoint
+        self.answers = answers
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.endpoint(scope, receive, partial(self.note, send))
+
+    async def note(self, send: Any, message: Any) -> None:
+        if message["type"] == "http.response.start":
             content_type = dict(message["headers"]).get(b"content-type", b"").decode()
-            answers.append((str(message["status"]), content_type))
+            self.answers.append((str(message["status"]), content_type))
         await send(message)
 
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.errorlog = config.accesslog = None
-    closing = trio.Event()
-    async with trio.open_nursery() as nursery:
-        start = partial(serve, app, config, shutdown_trigger=closing.wait)  # type: ignore[arg-type]
-        binds = await nursery.start(start)
-        yield f"{binds[0]}/mcp"
-        closing.set()
-        nursery.cancel_scope.deadline = trio.current_time() + 5
+    def running(self) -> Any:
+        return nullcontext()
+
+    def begin_drain(self, seconds: float) -> None: ...
 
 
 @asynccontextmanager

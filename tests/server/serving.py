@@ -62,6 +62,8 @@ class App:
         if self.start == "fail":
             raise RuntimeError("no such database")
         if self.start == "hang":
+            sys.stdout.write("starting\n")
+            sys.stdout.flush()
             await trio.sleep_forever()
         self.story.append("start")
         self.ready = True

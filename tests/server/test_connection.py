@@ -328,12 +328,23 @@ class Http2:
         self.statuses: dict[int, bytes] = {}
         self.bodies: dict[int, bytes] = {}
 
-    async def get(self, path: str) -> int:
+    async def get(self, path: str, *, end: bool = True) -> int:
         stream: int = self.connection.get_next_available_stream_id()
         fields = {":method": "GET", ":scheme": "http", ":authority": "x", ":path": path}
-        self.connection.send_headers(stream, list(fields.items()), end_stream=True)
+        self.connection.send_headers(stream, list(fields.items()), end_stream=end)
         await self.flush()
         return stream
+
+    @classmethod
+    def opening(cls, paths: list[str]) -> bytes:
+        """What a client sends that asks for `paths` at once."""
+        connection = H2Connection()
+        connection.initiate_connection()
+        for path in paths:
+            fields = {":method": "GET", ":scheme": "http", ":authority": "x", ":path": path}
+            stream = connection.get_next_available_stream_id()
+            connection.send_headers(stream, list(fields.items()), end_stream=True)
+        return connection.data_to_send()
 
     async def flush(self) -> None:
         await self.peer.stream.send_all(self.connection.data_to_send())
@@ -368,6 +379,17 @@ async def test_on_http2_a_handler_that_fails_fails_its_request_alone() -> None:
         await peer.stream.aclose()
         await peer.ended.wait()
         assert peer.app.story == ["left", "hang over"]
+
+
+async def test_on_http2_an_early_answer_costs_no_other_stream() -> None:
+    async with connected() as peer:
+        client = Http2(peer)
+        upload = await client.get("/", end=False)
+        assert await client.hear(upload) == (b"200", b"ok")
+        for _ in range(8):
+            client.connection.send_data(upload, bytes(1 << 10))
+            await client.flush()
+        assert await client.hear(await client.get("/")) == (b"200", b"ok")
 
 
 async def test_on_http2_a_reset_ends_its_request_alone() -> None:
@@ -412,3 +434,54 @@ async def test_a_dismissed_http2_connection_ends_after_its_answer(
         assert await client.hear(pause) == (b"200", b"paused")
         await peer.ended.wait()
         assert trio.current_time() == 0.3
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels `scope` before the `step`th step of any task."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self.scope = scope
+        self.steps_left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps_left -= 1
+        if self.steps_left == 0:
+            self.scope.cancel()
+
+
+async def cancelled_at(step: int, request: bytes) -> bool:
+    """Whether a connection that is cancelled at `step` was over before; nothing is left of it."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    app, config = App(), ConnectionConfig(**CONFIG)  # type: ignore[arg-type]
+    await theirs.send_all(request)
+    await theirs.send_eof()
+    with trio.CancelScope() as scope:
+        instrument = CancelAt(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await Connection(app, config, WorkerContext(None), ours).run()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    assert app.under_way == 0
+    heard = await Peer(app, theirs, WorkerContext(None)).hear_all()
+    if not scope.cancelled_caught:
+        assert heard
+    return not scope.cancelled_caught
+
+
+HTTP2_REQUESTS = Http2.opening(["/", "/hang", "/exit"])
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello", HTTP2_REQUESTS],
+    ids=["http1", "http2"],
+)
+async def test_it_may_be_cancelled_at_every_step(
+    request_bytes: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    step = 1
+    while not await cancelled_at(step, request_bytes):
+        step += 1
+        assert step < 500
+    assert step > 10

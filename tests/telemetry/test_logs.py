@@ -40,6 +40,7 @@ def test_a_request_is_one_line_of_json(lines: Lines) -> None:
         "request_id": "r-1",
         "tool": "weather",
         "principal": "ann",
+        "client": "",
         "protocol": "mcp",
         "outcome": "ok",
         "duration_ms": 20.0,

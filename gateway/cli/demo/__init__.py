@@ -43,6 +43,9 @@ def add_to(commands: Any) -> None:
             "ended with it, and print what to try. Ctrl-C ends everything."
         ),
     )
+    parser.add_argument(
+        "--file", type=Path, help="another file with the services api, hanging and directory"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -53,8 +56,8 @@ def demo_file() -> Path:
     return installed if installed.exists() else here.parents[2] / "config" / "demo.toml"
 
 
-def _run(_options: argparse.Namespace) -> int:
-    app = create_app(demo_file())
+def _run(options: argparse.Namespace) -> int:
+    app = create_app(options.file or demo_file())
     telemetry = app.config.telemetry
     configure(log=telemetry.log, level=telemetry.level)
     app.enforce_hosts()
@@ -62,7 +65,7 @@ def _run(_options: argparse.Namespace) -> int:
         lambda: Demo(app),
         app.server,
         admin=partial(Admin, metrics=app.metrics.render),
-        on_started=_show_card,
+        on_started=partial(_show_card, app),
     )
 
 
@@ -150,8 +153,9 @@ async def _end(process: trio.Process) -> None:
         await process.wait()
 
 
-def _show_card(addresses: Addresses) -> None:
+def _show_card(app: Gateway, addresses: Addresses) -> None:
     url, admin = addresses.public[0], addresses.admin
+    api = app.config.services["api"].settings.url
     print(
         f"""
   The gateway is at {url}, its sample services behind it. Ctrl-C ends everything.
@@ -174,7 +178,7 @@ def _show_card(addresses: Addresses) -> None:
       --method tools/call --tool-name user_profile --tool-arg id=7
 
   Make the API slow, and ask again: the late part is named.
-    curl -X PUT http://127.0.0.1:9902/latency -d '{{"posts": 3000}}'
+    curl -X PUT {api}/latency -d '{{"posts": 3000}}'
 
   All tools: {url}/openapi.json   Health and metrics: {admin}/metrics
 """,

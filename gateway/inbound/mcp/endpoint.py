@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.errors import InvalidRequest, TooLarge
-from gateway.inbound.front import Front, context_of
+from gateway.inbound.front import Front
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.catalog import Catalog
 from gateway.inbound.mcp.jsonrpc import Answer, ProtocolError
@@ -23,7 +23,6 @@ from gateway.net.asgi import (
     Receive,
     Scope,
     Send,
-    headers_of,
     read_body,
     respond,
     while_connected,
@@ -67,7 +66,7 @@ class Mcp:
         Cancellation: ends every call below it. So does the client's leaving, in every revision:
         no answer can reach it any more.
         """
-        context = context_of(headers_of(scope), "mcp")
+        context = self._front.context(scope, "mcp")
         try:
             answer = await self._answer(scope["method"], context, receive)
         except ClientLeft:

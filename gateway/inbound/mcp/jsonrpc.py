@@ -32,11 +32,22 @@ __all__ = [
 ]
 
 PARSE_ERROR: Final = -32700
+"""The body is not JSON, or nested too deep."""
+
 INVALID_REQUEST: Final = -32600
+"""It is no JSON-RPC 2.0 message, or HTTP itself refuses it."""
+
 METHOD_NOT_FOUND: Final = -32601
+"""There is no such method."""
+
 INVALID_PARAMS: Final = -32602
+"""The parameters are wrong, or name a tool there is not."""
+
 HEADER_MISMATCH: Final = -32020
+"""A header is missing, malformed, or not what the body says (2026-07-28)."""
+
 UNSUPPORTED_VERSION: Final = -32022
+"""The revision is not spoken (2026-07-28)."""
 
 _STATUS: Final = {METHOD_NOT_FOUND: 404}
 _JSON: Final = (("content-type", "application/json"),)

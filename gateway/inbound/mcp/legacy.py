@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BATCH", "SESSION_HEADER", "Legacy"]
 
 SESSION_HEADER: Final = "mcp-session-id"
+"""The header that names a session."""
 
 MAX_BATCH: Final = 100
 """Messages in one batch."""

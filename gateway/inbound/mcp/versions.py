@@ -36,7 +36,10 @@ UNNAMED: Final = "2025-03-26"
 """What a client speaks that names no revision: the last one that did not ask it to."""
 
 VERSION_HEADER: Final = "mcp-protocol-version"
+"""The header that names the revision."""
+
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+"""Where a request's `_meta` names the revision (2026-07-28)."""
 
 CAPABILITIES: Final[Mapping[str, Any]] = {"tools": {"listChanged": False}}
 """What both eras advertise."""

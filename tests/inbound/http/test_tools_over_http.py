@@ -304,16 +304,16 @@ async def test_a_client_that_leaves_within_its_body_gets_nothing() -> None:
     ("method", "target", "status", "allow"),
     [
         ("GET", "/tools/echo", 405, "POST"),
-        ("DELETE", "/things/7", 405, "GET, PUT"),
-        ("OPTIONS", "/things/7", 405, "GET, PUT"),
-        ("PATCH", "/things/search", 405, "GET, POST, PUT"),
+        ("DELETE", "/things/7", 405, "GET, HEAD, PUT"),
+        ("OPTIONS", "/things/7", 405, "GET, HEAD, PUT"),
+        ("PATCH", "/things/search", 405, "GET, HEAD, POST, PUT"),
         ("POST", "/openapi.json", 405, "GET, HEAD"),
         ("TRACE", "/tools/echo", 405, "POST"),
         ("GET", "/no/such", 404, None),
         ("POST", "/tools/nobody", 404, None),
         ("POST", "/tools/echo/", 404, None),
         ("POST", "/Tools/echo", 404, None),
-        ("POST", "/tools", 405, "GET"),
+        ("POST", "/tools", 405, "GET, HEAD"),
         ("GET", "/", 404, None),
     ],
 )
@@ -403,6 +403,14 @@ async def test_the_length_is_told() -> None:
 
 
 # ------------------------------------------------------------------ the document
+
+
+async def test_head_is_get_without_its_body() -> None:
+    """The server leaves the body out; its length is told."""
+    async with bench() as made:
+        answer = await made.client.request("HEAD", "/things/7")
+        assert made.arguments == {"id": 7}
+    assert answer.status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

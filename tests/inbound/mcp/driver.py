@@ -12,10 +12,12 @@ import attrs
 import trio
 
 from gateway.config.settings import McpSettings, ServerSettings
-from gateway.core.errors import NotFound
-from gateway.core.messages import Reply, Request
+from gateway.core.errors import GatewayError, NotFound
+from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
+from gateway.inbound.front import context_of
 from gateway.inbound.mcp import Mcp
+from gateway.net.asgi import headers_of
 from gateway.plan.tool import Tool
 
 Script = Callable[[Request], Awaitable[Reply]]
@@ -50,11 +52,18 @@ class ScriptedFront:
         self.scripts = dict(scripts or {})
         self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
         self.requests: list[Request] = []
+        self.refused: list[GatewayError] = []
         self.budgets: list[float] = []
         self.running = 0
         self.cancelled: list[float] = []
         self.started = trio.Event()
         self.ended = trio.Event()
+
+    def context(self, scope: Any, protocol: str) -> Context:
+        return context_of(headers_of(scope), protocol)
+
+    def refuse(self, context: Context, error: GatewayError) -> None:
+        self.refused.append(error)
 
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf

@@ -1,0 +1,136 @@
+"""1,000 clients leave in the middle of a three-way call: nothing of theirs goes on.
+
+`python -m tests.end_to_end.test_leaving` prints how long after each leaving the services saw
+their connections close.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+
+from tests.end_to_end.support import open_sockets, send_get, serving
+
+pytestmark = pytest.mark.end_to_end
+
+CLIENTS = 1000
+AT_ONCE = 10
+NAMES = ("users", "orders", "crm")
+
+
+class Hanging:
+    """Services that read a request and wait: they note when each connection came and went."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[tuple[str, str], trio.Event] = {}
+        self.left: dict[tuple[str, str], trio.Event] = {}
+        self.closed_at: dict[tuple[str, str], float] = {}
+
+    def expect(self, client: str) -> None:
+        for name in NAMES:
+            self.arrived[name, client] = trio.Event()
+            self.left[name, client] = trio.Event()
+
+    async def answer(self, name: str, stream: trio.SocketStream) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = await stream.receive_some(65536)
+            if not piece:
+                return
+            head += piece
+        client = head.split(b" ")[1].decode().strip("/")
+        self.arrived[name, client].set()
+        try:
+            while await stream.receive_some(65536):
+                pass
+        except trio.BrokenResourceError:
+            pass
+        self.closed_at[name, client] = trio.current_time()
+        self.left[name, client].set()
+
+
+@asynccontextmanager
+async def three_services(hanging: Hanging) -> AsyncGenerator[dict[str, int]]:
+    async with trio.open_nursery() as nursery:
+        ports = {}
+        for name in NAMES:
+            (listener,) = await nursery.start(
+                partial(trio.serve_tcp, partial(hanging.answer, name), 0, host="127.0.0.1")
+            )
+            ports[name] = listener.socket.getsockname()[1]
+        yield ports
+        nursery.cancel_scope.cancel()
+
+
+async def measure(clients: int) -> list[float]:
+    """Seconds from each leaving to each service's seeing it; nothing may be left afterwards."""
+    hanging = Hanging()
+    delays: list[float] = []
+
+    async def visit(port: int, client: str, limiter: trio.CapacityLimiter) -> None:
+        async with limiter:
+            hanging.expect(client)
+            stream = await send_get(port, f"/all/{client}")
+            for name in NAMES:
+                await hanging.arrived[name, client].wait()
+            left_at = trio.current_time()
+            await stream.aclose()
+            for name in NAMES:
+                await hanging.left[name, client].wait()
+                delays.append(hanging.closed_at[name, client] - left_at)
+
+    async with three_services(hanging) as ports:
+        config = {
+            "services": {
+                name: {"kind": "http", "url": f"http://127.0.0.1:{port}"}
+                for name, port in ports.items()
+            },
+            "tools": {
+                "all": {
+                    "http": "GET /all/{id}",
+                    "input": {"properties": {"id": "string"}},
+                    "calls": {f"call_{name}": {"service": name, "get": "/{id}"} for name in NAMES},
+                }
+            },
+        }
+        async with serving(config) as (app, port):
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            sockets = open_sockets()
+            limiter = trio.CapacityLimiter(AT_ONCE)
+            async with trio.open_nursery() as nursery:
+                for number in range(clients):
+                    nursery.start_soon(visit, port, f"c{number}", limiter)
+            with trio.fail_after(5):
+                while trio.lowlevel.current_statistics().tasks_living > tasks:
+                    await trio.sleep(0.01)
+            assert open_sockets() == sockets
+            assert app.in_flight == 0
+            limiters = [adapter._client._limiter for adapter in app._built.adapters.values()]
+            assert [one.borrowed_tokens for one in limiters] == [0, 0, 0]
+            assert (
+                b'gateway_cancels_total{reason="client_left"} %d.0' % clients
+                in (app.metrics.render()[0])
+            )
+    return sorted(delays)
+
+
+async def test_every_service_sees_every_client_leave() -> None:
+    delays = await measure(CLIENTS)
+    assert len(delays) == CLIENTS * len(NAMES)
+    # What is promised is 50 ms; a shared machine may hold up a few.
+    assert statistics.median(delays) < 0.05
+    assert delays[int(len(delays) * 0.99)] < 0.5
+
+
+if __name__ == "__main__":
+    found = trio.run(measure, CLIENTS)
+    print(
+        f"{len(found)} connections closed; after the leaving: median "
+        f"{statistics.median(found) * 1000:.2f} ms, 99 % within "
+        f"{found[int(len(found) * 0.99)] * 1000:.2f} ms, the last {found[-1] * 1000:.2f} ms"
+    )

@@ -1,0 +1,128 @@
+"""`gateway serve` as a process: start, signals, drain, exit statuses."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.end_to_end.processes import command, free_port, ready, running
+
+pytestmark = pytest.mark.end_to_end
+
+MODULE = """\
+import time
+import trio
+async def quick():
+    return "quick"
+async def hang():
+    await trio.sleep_forever()
+def block(timeout):
+    time.sleep(0.3)
+    return timeout
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def file(tmp_path: Path, port: int) -> Path:
+    (tmp_path / "sample.py").write_text(MODULE)
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        f"""\
+[server]
+bind = ["127.0.0.1:{port}"]
+admin = {{ bind = "127.0.0.1:{free_port()}" }}
+deadline = "30s"
+drain = "400ms"
+[services.sample]
+kind = "python"
+module = "sample"
+[tools.both]
+http = "GET /both"
+calls.quick = {{ service = "sample", function = "quick" }}
+calls.hang = {{ service = "sample", function = "hang", optional = true }}
+[tools.needed]
+http = "GET /needed"
+calls.hang = {{ service = "sample", function = "hang" }}
+"""
+    )
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_drain_cuts_what_hangs_with_labelled_partials(
+    file: Path, port: int, number: signal.Signals
+) -> None:
+    url = f"http://127.0.0.1:{port}"
+    answers: dict[str, httpx.Response] = {}
+
+    def ask(path: str) -> None:
+        answers[path] = httpx.get(url + path, timeout=10, trust_env=False)
+
+    with running(command("serve", str(file))) as process:
+        ready(process, f"{url}/openapi.json")
+        askers = [threading.Thread(target=ask, args=(path,)) for path in ("/both", "/needed")]
+        for asker in askers:
+            asker.start()
+        time.sleep(0.3)
+        start = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(5) == 0
+        assert time.monotonic() - start < 0.4 + 1
+        for asker in askers:
+            asker.join(5)
+    assert answers["/both"].status_code == 200
+    assert answers["/both"].headers["x-gateway-partial"] == "hang=deadline_exceeded"
+    assert answers["/both"].json()["quick"] == "quick"
+    assert answers["/needed"].status_code == 504
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_bad_file_is_exit_status_2(file: Path, port: int) -> None:
+    file.write_text(file.read_text().replace('kind = "python"', 'kind = "pyton"'))
+    with running(command("serve", str(file))) as process:
+        assert process.wait(15) == 2
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert said == (
+        f'{file}:7: services.sample.kind: expected one of "http", "python", got "pyton"; '
+        'did you mean "python"?\n'
+    )
+
+
+def test_a_start_up_that_fails_is_exit_status_1_and_serves_nothing(file: Path, port: int) -> None:
+    file.write_text(file.read_text().replace('module = "sample"', 'module = "smaple"'))
+    with running(command("serve", str(file))) as process:
+        assert process.wait(15) == 1
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert "services.sample.module" in said
+    assert "Traceback" not in said
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_function_that_is_missing_is_exit_status_1(file: Path) -> None:
+    file.write_text(file.read_text().replace('function = "quick"', 'function = "quikc"'))
+    with running(command("serve", str(file))) as process:
+        assert process.wait(15) == 1
+        assert process.stdout is not None
+        assert "sample has no function 'quikc'" in process.stdout.read()
+
+
+def test_a_taken_port_is_exit_status_1(file: Path, port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)), running(command("serve", str(file))) as process:
+        assert process.wait(15) == 1
+        assert process.stdout is not None
+        assert f"cannot listen on 127.0.0.1:{port}" in process.stdout.read()
