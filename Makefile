@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    the gateway before sample services on loopback; prints what to try'
 	@echo 'make test    the test suite (make test ARGS="-k plan" for a part of it)'
 	@echo 'make check   lint and types'
-	@echo 'make bench   measured ratios against named peers'
+	@echo 'make bench   measured ratios against named peers (make bench ARGS=--quick: whether it works)'
 	@echo 'make venv    $(VENV) with everything a developer needs'
 
 $(VENV)/.made:
@@ -31,6 +31,11 @@ $(VENV)/.developer: $(VENV)/.made pyproject.toml
 	@echo 'Installing the gateway and what developers need into $(VENV) …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@echo 'Installing the gateway, what developers need and the peers of the benchmarks into $(VENV) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@ $(VENV)/.developer $(VENV)/.runtime
 
 venv: $(VENV)/.developer
 
@@ -50,7 +55,7 @@ check: $(VENV)/.developer
 	@$(BIN)/flake8-async --disable=$(ASYNC_LEFT_OUT) $$(find gateway -name '*.py')
 	@$(BIN)/mypy
 
-bench: $(VENV)/.developer
+bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 clean:

@@ -161,6 +161,9 @@ class RequestLog:
             writer(event)
 
     def _request_ended(self, event: RequestEnded) -> None:
+        ours = event.code == "internal"
+        if not ours and not self._log.isEnabledFor(logging.INFO):
+            return
         context = event.request.context
         fields: dict[str, Any] = {
             "request_id": context.request_id,
@@ -175,7 +178,7 @@ class RequestLog:
             fields["code"] = event.error.code
         if event.missing:
             fields["missing"] = [error.label for error in event.missing]
-        if event.code != "internal":
+        if not ours:
             self._log.info("request", **fields)
         elif event.error is not None and event.error.call is not None:
             # The call it failed in has told its traceback already.

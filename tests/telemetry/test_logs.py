@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -112,6 +112,13 @@ def test_calls_are_lines_at_debug(lines: Lines) -> None:
     assert line["outcome"] == "timeout"
     assert line["code"] == "deadline_exceeded"
     assert line["duration_ms"] == 10.0
+
+
+def test_a_line_below_the_level_is_not_even_composed(lines: Lines) -> None:
+    configure(stream=lines, level="warning")
+    unreadable: Any = None
+    RequestLog()(request_ended(request=unreadable))
+    assert lines.getvalue() == ""
 
 
 def test_the_level_holds(lines: Lines) -> None:

@@ -1,0 +1,120 @@
+"""What is measured: one request each, the answer it must get, and who takes part.
+
+To add one: a `Scenario` in `SCENARIOS`, and what answers it in each of its subjects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from tests.benchmarks.apps.constant import USER
+from tests.benchmarks.subjects import US
+
+__all__ = ["SCENARIOS", "Ask", "Scenario"]
+
+_MCP_VERSION = "2026-07-28"
+
+
+@attrs.frozen(slots=True)
+class Ask:
+    """The request that is sent over and over."""
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes | None = None
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Scenario:
+    """One kind of work, done by several subjects.
+
+    Args:
+        key: Its name on the command line.
+        title: Its heading.
+        about: What is done, in a sentence.
+        ask: The request.
+        wanted: The value every subject must answer with.
+        value_of: From an answer's decoded body to that value.
+        subjects: The keys of those that take part, us first.
+    """
+
+    key: str
+    title: str
+    about: str
+    ask: Ask
+    wanted: Any
+    subjects: tuple[str, ...]
+    value_of: Callable[[Any], Any] = lambda body: body
+
+    def answered_by(self, status: int, body: bytes) -> bool:
+        """Whether an answer is the one that is wanted."""
+        try:
+            return status == 200 and self.value_of(json.loads(body)) == self.wanted
+        except (ValueError, LookupError, TypeError):
+            return False
+
+
+def _tools_call(name: str, arguments: dict[str, Any]) -> Ask:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": _MCP_VERSION,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "wrk", "version": "1"},
+    }
+    params = {"name": name, "arguments": arguments, "_meta": meta}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": _MCP_VERSION,
+        "mcp-method": "tools/call",
+        "mcp-name": name,
+    }
+    return Ask("/mcp", "POST", headers, json.dumps(message).encode())
+
+
+_WEB = (US, "fastapi", "hypercorn")
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        key="one-call",
+        title="One call over HTTP",
+        about="A GET is answered with what one upstream HTTP service returns: a small JSON object.",
+        ask=Ask("/users/7"),
+        wanted=USER,
+        subjects=_WEB,
+    ),
+    Scenario(
+        key="three-way",
+        title="Three calls at once, merged",
+        about=(
+            "A GET is answered with the replies of three upstream calls, made at once under one "
+            "deadline and merged into one object; two of them may fail."
+        ),
+        ask=Ask("/users/7/profile"),
+        wanted={"user": USER, "posts": USER, "todos": USER},
+        subjects=_WEB,
+    ),
+    Scenario(
+        key="mcp",
+        title="One call over MCP",
+        about=f"The one-call tool by `tools/call` of MCP {_MCP_VERSION}, without a session.",
+        ask=_tools_call("user", {"id": 7}),
+        wanted=USER,
+        value_of=lambda body: body["result"]["structuredContent"],
+        subjects=(US, "mcp-sdk"),
+    ),
+    Scenario(
+        key="overhead",
+        title="No call",
+        about="A GET is answered with a constant from an async function: what the rest costs.",
+        ask=Ask("/constant"),
+        wanted=USER,
+        subjects=_WEB,
+    ),
+)
+"""Every scenario, in the order of the report."""
