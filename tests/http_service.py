@@ -113,7 +113,10 @@ class Scripted:
             parser = h11.Connection(h11.SERVER)
             if pending:
                 parser.receive_data(pending)
-            request = await self._request(parser, receive)
+            try:
+                request = await self._request(parser, receive)
+            except h11.RemoteProtocolError:
+                return
             pending = parser.trailing_data[0]
             answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
             self.active += 1

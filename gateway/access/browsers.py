@@ -8,12 +8,14 @@ Source: Fetch (CORS protocol); MCP 2025-11-25, Transports, Security Warning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from gateway.core.errors import Forbidden
 
 __all__ = ["BrowserGuard"]
 
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 _ALLOWED_HEADERS = (
     "authorization, content-type, x-request-id, x-request-timeout-ms, traceparent, "
     "mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id"
@@ -30,7 +32,10 @@ class BrowserGuard:
     """
 
     def __init__(self, hosts: tuple[str, ...] | None, origins: tuple[str, ...]) -> None:
-        self._hosts = None if hosts is None or "*" in hosts else frozenset(map(str.lower, hosts))
+        self._hosts: frozenset[str] | None = None
+        if hosts is not None and "*" not in hosts:
+            # An IPv6 address may be written with its brackets or without.
+            self._hosts = frozenset(_hostname(host) or host.lower() for host in hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     def check(self, headers: Mapping[str, str]) -> None:
@@ -40,7 +45,8 @@ class BrowserGuard:
             Forbidden: Its host or its origin is not allowed.
         """
         host = headers.get("host", "")
-        if self._hosts is not None and _hostname(host) not in self._hosts:
+        name = _hostname(host)
+        if self._hosts is not None and (not name or name not in self._hosts):
             raise Forbidden(f"the host {host[:100]!r} is not in server.allowed_hosts")
         origin = headers.get("origin")
         if origin is not None and not self._answers(origin):
@@ -68,7 +74,9 @@ class BrowserGuard:
 
 
 def _hostname(host: str) -> str:
-    """`host` without its port, in lower case; the brackets of an IPv6 address are kept off."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """`host` without its port and an IPv6 address's brackets, in lower case; empty if it is none.
+
+    Source: RFC 9110, section 7.2; RFC 3986, section 3.2.
+    """
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""

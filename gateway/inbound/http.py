@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 import trio
@@ -98,7 +98,9 @@ class Http:
         self, scope: Scope, receive: Receive, context: Context
     ) -> tuple[Request, float]:
         """The tool's request, and the client's budget in seconds."""
-        tool, path_values = self._route(path_of(scope), scope["method"])
+        path = path_of(scope)
+        _check_path(path)
+        tool, path_values = self._route(path, scope["method"])
         timeout_s = budget_of(context.headers)
         query = _query(scope["query_string"])
         server = self._front.server
@@ -147,6 +149,13 @@ def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:
     if reply.missing:
         headers.append(("x-gateway-partial", reply.partial_label))
     return headers
+
+
+def _check_path(path: str) -> None:
+    try:
+        unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("the path is not percent-encoded UTF-8") from None
 
 
 def _query(raw: bytes) -> dict[str, list[str]]:

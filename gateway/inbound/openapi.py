@@ -16,6 +16,9 @@ from gateway.plan.tool import Tool
 __all__ = ["openapi_document"]
 
 _PARAMETER = re.compile(r"\{([^}]*)\}")
+_LOCAL = re.compile(r"#(/|$)")
+_DATA = frozenset({"const", "enum", "default", "examples"})
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _BODILESS = frozenset({"get", "delete", "head"})
 
 
@@ -106,14 +109,22 @@ def _whole(tool: Tool) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{tool.name}"}
 
 
-def _rebased(part: Any, name: str) -> Any:
-    """`part` of a tool's schema with its references led to where that schema stands in here."""
+def _rebased(part: Any, name: str, *, named: bool = False) -> Any:
+    """`part` of a tool's schema with its references led to where that schema stands in here.
+
+    Args:
+        part: The schema, or a part of it.
+        name: The tool's.
+        named: Whether the keys of `part` are names that the schema gives, not keywords.
+    """
     match part:
         case Mapping():
             return {
-                key: f"#/components/schemas/{name}{value[1:]}"
-                if key == "$ref" and isinstance(value, str) and value.startswith("#")
-                else _rebased(value, name)
+                key: value
+                if key in _DATA and not named
+                else _led(value, name)
+                if key == "$ref" and isinstance(value, str)
+                else _rebased(value, name, named=key in _NAMED and not named)
                 for key, value in part.items()
             }
         case list() | tuple():
@@ -122,8 +133,12 @@ def _rebased(part: Any, name: str) -> Any:
             return part
 
 
+def _led(reference: str, name: str) -> str:
+    return f"#/components/schemas/{name}{reference[1:]}" if _LOCAL.match(reference) else reference
+
+
 def _without(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    rest = dict(schema)
+    rest = {key: part for key, part in schema.items() if key not in {"$defs", "definitions"}}
     properties = schema.get("properties", {})
     rest["properties"] = {name: part for name, part in properties.items() if name not in names}
     required = [name for name in schema.get("required", ()) if name not in names]

@@ -1,8 +1,8 @@
-"""Routes as a trie of path segments: a literal segment goes before a placeholder."""
+"""Routes as a trie of path segments: a literal segment goes before a placeholder, by method."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -52,14 +52,12 @@ class Routes(Generic[T]):
             An empty mapping where there is nothing.
         """
         segments = [unquote(segment) for segment in path.split("/")[1:]]
-        found = self._root.find(segments, 0, [])
-        if found is None:
-            return {}
-        branch, values = found
-        return {
-            method: (target, dict(zip(names, values, strict=True)))
-            for method, (target, names) in branch.targets.items()
-        }
+        answers: dict[str, tuple[T, Mapping[str, str]]] = {}
+        for branch, values in self._root.find(segments, 0, []):
+            for method, (target, names) in branch.targets.items():
+                if method not in answers:
+                    answers[method] = target, dict(zip(names, values, strict=True))
+        return answers
 
 
 class _Branch(Generic[T]):
@@ -74,11 +72,13 @@ class _Branch(Generic[T]):
 
     def find(
         self, segments: list[str], at: int, values: list[str]
-    ) -> tuple[_Branch[T], list[str]] | None:
+    ) -> Iterator[tuple[_Branch[T], list[str]]]:
+        """Every branch that the path leads to, the most literal first."""
         if at == len(segments):
-            return (self, values) if self.targets else None
+            yield self, values
+            return
         literal = self.literal.get(segments[at])
-        found = literal.find(segments, at + 1, values) if literal else None
-        if found is None and self.any is not None and segments[at]:
-            found = self.any.find(segments, at + 1, [*values, segments[at]])
-        return found
+        if literal is not None:
+            yield from literal.find(segments, at + 1, values)
+        if self.any is not None and segments[at]:
+            yield from self.any.find(segments, at + 1, [*values, segments[at]])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import trio
 
@@ -56,10 +57,12 @@ def headers_of(scope: Scope) -> dict[str, str]:
 def path_of(scope: Scope) -> str:
     """The path below the mount point, still percent-encoded, always starting with `/`."""
     raw = scope.get("raw_path")
-    path: str = raw.decode("latin-1").partition("?")[0] if raw else scope["path"]
-    root = scope.get("root_path", "")
-    if root and (path == root or path.startswith(root + "/")):
-        path = path[len(root) :]
+    path: str = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"])
+    mounted_at = scope.get("root_path", "").rstrip("/")
+    for root in {mounted_at, quote(mounted_at)} - {""}:
+        if path == root or path.startswith(root + "/"):
+            path = path[len(root) :]
+            break
     return path or "/"
 
 

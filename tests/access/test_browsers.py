@@ -1,0 +1,142 @@
+"""Hosts and origins: a page from elsewhere reaches nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.access.browsers import BrowserGuard
+from gateway.core.errors import Forbidden
+
+HOSTS = ("localhost", "127.0.0.1", "[::1]", "Gateway.Example")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8080",
+        "LOCALHOST:1",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:80",
+        "gateway.example",
+        "GATEWAY.example:443",
+    ],
+)
+def test_an_allowed_host_is_answered_at_any_port(host: str) -> None:
+    BrowserGuard(HOSTS, ()).check({"host": host})
+
+
+@pytest.mark.parametrize("written", ["::1", "[::1]", "[::1]:8080"])
+def test_an_ipv6_host_may_be_written_either_way(written: str) -> None:
+    BrowserGuard((written,), ()).check({"host": "[::1]:80"})
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "evil.test",
+        "localhost.evil.test",
+        "evil-localhost",
+        "127.0.0.1.evil.test",
+        "[::2]",
+        "localhost, evil.test",
+        "localhost.",
+        " localhost",
+        "127.0.0.2",
+        "0.0.0.0",
+        ":8080",
+        "[",
+        "]",
+        "évil",
+        "localhost\x00",
+        "localhost/x",
+        "localhost:80:80",
+        "localhost:x",
+        "[::1",
+        "[::1]x",
+        "user@localhost",
+        "localhost:1@evil.test",
+    ],
+)
+def test_any_other_host_is_not(host: str) -> None:
+    with pytest.raises(Forbidden, match="allowed_hosts"):
+        BrowserGuard(HOSTS, ()).check({"host": host})
+
+
+def test_no_host_is_not_answered_either() -> None:
+    with pytest.raises(Forbidden):
+        BrowserGuard(HOSTS, ()).check({})
+
+
+@pytest.mark.parametrize("hosts", [None, ("*",), ("x", "*")])
+def test_without_a_list_or_with_a_star_every_host_is(hosts: tuple[str, ...] | None) -> None:
+    BrowserGuard(hosts, ()).check({"host": "evil.test"})
+    BrowserGuard(hosts, ()).check({})
+
+
+ORIGINS = ("https://app.example", "http://localhost:3000/")
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://app.example", True),
+        ("HTTPS://App.Example", True),
+        ("http://localhost:3000", True),
+        ("http://localhost", False),
+        ("http://localhost:3001", False),
+        ("https://localhost:3000", False),
+        ("http://app.example", False),
+        ("https://app.example.evil.test", False),
+        ("https://evil.test", False),
+        ("null", False),
+        ("", False),
+        ("https://app.example, https://evil.test", False),
+        ("*", False),
+    ],
+)
+def test_an_origin_is_answered_if_it_is_allowed(origin: str, allowed: bool) -> None:
+    guard = BrowserGuard(None, ORIGINS)
+    headers = {"host": "x", "origin": origin}
+    if allowed:
+        guard.check(headers)
+        answer = dict(guard.cors_headers(headers))
+        assert answer["access-control-allow-origin"] == origin
+        assert answer["vary"] == "origin"
+    else:
+        with pytest.raises(Forbidden, match="allowed_origins"):
+            guard.check(headers)
+        assert guard.cors_headers(headers) == []
+
+
+def test_without_an_origin_nothing_is_said_of_origins() -> None:
+    guard = BrowserGuard(None, ORIGINS)
+    guard.check({"host": "x"})
+    assert guard.cors_headers({"host": "x"}) == []
+    assert guard.cors_headers({"host": "x"}, preflight=True) == []
+
+
+def test_credentials_are_never_allowed() -> None:
+    """A page's cookies are nobody's key here."""
+    for guard in (BrowserGuard(None, ORIGINS), BrowserGuard(None, ("*",))):
+        for preflight in (True, False):
+            names = dict(guard.cors_headers({"origin": ORIGINS[0]}, preflight=preflight))
+            assert "access-control-allow-credentials" not in names
+
+
+def test_a_preflight_names_methods_and_headers() -> None:
+    answer = dict(BrowserGuard(None, ORIGINS).cors_headers({"origin": ORIGINS[0]}, preflight=True))
+    assert "POST" in answer["access-control-allow-methods"]
+    assert "mcp-protocol-version" in answer["access-control-allow-headers"]
+    assert "x-gateway-partial" not in answer["access-control-allow-headers"]
+
+
+@pytest.mark.parametrize("header", ["host", "origin"])
+def test_what_is_refused_is_quoted_within_bounds(header: str) -> None:
+    with pytest.raises(Forbidden) as caught:
+        BrowserGuard(HOSTS, ()).check({"host": "localhost", header: "é\r\n" * 10_000})
+    assert len(caught.value.detail) < 500
+    assert "\n" not in caught.value.detail

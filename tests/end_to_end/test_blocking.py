@@ -1,0 +1,149 @@
+"""Functions that block, in real time: the loop goes on, callers are told in time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.app import create_app
+from gateway.core.errors import DeadlineExceeded
+from gateway.core.messages import Context, Request
+from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
+from gateway.testing import InMemoryClient
+from tests.adapters import functions
+from tests.apps import Events
+from tests.support import until
+
+pytestmark = pytest.mark.end_to_end
+
+CALLERS = 200
+THREADS = 8
+BLOCKED_S = 0.1
+DEADLINE_S = 1.0
+NAP_S = 0.005
+
+
+async def measure_lag(lags: list[float]) -> None:
+    """How much later than asked for a task of the loop runs, again and again."""
+    while True:
+        start = time.perf_counter()
+        await trio.sleep(NAP_S)
+        lags.append(time.perf_counter() - start - NAP_S)
+
+
+def percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
+    record_property: Callable[[str, Any], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bounds are wide, for a machine that others use too; the figures are recorded."""
+    events = Events()
+    app = create_app(
+        {
+            "services": {"f": {"kind": "python", "module": functions.__name__, "threads": THREADS}},
+            "tools": {
+                "t": {
+                    "deadline": f"{DEADLINE_S:g}s",
+                    "calls": {
+                        "r": {
+                            "service": "f",
+                            "function": "block",
+                            "arguments": {"seconds": BLOCKED_S},
+                        }
+                    },
+                }
+            },
+        },
+        listeners=[events.append],
+    )
+    lags: list[float] = []
+    late: list[float] = []
+    answered = 0
+
+    async def call() -> None:
+        nonlocal answered
+        start = time.perf_counter()
+        answer = await InMemoryClient(app).request("POST", "/tools/t")
+        took = time.perf_counter() - start
+        if answer.status == 200:
+            answered += 1
+            assert took < DEADLINE_S + 0.05
+        else:
+            assert (answer.status, answer.json()["code"]) == (504, "deadline_exceeded")
+            late.append(took - DEADLINE_S)
+
+    async with app.running(), trio.open_nursery() as nursery:
+        nursery.start_soon(measure_lag, lags)
+        async with trio.open_nursery() as callers:
+            for _ in range(CALLERS):
+                callers.start_soon(call)
+        abandoned = len(events.of(ThreadAbandoned))
+        assert 0 < abandoned <= THREADS
+        running = f'abandoned_threads{{service="f"}} {float(abandoned)}'.encode()
+        ended = len(events.of(AbandonedThreadEnded))
+        assert running in app.metrics.render()[0] or ended
+        await until(lambda: len(events.of(AbandonedThreadEnded)) == abandoned)
+        text = app.metrics.render()[0]
+        assert b'abandoned_threads{service="f"} 0.0' in text
+        assert f'threads_abandoned_total{{service="f"}} {float(abandoned)}'.encode() in text
+        nursery.cancel_scope.cancel()
+
+    figures = {
+        "lag_p50_ms": round(percentile(lags, 50) * 1000, 2),
+        "lag_p99_ms": round(percentile(lags, 99) * 1000, 2),
+        "lag_max_ms": round(max(lags) * 1000, 2),
+        "late_max_ms": round(max(late) * 1000, 2),
+        "answered": answered,
+        "abandoned": abandoned,
+    }
+    for name, value in figures.items():
+        record_property(name, value)
+    with capsys.disabled():
+        print(f"\n{figures}")
+    assert answered + len(late) == CALLERS
+    assert answered >= THREADS * 5
+    assert percentile(lags, 99) < 0.1
+    assert max(late) < 0.05
+
+
+async def test_a_caller_in_line_is_told_at_its_deadline() -> None:
+    """It never had a thread, and leaves none behind."""
+    gate = functions.GATES["line"] = functions.Gate()
+    events = Events()
+    app = create_app(
+        {
+            "services": {"f": {"kind": "python", "module": functions.__name__, "threads": 1}},
+            "tools": {
+                "t": {
+                    "calls": {
+                        "r": {"service": "f", "function": "held", "arguments": {"gate": "line"}}
+                    }
+                }
+            },
+        },
+        listeners=[events.append],
+    )
+
+    async def call(timeout_s: float) -> float:
+        start = trio.current_time()
+        with pytest.raises(DeadlineExceeded):
+            await app.call(Request("t", {}, Context(request_id="r")), timeout_s=timeout_s)
+        return trio.current_time() - start
+
+    async with app.running():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, 0.3)
+            await until(lambda: gate.inside)
+            assert 0.1 <= await call(0.1) < 0.15
+            assert not events.of(ThreadAbandoned)
+        assert len(events.of(ThreadAbandoned)) == 1
+        gate.opened.set()
+        await until(lambda: events.of(AbandonedThreadEnded))
+    assert gate.ended == 1

@@ -1,0 +1,92 @@
+"""Which addresses may be connected to."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.errors import Unreachable
+from gateway.net.guard import AddressGuard
+from tests.network import network
+
+GLOBAL = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "2002:808:808::1"]
+PRIVATE = [
+    *("10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1", "240.0.0.1"),
+    *("0.0.0.0", "127.0.0.1", "127.1.2.3", "169.254.1.1", "255.255.255.255", "192.0.2.1"),
+    *("::1", "::", "fc00::1", "fd12::1", "fe80::1", "fe80::1%eth0", "2001:db8::1"),
+    *("::ffff:10.0.0.1", "::ffff:127.0.0.1", "2002:a00:1::", "2002:7f00:1::1"),
+    *("64:ff9b::a00:1", "64:ff9b::7f00:1", "::7f00:1", "::a00:1", "::ffff:0:a00:1"),
+]
+METADATA = [
+    *("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    *("::ffff:169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "2002:a9fe:a9fe::"),
+    *("64:ff9b::a9fe:a9fe", "::a9fe:a9fe", "::ffff:0:a9fe:a9fe"),
+]
+
+
+@pytest.mark.parametrize("address", GLOBAL)
+@pytest.mark.parametrize("allow", [True, False])
+def test_global_addresses_are_allowed(address: str, allow: bool) -> None:
+    AddressGuard(allow).check("api.test", address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses_need_a_yes(address: str) -> None:
+    AddressGuard(allow_private=True).check("api.test", address)
+    with pytest.raises(Unreachable, match="allow_private"):
+        AddressGuard().check("api.test", address)
+
+
+@pytest.mark.parametrize("address", METADATA)
+@pytest.mark.parametrize("allow", [True, False])
+def test_a_clouds_metadata_is_never_connected_to(address: str, allow: bool) -> None:
+    with pytest.raises(Unreachable, match="metadata"):
+        AddressGuard(allow, "api.test").check("api.test", address)
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "address", "fine"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1", True),
+        ("localhost", "localhost", "127.0.0.1", True),
+        ("localhost", "localhost", "::1", True),
+        ("::1", "::1", "::1", True),
+        ("127.0.0.1", "localhost", "127.0.0.1", False),
+        ("localhost", "api.test", "127.0.0.1", False),
+        ("localhost", "localhost", "10.0.0.1", False),
+        ("api.test", "api.test", "127.0.0.1", False),
+        ("10.0.0.1", "10.0.0.1", "10.0.0.1", False),
+        ("localhost.test", "localhost.test", "127.0.0.1", False),
+    ],
+)
+def test_loopback_counts_where_the_file_writes_it_out(
+    written: str, host: str, address: str, fine: bool
+) -> None:
+    guard = AddressGuard.of(written, allow_private=False)
+    if fine:
+        guard.check(host, address)
+    else:
+        with pytest.raises(Unreachable):
+            guard.check(host, address)
+
+
+async def test_a_name_is_refused_if_one_of_its_addresses_is() -> None:
+    async with network() as net:
+        net.name("api.test", "8.8.8.8", "10.0.0.1")
+        with pytest.raises(Unreachable, match=r"10\.0\.0\.1"):
+            await AddressGuard().resolve("api.test", 80)
+        net.name("api.test", "8.8.8.8", "8.8.8.8", "2606:2800:220:1::1")
+        assert await AddressGuard().resolve("api.test", 80) == ["8.8.8.8", "2606:2800:220:1::1"]
+
+
+@pytest.mark.parametrize("host", ["nowhere.test", "a" * 64 + ".test", "", "é" * 300])
+async def test_a_name_without_address_is_unreachable(host: str) -> None:
+    async with network():
+        with pytest.raises(Unreachable):
+            await AddressGuard().resolve(host, 80)
+
+
+@pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "0177.0.0.1", "127.1"])
+async def test_other_spellings_of_an_address_are_checked_as_what_they_are(host: str) -> None:
+    """The system's resolver reads them: no custom one is asked for a number."""
+    with pytest.raises(Unreachable, match="private"):
+        await AddressGuard().resolve(host, 80)

@@ -1,0 +1,400 @@
+"""The ASGI application: lifespan, late opening, mounting, dispatch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from trio.testing import MockClock
+
+from gateway.app import Gateway, create_app
+from gateway.config import fields
+from gateway.core.adapter import Kind
+from gateway.core.errors import GatewayError
+from gateway.core.messages import Context, Reply, Request
+from gateway.core.service import Emit, Service
+from gateway.testing import InMemoryClient, ScriptedService, open_client
+from tests.apps import gateway, get, request
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Settings:
+    """`[services.NAME]` of the recording kind."""
+
+    fails: str = fields.string(default="", doc="What keeps it from opening, or from closing.")
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Call:
+    """A call of the recording kind."""
+
+
+class Recording:
+    """An adapter that notes when it opens and closes."""
+
+    log: list[str]
+
+    def __init__(self, name: str, settings: Settings, _record: Any) -> None:
+        self._name, self._fails = name, settings.fails
+
+    def bind(self, _call: Call, /) -> Service:
+        async def serve(_request: Request, _emit: Emit, /) -> Reply:
+            await trio.lowlevel.checkpoint()
+            return Reply(self._name)
+
+        return serve
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        if self._fails == "open":
+            message = f"services.{self._name}: cannot open"
+            raise ValueError(message)
+        self.log.append(f"+{self._name}")
+        try:
+            yield
+        finally:
+            self.log.append(f"-{self._name}")
+        if self._fails == "close":
+            raise OSError("cannot close")
+
+
+def recorded(log: list[str], **fails: str) -> Gateway:
+    Recording.log = log
+    names = ["a", "b", *fails]
+    return create_app(
+        {
+            "services": {
+                name: {"kind": "recording", **({"fails": fails[name]} if name in fails else {})}
+                for name in names
+            },
+            "tools": {"t": {"calls": {name: {"service": name} for name in names}}},
+        },
+        adapters={"recording": Kind(settings=Settings, call=Call, create=Recording)},
+    )
+
+
+# ------------------------------------------------------------------ opening and closing
+
+
+async def test_services_open_in_order_and_close_in_reverse() -> None:
+    log: list[str] = []
+    app = recorded(log)
+    assert not app.ready
+    async with app.running():
+        assert app.ready
+        assert log == ["+a", "+b"]
+        assert (await app.call(request())).value == {"a": "a", "b": "b"}
+    assert log == ["+a", "+b", "-b", "-a"]
+    assert not app.ready
+
+
+async def test_a_service_that_cannot_open_closes_those_before_it() -> None:
+    log: list[str] = []
+    app = recorded(log, c="open")
+    with pytest.raises(ValueError, match=r"services\.c: cannot open"):
+        async with app.running():
+            raise AssertionError
+    assert log == ["+a", "+b", "-b", "-a"]
+
+
+async def test_what_the_host_raises_leaves_bare_and_closes_everything() -> None:
+    log: list[str] = []
+    with pytest.raises(ZeroDivisionError):
+        async with recorded(log).running():
+            raise ZeroDivisionError
+    assert log == ["+a", "+b", "-b", "-a"]
+
+
+async def test_it_opens_again() -> None:
+    log: list[str] = []
+    app = recorded(log)
+    for _ in range(2):
+        async with app.running():
+            await app.call(request())
+    assert log == ["+a", "+b", "-b", "-a"] * 2
+
+
+# ------------------------------------------------------------------ the lifespan protocol
+
+
+async def lifespan(app: Gateway, *, until: trio.Event | None = None) -> list[Any]:
+    """What the app says when its server starts it, and after a while stops it."""
+    said: list[Any] = []
+    messages = ["lifespan.startup", "lifespan.shutdown"]
+
+    async def receive() -> Any:
+        await trio.lowlevel.checkpoint()
+        if len(messages) == 1 and until is not None:
+            await until.wait()
+        return {"type": messages.pop(0)}
+
+    async def send(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        said.append(message)
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    return said
+
+
+async def test_a_server_starts_and_stops_it() -> None:
+    log: list[str] = []
+    said = await lifespan(recorded(log))
+    assert [one["type"] for one in said] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+    assert log == ["+a", "+b", "-b", "-a"]
+
+
+async def test_a_start_that_fails_is_told_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    said = await lifespan(recorded([], c="open"))
+    assert said == [{"type": "lifespan.startup.failed", "message": "services.c: cannot open"}]
+    assert "could not be opened" in caplog.text
+
+
+async def test_a_stop_that_fails_is_told_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    said = await lifespan(recorded([], c="close"))
+    assert [one["type"] for one in said] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.failed",
+    ]
+    assert said[1]["message"] == "cannot close"
+
+
+async def test_a_drain_does_not_end_the_lifespan_before_its_server_does(
+    autojump_clock: MockClock,
+) -> None:
+    app = recorded([])
+    stop = trio.Event()
+    said: list[Any] = []
+
+    async def serve() -> None:
+        said.extend(await lifespan(app, until=stop))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        await trio.sleep(1)
+        app.begin_drain(2)
+        await trio.sleep(10)
+        assert said == []
+        stop.set()
+    assert [one["type"] for one in said] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+
+
+# ------------------------------------------------------------------ without a lifespan
+
+
+async def test_without_a_lifespan_the_first_request_opens_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    log: list[str] = []
+    client = InMemoryClient(recorded(log))
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(client.request, "POST", "/tools/t")
+    assert log == ["+a", "+b"]
+    assert caplog.text.count("opened by the first request") == 1
+
+
+def test_what_the_first_request_opened_closes_with_the_loop() -> None:
+    log: list[str] = []
+    app = recorded(log)
+
+    async def main() -> None:
+        answer = await InMemoryClient(app).request("POST", "/tools/t")
+        assert answer.status == 200
+
+    trio.run(main)
+    assert log[:2] == ["+a", "+b"]
+    trio.run(main)  # a second loop opens it anew
+    assert log.count("+a") == 2
+
+
+async def test_a_late_opening_that_fails_is_a_503_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = InMemoryClient(recorded([], c="open"))
+    for _ in range(2):
+        answer = await client.request("POST", "/tools/t")
+        assert (answer.status, answer.json()["code"]) == (503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+        assert "cannot open" not in str(answer.json())
+    assert caplog.text.count("services.c: cannot open") >= 2
+
+
+# ------------------------------------------------------------------ mounted
+
+
+@pytest.mark.parametrize("prefix", ["", "/gw", "/a/b"])
+async def test_it_answers_below_a_prefix(prefix: str) -> None:
+    app = gateway({"a": get()}, http="GET /things")
+    async with app.running():
+        client = InMemoryClient(app, root_path=prefix)
+        for target in ("/tools/t", "/things", "/openapi.json", "/mcp"):
+            method = "GET" if target in {"/things", "/openapi.json"} else "POST"
+            answer = await client.request(method, target)
+            assert answer.status == (415 if target == "/mcp" else 200), target
+
+
+async def test_it_runs_inside_starlette() -> None:
+    log: list[str] = []
+    app = recorded(log)
+    host = Starlette(routes=[Mount("/gw", app=app)], lifespan=app.lifespan)
+    async with host.router.lifespan_context(host):
+        assert app.ready
+        answer = await InMemoryClient(host).request("POST", "/gw/tools/t")
+        assert answer.json() == {"a": "a", "b": "b"}
+        answer = await InMemoryClient(host).request("GET", "/gw/openapi.json")
+        assert "/tools/t" in answer.json()["paths"]
+        missing = await InMemoryClient(host).request("GET", "/gw/none")
+        assert missing.json()["code"] == "not_found"
+    assert log == ["+a", "+b", "-b", "-a"]
+
+
+# ------------------------------------------------------------------ dispatch
+
+
+async def test_a_websocket_is_closed() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    await gateway({"a": get()})({"type": "websocket"}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_another_type_of_connection_is_an_error() -> None:
+    async def nothing(*_args: Any) -> Any: ...
+
+    with pytest.raises(ValueError, match="'webtransport'"):
+        await gateway({"a": get()})({"type": "webtransport"}, nothing, nothing)
+
+
+def hosted(**server: Any) -> Gateway:
+    return create_app(
+        {
+            "server": server,
+            "services": {"s": {"kind": "http", "url": "http://api.test"}},
+            "tools": {"t": {"calls": {"a": get()}}},
+        },
+        services={"s": ScriptedService()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "enforced", "host", "status"),
+    [
+        ({}, False, "anything.test", 200),  # mounted: the host's own rules come first
+        ({}, True, "anything.test", 403),
+        ({}, True, "localhost:8080", 200),
+        ({}, True, "127.0.0.1", 200),
+        ({"allowed_hosts": ["gw.test"]}, False, "anything.test", 403),
+        ({"allowed_hosts": ["gw.test"]}, False, "gw.test", 200),
+        ({"allowed_hosts": ["*"]}, True, "anything.test", 200),
+    ],
+)
+async def test_hosts(server: dict[str, Any], enforced: bool, host: str, status: int) -> None:
+    app = hosted(**server)
+    if enforced:
+        app.enforce_hosts()
+    async with open_client(app) as client:
+        answer = await client.request("POST", "/tools/t", headers={"host": host})
+    assert answer.status == status
+    if status == 403:
+        assert answer.json()["code"] == "forbidden"
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_pages_of_other_origins_are_refused_before_anything_is_done() -> None:
+    service = ScriptedService()
+    app = gateway({"a": get()}, {"s": service})
+    async with open_client(app) as client:
+        for method in ("POST", "OPTIONS"):
+            answer = await client.request(
+                method, "/tools/t", headers={"origin": "https://evil.test"}
+            )
+            assert answer.status == 403
+            assert "access-control-allow-origin" not in answer.headers
+    assert not service.requests
+
+
+async def test_pages_of_allowed_origins_may_read_answers_and_failures() -> None:
+    app = hosted(allowed_origins=["https://app.test"])
+    origin = {"origin": "https://app.test"}
+    async with open_client(app) as client:
+        preflight = await client.request(
+            "OPTIONS", "/tools/t", headers={**origin, "access-control-request-method": "POST"}
+        )
+        assert (preflight.status, preflight.body) == (204, b"")
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+        for target, status in (("/tools/t", 200), ("/none", 404), ("/mcp", 415)):
+            answer = await client.request("POST", target, headers=origin)
+            assert answer.status == status
+            assert answer.headers["access-control-allow-origin"] == "https://app.test"
+        without = await client.request("POST", "/tools/t")
+        assert "access-control-allow-origin" not in without.headers
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        {"headers": {"x-long": "x" * 40_000}},
+        {"headers": {f"x-{number}": "y" * 100 for number in range(400)}},
+    ],
+)
+async def test_a_head_over_its_bound_is_refused(request_of: Any) -> None:
+    async with open_client(gateway({"a": get()})) as client:
+        answer = await client.request("POST", "/tools/t", **request_of)
+    assert (answer.status, answer.json()["code"]) == (431, "too_large")
+
+
+# ------------------------------------------------------------------ calls as protocols make them
+
+
+async def test_an_unknown_tool_is_told_within_bounds() -> None:
+    app = gateway({"a": get()})
+    async with app.running():
+        with pytest.raises(GatewayError) as caught:
+            await app.call(Request("x" * 10_000, {}, Context(request_id="r")))
+    assert caught.value.code == "not_found"
+    assert len(caught.value.detail) < 200
+
+
+async def test_in_flight_counts_requests_under_way(autojump_clock: MockClock) -> None:
+    app = gateway({"a": get()}, {"s": ScriptedService().reply(1, after_s=1)})
+    async with app.running():
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(app.call, request())
+            await trio.sleep(0.5)
+            assert app.in_flight == 3
+        assert app.in_flight == 0
+
+
+async def test_a_listener_that_fails_fails_no_request() -> None:
+    def broken(_event: Any) -> None:
+        raise RuntimeError
+
+    config = {
+        "services": {"s": {"kind": "http", "url": "http://api.test"}},
+        "tools": {"t": {"calls": {"a": get()}}},
+    }
+    app = create_app(config, services={"s": ScriptedService()}, listeners=[broken])
+    async with app.running():
+        assert (await app.call(request())).value
