@@ -7,7 +7,7 @@ what is there to be merged (docs/adr/0001).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import attrs
@@ -154,7 +154,7 @@ class Run:
         for node in sorted(unfinished, key=lambda node: node.name not in self._started):
             error = errors[node.name]
             if node.name not in self._started:
-                error.__cause__ = self._held_up(node)
+                error.__cause__ = self._held_up(node, errors)
             self._end(node, error=error)
         branches = tuple(self._branches[node.name] for node in self._plan.nodes)
         fatal = self._fatal or self._too_few()
@@ -376,11 +376,11 @@ class Run:
             f"it waited for {', '.join(pending)}"
         )
 
-    def _held_up(self, node: Node) -> GatewayError | None:
-        """The time-out of a call that `node`, which never began, still waited for."""
-        for name in sorted(node.waits_for):
+    def _held_up(self, node: Node, unfinished: Collection[str]) -> GatewayError | None:
+        """The time-out of an unfinished call that `node`, which never began, waited for."""
+        for name in sorted(node.waits_for.intersection(unfinished)):
             branch = self._branches.get(name)
-            if branch is not None and branch.outcome == "timeout" and branch.error is not None:
+            if branch is not None and isinstance(branch.error, DeadlineExceeded):
                 return _failure(branch.error)
         return None
 

@@ -193,7 +193,8 @@ def expected_of(schedule: Schedule) -> Expected:
     if why == "time" and schedule.wait is None:
         for call in left:
             if not call.optional:
-                return Expected(at, cut, error=("deadline_exceeded", call.name))
+                blamed = _held_up(schedule, call, {one.name for one in not_begun}, ended)
+                return Expected(at, cut, error=("deadline_exceeded", blamed))
     if why == "time" and schedule.wait is not None and (first_failed or left):
         if first_failed:
             name = first_failed[0][1]
@@ -203,6 +204,16 @@ def expected_of(schedule: Schedule) -> Expected:
         call.name: ended[call.name].code if call.name in ended else cut for call in schedule.calls
     }
     return Expected(at, cut, missing={name: code for name, code in labels.items() if code != "ok"})
+
+
+def _held_up(schedule: Schedule, call: Call, not_begun: set[str], ended: dict[str, End]) -> str:
+    """The call under way that `call` waited for, however far down; itself if it is under way."""
+    if call.name not in not_begun:
+        return call.name
+    waits = {*call.reads, *([call.when[0]] if call.when else [])}
+    name = min(waits - set(ended))
+    dependency = next(one for one in schedule.calls if one.name == name)
+    return _held_up(schedule, dependency, not_begun, ended)
 
 
 def _optional(schedule: Schedule, name: str) -> bool:
