@@ -74,7 +74,7 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
         took = time.perf_counter() - start
         if answer.status == 200:
             answered += 1
-            assert took < DEADLINE_S + 0.05
+            assert took < DEADLINE_S + 0.25
         else:
             assert (answer.status, answer.json()["code"]) == (504, "deadline_exceeded")
             late.append(took - DEADLINE_S)
@@ -99,6 +99,7 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
         "lag_p50_ms": round(percentile(lags, 50) * 1000, 2),
         "lag_p99_ms": round(percentile(lags, 99) * 1000, 2),
         "lag_max_ms": round(max(lags) * 1000, 2),
+        "late_p50_ms": round(statistics.median(late) * 1000, 2),
         "late_max_ms": round(max(late) * 1000, 2),
         "answered": answered,
         "abandoned": abandoned,
@@ -110,7 +111,8 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
     assert answered + len(late) == CALLERS
     assert answered >= THREADS * 5
     assert percentile(lags, 99) < 0.1
-    assert max(late) < 0.05
+    assert statistics.median(late) < 0.1
+    assert max(late) < 0.25
 
 
 async def test_a_caller_in_line_is_told_at_its_deadline() -> None:
