@@ -19,6 +19,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from gateway import ConfigError, load_config
 from gateway.app import Gateway, create_app
 from gateway.core.errors import (
     BadReply,
@@ -794,6 +795,25 @@ async def test_a_redirect_is_followed_if_told(
     assert second.body == (b'{"a":1}' if method == "POST" else b"")
 
 
+@pytest.mark.parametrize("location", ["/y", "http://other.test/y"])
+async def test_each_redirect_is_told_what_is_left(autojump_clock: MockClock, location: str) -> None:
+    late = http(302, "moved", after_s=0.75, location=location)
+    first, second = Scripted(late, http()), Scripted(http())
+    async with bench(first, follow_redirects=True) as made:
+        made.net.name("other.test", "10.0.0.2")
+        made.net.serve("10.0.0.2", 80, second)
+        await made(timeout_s=4)
+    told = [one.header("x-request-timeout-ms") for one in first.requests + second.requests]
+    assert told == ["4000", "3250"]
+
+
+async def test_a_forwarded_request_id_is_the_requests_own(autojump_clock: MockClock) -> None:
+    service = Scripted(http())
+    async with bench(service, forward=["X-Request-Id"]) as made:
+        await made()
+    assert service.requests[0].header("x-request-id") == "r"
+
+
 @pytest.mark.parametrize(("redirects", "fine"), [(10, True), (11, False)])
 async def test_redirects_are_bounded(autojump_clock: MockClock, redirects: int, fine: bool) -> None:
     answers = [to(f"/{number}") for number in range(redirects)]
@@ -987,3 +1007,12 @@ async def test_a_call_before_the_gateway_is_open_is_unreachable() -> None:
     }
     with pytest.raises(Unreachable, match="not open"):
         await create_app(config).call(Request("t", {}, Context(request_id="r")))
+
+
+def test_a_url_with_a_query_is_refused() -> None:
+    """Paths are appended to it: they would become a part of the query."""
+    with pytest.raises(ConfigError) as caught:
+        load_config({"services": {"s": {"kind": "http", "url": "http://api.test/?key=1"}}})
+    assert str(caught.value).startswith(
+        '<mapping>: services.s.url: expected a URL without a query, such as "https://'
+    )

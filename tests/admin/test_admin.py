@@ -87,6 +87,7 @@ async def test_nothing_can_be_changed_here() -> None:
     assert answer.status == 405
     assert answer.headers["allow"] == "GET, HEAD"
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["code"] == "not_found"
 
 
 async def test_head_tells_what_get_would() -> None:

@@ -441,6 +441,23 @@ async def test_a_required_call_that_hangs_is_a_504_naming_it_at_exactly_the_dead
     assert services["s0"].active == 0
 
 
+async def test_a_required_call_that_waits_for_a_hanging_one_does_not_take_the_blame(
+    autojump_clock: MockClock,
+) -> None:
+    calls = {
+        "profile": get("innocent", path="/{hint.id}/{quick}"),
+        "hint": get("slow", optional=True),
+        "quick": get("fast"),
+    }
+    async with driven(calls, {"slow": hangs()}, deadline="1s") as gateway:
+        problem = (await gateway.post()).json()
+    assert (problem["code"], problem["call"], problem["service"]) == (
+        "deadline_exceeded",
+        "hint",
+        "slow",
+    )
+
+
 BUDGETS = [
     # client, tool, server → the one that holds
     (0.5, "2s", "10s", 0.5),

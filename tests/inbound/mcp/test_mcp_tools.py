@@ -160,6 +160,21 @@ async def test_a_partial_answer(speak: Any, version: str) -> None:
 
 
 @ERAS
+async def test_what_was_only_skipped_does_not_make_an_answer_partial(
+    speak: Any, version: str
+) -> None:
+    skipped = errors.Skipped("not called: vip is false", call="gift", service="shop")
+    result = await called(speak, version, returns({"gift": None}, skipped))
+    assert result["content"][1]["text"] == (
+        "Complete answer, but gift was skipped (skipped: not called: vip is false)."
+    )
+    both = await called(speak, version, returns({"gift": None}, skipped, *MISSING))
+    assert both["content"][1]["text"].startswith("Partial answer: orders is missing (")
+    assert "gift was skipped" in both["content"][1]["text"]
+    assert both["structuredContent"]["_errors"][0]["code"] == "skipped"
+
+
+@ERAS
 async def test_a_partial_answer_that_is_no_object(speak: Any, version: str) -> None:
     result = await called(speak, version, returns([1], *MISSING))
     whole, note = result["content"]
