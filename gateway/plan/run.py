@@ -7,7 +7,7 @@ what is there to be merged (docs/adr/0001).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import attrs
@@ -77,6 +77,7 @@ class Plan:
     _by_name: Mapping[str, Node] = attrs.field(init=False, repr=False)
     _dependents: Mapping[str, tuple[Node, ...]] = attrs.field(init=False, repr=False)
     _first: tuple[Node, ...] = attrs.field(init=False, repr=False)
+    _ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
 
     @_by_name.default
     def _index(self) -> Mapping[str, Node]:
@@ -92,6 +93,18 @@ class Plan:
     @_first.default
     def _find_first(self) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if not node.waits_for)
+
+    @_ordered.default
+    def _order(self) -> tuple[Node, ...]:
+        """The nodes, each after those it waits for."""
+        waiting = {node.name: len(node.waits_for) for node in self.nodes}
+        ordered = list(self._first)
+        for node in ordered:  # it grows while it is walked
+            for other in self._dependents[node.name]:
+                waiting[other.name] -= 1
+                if not waiting[other.name]:
+                    ordered.append(other)
+        return tuple(ordered)
 
     def begin(self, request: Request, record: Record, commits: trio.Nursery | None) -> Run:
         """A run of this plan for `request`; nothing has started yet.
@@ -151,11 +164,14 @@ class Run:
         # Judged together: what one of them is booked as must not change what the next one is.
         errors = {node.name: self._unfinished(node) for node in unfinished}
         # Those under way first: they are to blame, not the ones that waited for them.
-        for node in sorted(unfinished, key=lambda node: node.name not in self._started):
-            error = errors[node.name]
-            if node.name not in self._started:
+        for node in unfinished:
+            if node.name in self._started:
+                self._end(node, error=errors[node.name])
+        for node in self._plan._ordered:  # noqa: SLF001 - see __call__
+            if node.name in errors and node.name not in self._branches:
+                error = errors[node.name]
                 error.__cause__ = self._held_up(node, errors)
-            self._end(node, error=error)
+                self._end(node, error=error)
         branches = tuple(self._branches[node.name] for node in self._plan.nodes)
         fatal = self._fatal or self._too_few()
         if fatal is not None:
@@ -370,23 +386,18 @@ class Run:
             )
         if node.name in self._started:
             return DeadlineExceeded(f"no reply within the budget of {_shown(self._budget_s)}")
-        pending = sorted(name for name in node.waits_for if self._is_pending(name))
+        pending = sorted(name for name in node.waits_for if name not in self._branches)
         return DeadlineExceeded(
             f"not called within the budget of {_shown(self._budget_s)}: "
             f"it waited for {', '.join(pending)}"
         )
 
-    def _held_up(self, node: Node, unfinished: Collection[str]) -> GatewayError | None:
-        """The time-out of an unfinished call that `node`, which never began, waited for."""
-        for name in sorted(node.waits_for.intersection(unfinished)):
-            branch = self._branches.get(name)
-            if branch is not None and isinstance(branch.error, DeadlineExceeded):
-                return _failure(branch.error)
+    def _held_up(self, node: Node, unfinished: Container[str]) -> GatewayError | None:
+        """The failure to blame for `node`, which never began: of a call it still waited for."""
+        for name in sorted(node.waits_for):
+            if name in unfinished:
+                return _failure(self._error(name))
         return None
-
-    def _is_pending(self, name: str) -> bool:
-        branch = self._branches.get(name)
-        return branch is None or branch.outcome == "timeout"
 
     def _too_few(self) -> GatewayError | None:
         """Under a quorum that was not reached: the failure to blame; `None` if all was skipped."""

@@ -520,6 +520,37 @@ async def test_a_required_call_that_never_began_does_not_hide_the_one_that_hung(
     assert caught.value.call == "a"
 
 
+async def test_whatever_the_files_order_the_call_that_held_the_others_up_is_to_blame(
+    autojump_clock: MockClock,
+) -> None:
+    calls = {
+        "d": get("d", "/{c}"),
+        "c": get("c", "/{b}", optional=True),
+        "b": get("b", optional=True),
+    }
+    async with driven(calls, {"b": hangs()}, deadline="1s") as gateway:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await gateway.call()
+    assert caught.value.call == "b"
+
+
+async def test_a_call_whose_own_timeout_fired_before_did_not_hold_others_up(
+    autojump_clock: MockClock,
+) -> None:
+    calls = {
+        "a": get("a", optional=True, default={}, timeout="100ms"),
+        "b": get("b", optional=True),
+        "c": get("c", "/{a}/{b}"),
+    }
+    async with driven(calls, {"a": hangs(), "b": hangs()}, deadline="1s") as gateway:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await gateway.call()
+    assert caught.value.call == "b"
+    error = gateway.events.ended["c"].error
+    assert error is not None
+    assert error.detail.endswith("it waited for b")
+
+
 async def test_what_is_there_at_the_deadline_is_answered(autojump_clock: MockClock) -> None:
     calls = {"a": get("a"), "b": get("b", optional=True, default=[])}
     async with driven(calls, {"a": after(0.2, 1), "b": hangs()}, deadline="1s") as gateway:
