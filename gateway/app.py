@@ -147,7 +147,7 @@ class Gateway:
             try:
                 arguments = tool.arguments.validate(request.arguments)
                 valid = Request(request.name, arguments, request.context)
-                ledger.run = run = tool.plan.begin(valid, self._telemetry.record, self._commits)
+                ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
                 await self._within(budget_s, run, emit)
                 ledger.reply = run.conclude()
             except GatewayError:

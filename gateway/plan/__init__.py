@@ -6,6 +6,7 @@
 * `graph.py`: which call waits for which; cycles and unknown names found at load
 * `compile.py`: a tool as it is written → as it runs
 * `merge.py`: the values of the calls → the answer's value
+* `plan.py`: the graph, compiled
 * `run.py`: one request's way through the graph
 * `tool.py`: what clients call
 """

@@ -19,7 +19,7 @@ from gateway.plan.graph import (
     find_cycles,
 )
 from gateway.plan.merge import Merge
-from gateway.plan.run import Node, Plan
+from gateway.plan.plan import Node, Plan
 from gateway.plan.tool import Tool
 
 __all__ = ["Services", "compile_tool"]

@@ -7,10 +7,9 @@ what is there to be merged (docs/adr/0001).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container
 from typing import Any
 
-import attrs
 import trio
 
 from gateway.config.units import format_duration
@@ -18,108 +17,23 @@ from gateway.core.adapter import Record
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Overloaded, Skipped
 from gateway.core.messages import Branch, Outcome, Reply, Request
-from gateway.core.service import Emit, Service, discard
-from gateway.plan.expression import Expression, ExpressionError
-from gateway.plan.merge import Merge
+from gateway.core.service import Emit, discard
+from gateway.plan.expression import ExpressionError
+from gateway.plan.plan import Node, Plan
 from gateway.telemetry.events import CallEnded, CallStarted
 
-__all__ = ["Node", "Plan", "Run"]
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class Node:
-    """One call of a plan, ready to be made.
-
-    Args:
-        name: Its name in the plan.
-        service: The name of the service it goes to.
-        invoke: The call's `Service`, its policies around it.
-        render: From the namespace to the request's arguments.
-        when: Its condition; `None` is always.
-        reads: The calls without whose values it cannot be made.
-        waits_for: `reads` and the calls its condition reads.
-        optional: Whether the answer may do without it.
-        default: Its value when it is missing.
-        has_default: Whether that default was written: then calls that read it go ahead.
-        commit_timeout_s: For a committed call, the seconds it may go on without its client;
-            `None` for every other.
-    """
-
-    name: str
-    service: str
-    invoke: Service
-    render: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    when: Expression | None = None
-    reads: frozenset[str] = frozenset()
-    waits_for: frozenset[str] = frozenset()
-    optional: bool = False
-    default: Any = None
-    has_default: bool = False
-    commit_timeout_s: float | None = None
-
-
-@attrs.frozen(slots=True)
-class Plan:
-    """A tool's calls as a graph.
-
-    Args:
-        tool: The tool's name.
-        nodes: In the file's order.
-        merge: The output.
-        quorum: How many calls must succeed before the rest is cancelled; `None`: wait for all,
-            and every required one must.
-    """
-
-    tool: str
-    nodes: tuple[Node, ...]
-    merge: Merge
-    quorum: int | None = None
-    _by_name: Mapping[str, Node] = attrs.field(init=False, repr=False)
-    _dependents: Mapping[str, tuple[Node, ...]] = attrs.field(init=False, repr=False)
-    _first: tuple[Node, ...] = attrs.field(init=False, repr=False)
-    _ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
-
-    @_by_name.default
-    def _index(self) -> Mapping[str, Node]:
-        return {node.name: node for node in self.nodes}
-
-    @_dependents.default
-    def _invert(self) -> Mapping[str, tuple[Node, ...]]:
-        return {
-            node.name: tuple(other for other in self.nodes if node.name in other.waits_for)
-            for node in self.nodes
-        }
-
-    @_first.default
-    def _find_first(self) -> tuple[Node, ...]:
-        return tuple(node for node in self.nodes if not node.waits_for)
-
-    @_ordered.default
-    def _order(self) -> tuple[Node, ...]:
-        """The nodes, each after those it waits for."""
-        waiting = {node.name: len(node.waits_for) for node in self.nodes}
-        ordered = list(self._first)
-        for node in ordered:  # it grows while it is walked
-            for other in self._dependents[node.name]:
-                waiting[other.name] -= 1
-                if not waiting[other.name]:
-                    ordered.append(other)
-        return tuple(ordered)
-
-    def begin(self, request: Request, record: Record, commits: trio.Nursery | None) -> Run:
-        """A run of this plan for `request`; nothing has started yet.
-
-        Args:
-            request: The tool's request, its arguments validated.
-            record: Where the events of its calls go.
-            commits: The app's nursery in which committed calls outlive their client. Without one
-                they end with the request like every other.
-        """
-        return Run(self, request, record, commits)
+__all__ = ["Run"]
 
 
 class Run:
-    """One request's way through a plan. Call it once, then `conclude`.
+    """One request's way through a plan. Call it once, then `conclude`; nothing starts before.
+
+    Args:
+        plan: What to run.
+        request: The tool's request, its arguments validated.
+        record: Where the events of its calls go.
+        commits: The app's nursery in which committed calls outlive their client. Without one they
+            end with the request like every other.
 
     Cancellation: every call under it ends; committed ones go on in the app's nursery.
     """
@@ -145,7 +59,7 @@ class Run:
     async def __call__(self, emit: Emit = discard, /) -> None:
         """Make the calls; return when all have ended or the rest is not needed."""
         self._budget_s = remaining_s()
-        first = self._plan._first  # noqa: SLF001 - the run is the plan's other half
+        first = self._plan.first
         if len(self._plan.nodes) == 1:
             await self._follow(first[0], emit, emit)
             return
@@ -167,7 +81,7 @@ class Run:
         for node in unfinished:
             if node.name in self._started:
                 self._end(node, error=errors[node.name])
-        for node in self._plan._ordered:  # noqa: SLF001 - see __call__
+        for node in self._plan.ordered:
             if node.name in errors and node.name not in self._branches:
                 error = errors[node.name]
                 error.__cause__ = self._held_up(node, errors)
@@ -223,7 +137,7 @@ class Run:
 
     def _released_by(self, node: Node) -> list[Node]:
         ready: list[Node] = []
-        for other in self._plan._dependents[node.name]:  # noqa: SLF001 - see __call__
+        for other in self._plan.dependents[node.name]:
             self._waiting[other.name] -= 1
             if not self._waiting[other.name]:
                 ready.append(other)
@@ -324,7 +238,7 @@ class Run:
 
     def _lacks(self, name: str) -> bool:
         """Whether the call `name` is missing and has no default to go on with."""
-        needed = self._plan._by_name[name]  # noqa: SLF001 - see __call__
+        needed = self._plan.by_name[name]
         return self._branches[name].error is not None and not needed.has_default
 
     def _error(self, name: str) -> GatewayError:

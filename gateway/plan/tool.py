@@ -9,7 +9,7 @@ import attrs
 
 if TYPE_CHECKING:
     from gateway.plan.arguments import ArgumentsSchema
-    from gateway.plan.run import Plan
+    from gateway.plan.plan import Plan
 
 __all__ = ["Tool"]
 

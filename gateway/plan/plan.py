@@ -1,0 +1,101 @@
+"""A plan: the calls of a tool as a graph, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from gateway.core.service import Service
+from gateway.plan.expression import Expression
+from gateway.plan.merge import Merge
+
+__all__ = ["Node", "Plan"]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Node:
+    """One call of a plan, ready to be made.
+
+    Args:
+        name: Its name in the plan.
+        service: The name of the service it goes to.
+        invoke: The call's `Service`, its policies around it.
+        render: From the namespace to the request's arguments.
+        when: Its condition; `None` is always.
+        reads: The calls without whose values it cannot be made.
+        waits_for: `reads` and the calls its condition reads.
+        optional: Whether the answer may do without it.
+        default: Its value when it is missing.
+        has_default: Whether that default was written: then calls that read it go ahead.
+        commit_timeout_s: For a committed call, the seconds it may go on without its client;
+            `None` for every other.
+    """
+
+    name: str
+    service: str
+    invoke: Service
+    render: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    when: Expression | None = None
+    reads: frozenset[str] = frozenset()
+    waits_for: frozenset[str] = frozenset()
+    optional: bool = False
+    default: Any = None
+    has_default: bool = False
+    commit_timeout_s: float | None = None
+
+
+@attrs.frozen(slots=True)
+class Plan:
+    """A tool's calls as a graph.
+
+    Args:
+        tool: The tool's name.
+        nodes: In the file's order.
+        merge: The output.
+        quorum: How many calls must succeed before the rest is cancelled; `None`: wait for all,
+            and every required one must.
+
+    Attributes:
+        by_name: The nodes by their names.
+        dependents: By a node's name, those that wait for it.
+        first: Those that wait for none.
+        ordered: All, each after those it waits for.
+    """
+
+    tool: str
+    nodes: tuple[Node, ...]
+    merge: Merge
+    quorum: int | None = None
+    by_name: Mapping[str, Node] = attrs.field(init=False, repr=False)
+    dependents: Mapping[str, tuple[Node, ...]] = attrs.field(init=False, repr=False)
+    first: tuple[Node, ...] = attrs.field(init=False, repr=False)
+    ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
+
+    @by_name.default
+    def _index(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @dependents.default
+    def _invert(self) -> Mapping[str, tuple[Node, ...]]:
+        return {
+            node.name: tuple(other for other in self.nodes if node.name in other.waits_for)
+            for node in self.nodes
+        }
+
+    @first.default
+    def _find_first(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if not node.waits_for)
+
+    @ordered.default
+    def _order(self) -> tuple[Node, ...]:
+        """The nodes, each after those it waits for."""
+        waiting = {node.name: len(node.waits_for) for node in self.nodes}
+        ordered = list(self.first)
+        for node in ordered:  # it grows while it is walked
+            for other in self.dependents[node.name]:
+                waiting[other.name] -= 1
+                if not waiting[other.name]:
+                    ordered.append(other)
+        return tuple(ordered)
