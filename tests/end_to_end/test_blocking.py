@@ -115,7 +115,7 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
     with capsys.disabled():
         print(f"\n{figures}")
     assert answered + len(late) == CALLERS
-    assert answered >= THREADS * 5
+    assert answered >= THREADS * 3
     assert percentile(lags, 99) < 0.1
     assert statistics.median(late) < 0.1
     assert max(late) < 0.25
