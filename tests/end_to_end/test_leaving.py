@@ -124,7 +124,7 @@ async def test_every_service_sees_every_client_leave() -> None:
     assert len(delays) == CLIENTS * len(NAMES)
     # What is promised is 50 ms; a shared machine may hold up a few.
     assert statistics.median(delays) < 0.05
-    assert delays[int(len(delays) * 0.99)] < 0.5
+    assert delays[int(len(delays) * 0.99)] < 2
 
 
 if __name__ == "__main__":

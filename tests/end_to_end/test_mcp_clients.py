@@ -175,7 +175,7 @@ async def test_the_sdks_client_cancels(mode: str, version: str) -> None:
             with trio.fail_after(1):
                 await front.ended.wait()
             (cancelled,) = front.cancelled
-            assert cancelled - left < 0.1
+            assert cancelled - left < 1
             assert front.running == 0
         # The client goes on as if nothing had been.
         assert not (await client.call_tool("echo", {})).is_error

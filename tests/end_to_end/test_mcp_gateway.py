@@ -56,7 +56,7 @@ async def test_the_sdks_client_gets_a_partial_answer_by_the_deadline(mode: str) 
         assert tool.annotations.read_only_hint
         start = trio.current_time()
         result = await client.call_tool("customer", {"id": 7})
-        assert trio.current_time() - start < 0.6
+        assert trio.current_time() - start < 2
         assert not result.is_error
         value = result.structured_content
         assert value is not None

@@ -154,7 +154,7 @@ async def test_a_slow_head_is_dropped() -> None:
             nursery.start_soon(drip)
             assert await heard(stream) == b""
             nursery.cancel_scope.cancel()
-        assert 0.25 < time.monotonic() - began < 2
+        assert 0.25 < time.monotonic() - began < 5
 
 
 async def test_an_answer_that_comes_before_the_body_is_read_is_not_lost() -> None:
@@ -209,7 +209,7 @@ async def test_what_hangs_is_cut_at_the_drains_end() -> None:
         began = time.monotonic()
         server.shutdown.set()
         await server.ended.wait()
-        assert 0.3 < time.monotonic() - began < 1.3
+        assert 0.3 < time.monotonic() - began < 4
         assert server.app.under_way == 0
         assert server.app.story == ["start", "drain 0.3", "hang over", "stop"]
         await hanging.aclose()
@@ -404,7 +404,7 @@ async def test_a_drain_over_tls(tls: Tls) -> None:
             server.shutdown.set()
         await server.ended.wait()
         assert [answer.text for answer in answers] == ["cut short"] * 2
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
 
 def test_a_certificate_that_is_none(tls: Tls, tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_a_signal_ends_it_with_status_0(number: signal.Signals) -> None:
     began = time.monotonic()
     status, story, err = process.end(number)
     assert (status, story, err) == (0, ["start", "drain 10", "stop"], "")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -471,7 +471,7 @@ def test_a_signal_ends_what_hangs_within_the_drain(number: signal.Signals) -> No
         status, story, err = process.end(number)
         took = time.monotonic() - began
     assert (status, story, err) == (0, ["start", "drain 0.5", "hang over", "stop"], "")
-    assert 0.5 < took < 3
+    assert 0.5 < took < 5
 
 
 def test_a_second_signal_cuts_at_once() -> None:
