@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,10 +17,11 @@ from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
 from gateway.config.settings import CallConfig, Config
 from gateway.config.text import KeyPath
-from gateway.core.adapter import Adapter, Kind, Record
-from gateway.core.service import Policy, Service, guard
+from gateway.core.adapter import Adapter, Environment, Kind, Record
+from gateway.core.messages import Reply, Request
+from gateway.core.service import CallFacts, Emit, Policy, Service, guard
 from gateway.inbound.routes import Routes
-from gateway.plan.compile import compile_tool
+from gateway.plan.compile import compile_tool, is_idempotent
 from gateway.plan.tool import Tool
 from gateway.policies import POLICIES
 from gateway.policies.timeout import Timeout
@@ -85,19 +86,13 @@ def build(
     else:
         loaded = load(source, kinds=kinds, policies=codecs)
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
-    instead = services or {}
-    made = {
-        name: _StandIn(instead[name])
-        if name in instead
-        else kinds[service.kind].create(name, service.settings, record)
-        for name, service in config.services.items()
-    }
-    tools = _tools(loaded, config, _Services(config, kinds, made))
+    made = _Services(config, kinds, record, services or {}, problems)
+    tools = _tools(loaded, config, made)
     _check_routes(config, problems)
     problems.raise_if_any()
     if any(service.kind == "python" for service in config.services.values()):
         _let_import_from(config.path.parent)
-    return Built(config=config, problems=problems, tools=tools, adapters=made)
+    return Built(config=config, problems=problems, tools=tools, adapters=made.adapters)
 
 
 def _tools(loaded: Loaded, config: Config, services: _Services) -> dict[str, Tool]:
@@ -151,36 +146,65 @@ def _let_import_from(directory: Path) -> None:
         sys.path.append(folder)
 
 
-@attrs.frozen(slots=True)
 class _Services:
-    """The services of a configuration, as plans need them."""
+    """The services of a configuration: their adapters and policies, as plans need them."""
 
-    _config: Config
-    _kinds: Mapping[str, Kind]
-    _adapters: Mapping[str, Adapter]
+    def __init__(
+        self,
+        config: Config,
+        kinds: Mapping[str, Kind],
+        record: Record,
+        instead: Mapping[str, Service],
+        problems: Problems,
+    ) -> None:
+        self._config = config
+        self._kinds = kinds
+        self.adapters: dict[str, Adapter] = {}
+        self._policies: dict[str, Mapping[str, Callable[[CallFacts], Policy]]] = {}
+        for name, service in config.services.items():
+            environment = Environment(service=name, record=record)
+            try:
+                self.adapters[name] = (
+                    _StandIn(instead[name])
+                    if name in instead
+                    else kinds[service.kind].create(service.settings, environment)
+                )
+            except ValueError as error:
+                problems.add(("services", name), str(error))
+                self.adapters[name] = _StandIn(_unmade)
+            self._policies[name] = {
+                key: POLICIES[key].create(value, environment)
+                for key, value in service.policies.items()
+            }
 
     def kind(self, name: str) -> Kind:
         return self._kinds[self._config.services[name].kind]
 
     def bind(self, call: CallConfig) -> Service:
-        return guard(self._adapters[call.common.service].bind(call.keys), self._policies(call))
+        return guard(self.adapters[call.common.service].bind(call.keys), self._stack(call))
 
     def commit_timeout_s(self, call: CallConfig) -> float:
-        policies = self._config.services[call.common.service].policies
-        timeout_s: float = (
-            call.common.timeout or policies.get("timeout") or self._config.server.deadline
-        )
-        return timeout_s
+        return call.common.timeout or self._config.server.deadline
 
-    def _policies(self, call: CallConfig) -> Iterator[Policy]:
-        """The stack around one call, outermost first, each position with its reason."""
+    def _stack(self, call: CallConfig) -> Iterator[Policy]:
+        """The policies around one call, outermost first, each position with its reason."""
+        kind = self.kind(call.common.service)
+        facts = CallFacts(
+            name=call.name,
+            idempotent=is_idempotent(kind, call),
+            read_only=kind.read_only(call.keys),
+        )
+        policies = self._policies[call.common.service]
         # The call's timeout bounds all attempts together: outside whatever tries again.
         if call.common.timeout is not None:
             yield Timeout(call.common.timeout)
         # The service's bounds one attempt: innermost, next to the adapter.
-        timeout_s = self._config.services[call.common.service].policies.get("timeout")
-        if timeout_s is not None:
-            yield POLICIES["timeout"].create(timeout_s)
+        if "timeout" in policies:
+            yield policies["timeout"](facts)
+
+
+async def _unmade(_request: Request, _emit: Emit, /) -> Reply:
+    raise AssertionError("a service that could not be made serves nothing")
 
 
 @attrs.frozen(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,9 +15,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from trio.testing import MockClock
 
+from gateway import ConfigError
 from gateway.app import Gateway, create_app
 from gateway.config import fields
-from gateway.core.adapter import Kind
+from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import GatewayError
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
@@ -41,8 +43,8 @@ class Recording:
 
     log: list[str]
 
-    def __init__(self, name: str, settings: Settings, _record: Any) -> None:
-        self._name, self._fails = name, settings.fails
+    def __init__(self, settings: Settings, environment: Environment) -> None:
+        self._name, self._fails = environment.service, settings.fails
 
     def bind(self, _call: Call, /) -> Service:
         async def serve(_request: Request, _emit: Emit, /) -> Reply:
@@ -398,3 +400,34 @@ async def test_a_listener_that_fails_fails_no_request() -> None:
     app = create_app(config, services={"s": ScriptedService()}, listeners=[broken])
     async with app.running():
         assert (await app.call(request())).value
+
+
+# ------------------------------------------------------------------ adapters of others
+
+
+class Picky:
+    """An adapter that refuses what it cannot serve."""
+
+    def __init__(self, settings: Settings, environment: Environment) -> None:
+        if settings.fails == "make":
+            raise ValueError(f"{environment.service} cannot be made")
+
+    def bind(self, _call: Call, /) -> Service:
+        raise ValueError("expected another call")
+
+    def open(self) -> Any:
+        raise AssertionError("it never comes to that")
+
+
+def test_what_an_adapter_refuses_is_a_mistake_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        '[services.a]\nkind = "picky"\n[services.b]\nkind = "picky"\nfails = "make"\n'
+        '[tools.t.calls]\nx = { service = "a" }\n'
+    )
+    kind = Kind(settings=Settings, call=Call, create=Picky)
+    with pytest.raises(ConfigError) as caught:
+        create_app(file, adapters={"picky": kind})
+    assert str(caught.value) == (
+        f"{file}:3: services.b: b cannot be made\n{file}:7: tools.t.calls.x: expected another call"
+    )

@@ -20,7 +20,7 @@ import msgspec
 
 from gateway.config import fields
 from gateway.config.fields import Secret
-from gateway.core.adapter import Kind, Record
+from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, InvalidArguments, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
@@ -123,8 +123,8 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
 class HttpAdapter:
     """One HTTP API."""
 
-    def __init__(self, name: str, settings: HttpSettings, _record: Record) -> None:
-        self._name = name
+    def __init__(self, settings: HttpSettings, environment: Environment) -> None:
+        self._name = environment.service
         self._settings = settings
         self._base = settings.url.rstrip("/")
         self._client: HttpClient | None = None

@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from gateway.config import fields
-from gateway.core.adapter import Kind, Record
+from gateway.core.adapter import Environment, Kind, Record
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
@@ -64,10 +64,10 @@ class PythonCall:
 class PythonAdapter:
     """One Python module."""
 
-    def __init__(self, name: str, settings: PythonSettings, record: Record) -> None:
-        self._name = name
+    def __init__(self, settings: PythonSettings, environment: Environment) -> None:
+        self._name = environment.service
         self._settings = settings
-        self._record = record
+        self._record = environment.record
         self._limiter = trio.CapacityLimiter(settings.threads)
         self._functions: dict[str, _Function] = {}
 

@@ -15,10 +15,23 @@ import attrs
 
 from gateway.core.service import Service
 
-__all__ = ["Adapter", "Kind", "Record"]
+__all__ = ["Adapter", "Environment", "Kind", "Record"]
 
 Record: TypeAlias = Callable[[Any], None]
 """Takes an event of `gateway.telemetry.events`; synchronous, never raises."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Environment:
+    """What the gateway gives to an adapter or a policy of one service.
+
+    Args:
+        service: The service's name.
+        record: Where its events go.
+    """
+
+    service: str
+    record: Record
 
 
 class Adapter(Protocol):
@@ -53,8 +66,8 @@ class Kind:
     Args:
         settings: The attrs class whose fields are the keys of `[services.NAME]`.
         call: The attrs class whose fields are the keys of a call.
-        create: From a service's name, its settings and where events go to its `Adapter`; opens
-            nothing yet.
+        create: From a service's settings and what the gateway gives it to its `Adapter`; opens
+            nothing yet. A `ValueError` it raises is a mistake of the file.
         check: What is wrong with a call as a whole, beyond its fields: `(key, message)` pairs;
             the empty key blames the call itself.
         idempotent: Whether making a call twice is harmless, as far as its keys tell.
@@ -64,7 +77,7 @@ class Kind:
 
     settings: type[Any]
     call: type[Any]
-    create: Callable[[str, Any, Record], Adapter]
+    create: Callable[[Any, Environment], Adapter]
     check: Callable[[Any], list[tuple[str, str]]] = lambda _call: []
     idempotent: Callable[[Any], bool] = lambda _call: False
     read_only: Callable[[Any], bool] = lambda _call: False

@@ -28,9 +28,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeAlias
 
+import attrs
+
 from gateway.core.messages import Partial, Reply, Request
 
-__all__ = ["Emit", "Policy", "Service", "discard", "guard"]
+__all__ = ["CallFacts", "Emit", "Policy", "Service", "discard", "guard"]
 
 Emit: TypeAlias = Callable[[Partial], Awaitable[None]]
 """Takes a partial on its way out; blocking in it is back-pressure."""
@@ -70,6 +72,21 @@ class Policy(Protocol):
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Do it, guarded."""
         ...
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class CallFacts:
+    """What a policy may know at load of the call it guards.
+
+    Args:
+        name: The call's name in its plan.
+        idempotent: Whether making it twice is harmless.
+        read_only: Whether it changes nothing.
+    """
+
+    name: str
+    idempotent: bool
+    read_only: bool
 
 
 async def discard(partial: Partial, /) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from gateway.config.settings import CallConfig, ToolConfig
@@ -22,7 +22,7 @@ from gateway.plan.merge import Merge
 from gateway.plan.plan import Node, Plan
 from gateway.plan.tool import Tool
 
-__all__ = ["Services", "compile_tool"]
+__all__ = ["Services", "compile_tool", "is_idempotent"]
 
 
 class Services(Protocol):
@@ -33,7 +33,11 @@ class Services(Protocol):
         ...
 
     def bind(self, call: CallConfig) -> Service:
-        """The `Service` of `call`, its policies around it."""
+        """The `Service` of `call`, its policies around it.
+
+        Raises:
+            ValueError: The call cannot be served; the message says why.
+        """
         ...
 
     def commit_timeout_s(self, call: CallConfig) -> float:
@@ -61,38 +65,51 @@ def compile_tool(
     Returns:
         The tool; `None` where it has a mistake.
     """
-    mistakes = 0
+    mistakes: list[str] = []
 
-    def count(path: tuple[str | int, ...], message: str) -> None:
-        nonlocal mistakes
-        mistakes += 1
+    def note(path: tuple[str | int, ...], message: str) -> None:
+        mistakes.append(message)
         report(path, message)
 
     settings = tool.settings
     arguments = ArgumentsSchema.compile(settings.input)
     names = Names(arguments.names, (frozenset(tool.calls) | failed_calls) - arguments.names)
     calls = {
-        name: compile_call(call, names, _below(count, "calls", name))
+        name: compile_call(call, names, _below(note, "calls", name))
         for name, call in tool.calls.items()
     }
-    _check_names(tool, names, count)
-    _check_cycles(calls, count)
-    _check_route(settings.http, names, count)
-    output = _output(settings.output, names, count)
+    _check_names(tool, names, note)
+    _check_cycles(calls, note)
+    _check_route(settings.http, names, note)
+    merge = Merge(_output(settings.output, names, note), tuple(calls))
     if mistakes or failed_calls:
         return None
-    method, _, path = (settings.http or "").partition(" ")
-    merge = Merge(output, tuple(calls))
-    nodes = tuple(_node(call, services, names.inputs) for call in calls.values())
-    kinds = [(services.kind(call.common.service), call) for call in tool.calls.values()]
+    nodes = _nodes(calls.values(), services, names.inputs, note)
+    if len(nodes) < len(calls):
+        return None
+    plan = Plan(tool.name, nodes, merge, _quorum(settings.wait))
+    deadline_s = min(settings.deadline or ceiling_s, ceiling_s)
+    return _tool(tool, arguments, plan, services, deadline_s)
+
+
+def _tool(
+    tool: ToolConfig,
+    arguments: ArgumentsSchema,
+    plan: Plan,
+    services: Services,
+    deadline_s: float,
+) -> Tool:
+    method, _, path = (tool.settings.http or "").partition(" ")
+    calls = [(services.kind(call.common.service), call) for call in tool.calls.values()]
+    idempotent = all(is_idempotent(kind, call) for kind, call in calls)
     return Tool(
         name=tool.name,
-        description=settings.description,
+        description=tool.settings.description,
         arguments=arguments,
-        plan=Plan(tool.name, nodes, merge, _quorum(settings.wait)),
-        deadline_s=min(settings.deadline or ceiling_s, ceiling_s),
-        idempotent=_or(settings.idempotent, all(_idempotent(kind, call) for kind, call in kinds)),
-        read_only=all(kind.read_only(call.keys) for kind, call in kinds),
+        plan=plan,
+        deadline_s=deadline_s,
+        idempotent=_or(tool.settings.idempotent, idempotent),
+        read_only=all(kind.read_only(call.keys) for kind, call in calls),
         method=method or None,
         path=path or None,
     )
@@ -106,7 +123,8 @@ def _or(written: bool | None, inferred: bool) -> bool:
     return inferred if written is None else written
 
 
-def _idempotent(kind: Kind, call: CallConfig) -> bool:
+def is_idempotent(kind: Kind, call: CallConfig) -> bool:
+    """Whether making `call` twice is harmless: as written, else by its verb."""
     return _or(call.common.idempotent, kind.idempotent(call.keys))
 
 
@@ -150,6 +168,19 @@ def _output(
         for key, source in written.items()
     }
     return {key: expression for key, expression in compiled.items() if expression is not None}
+
+
+def _nodes(
+    calls: Iterable[CompiledCall], services: Services, inputs: frozenset[str], report: Report
+) -> tuple[Node, ...]:
+    """Every call bound to its service; one that cannot be is reported."""
+    nodes: list[Node] = []
+    for call in calls:
+        try:
+            nodes.append(_node(call, services, inputs))
+        except ValueError as error:
+            report(("calls", call.config.name), str(error))
+    return tuple(nodes)
 
 
 def _node(call: CompiledCall, services: Services, inputs: frozenset[str]) -> Node:

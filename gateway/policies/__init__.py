@@ -13,8 +13,9 @@ import attrs
 
 from gateway.config import fields
 from gateway.config.fields import Codec
-from gateway.core.service import Policy
-from gateway.policies.timeout import Timeout
+from gateway.core.adapter import Environment
+from gateway.core.service import CallFacts, Policy
+from gateway.policies import timeout
 
 __all__ = ["POLICIES", "PolicyKind"]
 
@@ -25,16 +26,17 @@ class PolicyKind:
 
     Args:
         codec: The value of its TOML key.
-        create: From that value, decoded, to the policy of one service.
+        create: From that value, decoded, and what the gateway gives a service, to what makes the
+            policy of each call. Called once for a service: what its calls share is made here.
     """
 
     codec: Codec
-    create: Callable[[Any], Policy]
+    create: Callable[[Any, Environment], Callable[[CallFacts], Policy]]
 
 
 POLICIES: Mapping[str, PolicyKind] = {
     "timeout": PolicyKind(
-        fields.codec_of(fields.duration(doc="For one attempt of a call.")), Timeout
+        fields.codec_of(fields.duration(doc="For one attempt of a call.")), timeout.create
     ),
 }
 """Every policy, by its key in `[services.NAME]` and `[profiles.NAME]`."""

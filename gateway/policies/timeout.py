@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import trio
 
 from gateway.config.units import format_duration
+from gateway.core.adapter import Environment
 from gateway.core.errors import DeadlineExceeded
 from gateway.core.messages import Reply, Request
-from gateway.core.service import Emit, Service
+from gateway.core.service import CallFacts, Emit, Service
 
-__all__ = ["Timeout"]
+__all__ = ["Timeout", "create"]
 
 
 @attrs.frozen(slots=True)
@@ -34,3 +37,9 @@ class Timeout:
         with trio.move_on_after(self.timeout_s):
             return await inner(request, emit)
         raise DeadlineExceeded(f"no reply within its timeout of {format_duration(self.timeout_s)}")
+
+
+def create(timeout_s: float, _environment: Environment) -> Callable[[CallFacts], Timeout]:
+    """The service's `timeout`: the same for each of its calls, for they share nothing."""
+    policy = Timeout(timeout_s)
+    return lambda _call: policy

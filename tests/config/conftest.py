@@ -47,7 +47,7 @@ class PythonCall:
     arguments: dict[str, Any] | None = fields.template_mapping(doc="Its arguments.")
 
 
-def _create(name: str, settings: Any, record: Any) -> Any:
+def _create(settings: Any, environment: Any) -> Any:
     raise AssertionError("reading a configuration makes no adapter")
 
 

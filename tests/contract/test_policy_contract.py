@@ -13,9 +13,10 @@ import trio
 from trio.testing import MockClock
 
 from gateway.config.problems import Location, Origins, Problems
+from gateway.core.adapter import Environment
 from gateway.core.errors import ERRORS, DeadlineExceeded, GatewayError, Skipped
 from gateway.core.messages import Partial, Progress, Reply, Request
-from gateway.core.service import Policy, discard, guard
+from gateway.core.service import CallFacts, Policy, discard, guard
 from gateway.policies import POLICIES
 from gateway.testing import Cancellable, ScriptedService, cancel_at_every_checkpoint
 from tests.apps import request
@@ -28,7 +29,9 @@ EVERY = pytest.mark.parametrize("key", WRITTEN)
 def policy(key: str) -> Policy:
     kind = POLICIES[key]
     place = Problems(Origins(Location("a test", None, Path()))).place((key,))
-    return kind.create(kind.codec.decode(WRITTEN[key], place))
+    environment = Environment(service="s", record=lambda _event: None)
+    facts = CallFacts(name="c", idempotent=True, read_only=True)
+    return kind.create(kind.codec.decode(WRITTEN[key], place), environment)(facts)
 
 
 def test_every_policy_keeps_the_contract() -> None:
