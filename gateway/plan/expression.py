@@ -33,6 +33,13 @@ _FUNCTIONS = frozenset(Functions.FUNCTION_TABLE)
 """Every function of the language."""
 
 
+_MAX_QUOTED = 60
+
+_UNFIT = (JMESPathError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
+"""What evaluation raises where data does not fit: the library lets Python's own errors through,
+from `merge(a, null)` and `contains('x', null)` for example."""
+
+
 class ExpressionError(ValueError):
     """An expression that does not compile, or does not fit the data it was given."""
 
@@ -61,15 +68,15 @@ class Expression:
         """
         try:
             compiled = jmespath.compile(source)
-        except JMESPathError as error:
+        except (JMESPathError, RecursionError) as error:
             reason = str(error).partition("\n")[0]
-            raise ExpressionError(f"expected JMESPath, got {source!r}: {reason}") from None
+            raise ExpressionError(f"expected JMESPath, got {_quoted(source)}: {reason}") from None
         unknown = sorted(set(_functions(compiled.parsed)) - _FUNCTIONS)
         if unknown:
             near = difflib.get_close_matches(unknown[0], _FUNCTIONS, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
             raise ExpressionError(
-                f"expected JMESPath, got {source!r}: no function {unknown[0]!r}{hint}"
+                f"expected JMESPath, got {_quoted(source)}: no function {unknown[0]!r}{hint}"
             )
         names = frozenset(_roots(compiled.parsed))
         roots = frozenset(name for name in names if name is not None)
@@ -84,8 +91,12 @@ class Expression:
         """
         try:
             return self._search(namespace)
-        except JMESPathError as error:
-            raise ExpressionError(f"{self.source!r}: {error}") from error
+        except _UNFIT as error:
+            raise ExpressionError(f"{_quoted(self.source)}: {error}") from error
+
+
+def _quoted(source: str) -> str:
+    return repr(source if len(source) <= _MAX_QUOTED else source[:_MAX_QUOTED] + "…")
 
 
 def _functions(node: Mapping[str, Any]) -> Iterator[str]:

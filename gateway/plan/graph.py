@@ -111,7 +111,7 @@ def compile_expression(
         report(path, str(error))
         return None
     if expression.reads_all and not whole:
-        report(path, f"expected the inputs or calls it reads by name, got {source!r}")
+        report(path, f"expected the inputs or calls it reads by name, got {source[:60]!r}")
         return None
     return expression if _known(expression.roots, names, path, report) else None
 

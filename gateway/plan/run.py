@@ -25,6 +25,10 @@ from gateway.telemetry.events import CallEnded, CallStarted
 __all__ = ["Run"]
 
 
+_MAX_COMMITS = 1000
+"""Commits under way at once: their clients may have left, so nothing else bounds their number."""
+
+
 class Run:
     """One request's way through a plan. Call it once, then `conclude`; nothing starts before.
 
@@ -55,6 +59,7 @@ class Run:
         self._fatal: GatewayError | None = None
         self._succeeded = 0
         self._nursery: trio.Nursery | None = None
+        self._unheard: Exception | None = None
 
     async def __call__(self, emit: Emit = discard, /) -> None:
         """Make the calls; return when all have ended or the rest is not needed."""
@@ -67,6 +72,8 @@ class Run:
             self._nursery = nursery
             for node in first:
                 nursery.start_soon(self._follow, node, emit, discard)
+        if self._unheard is not None:
+            raise self._unheard
 
     def conclude(self) -> Reply:
         """The answer with what is there; what has not ended by now is missing.
@@ -121,19 +128,32 @@ class Run:
         current: Node | None = node
         while current is not None:
             await self._make(current, call_emit)
-            if self._is_over():
-                if self._nursery is not None:
-                    self._nursery.cancel_scope.cancel()
-                return
-            ready = self._released_by(current)
+            over = self._is_over()
+            ready = [] if over else self._released_by(current)
             ended, current = self._branches[current.name], None
-            if ready and emit is discard:
+            if ready and emit is discard:  # there is nobody to wait for before the next call
                 current = ready.pop(0)
             for other in ready:
                 assert self._nursery is not None  # noqa: S101 - a second node means a nursery
                 self._nursery.start_soon(self._follow, other, emit, call_emit)
             if emit is not discard:
-                await emit(ended)
+                over = not await self._emitted(emit, ended) or over
+            if over:
+                if self._nursery is not None:
+                    self._nursery.cancel_scope.cancel()
+                return
+
+    async def _emitted(self, emit: Emit, branch: Branch) -> bool:
+        """Whether `branch` went out; what `emit` raised is kept, to leave the nursery bare."""
+        if self._nursery is None:
+            await emit(branch)
+            return True
+        try:
+            await emit(branch)
+        except Exception as error:  # noqa: BLE001 - raised again by `__call__`
+            self._unheard = self._unheard or error
+            return False
+        return True
 
     def _released_by(self, node: Node) -> list[Node]:
         ready: list[Node] = []
@@ -208,6 +228,9 @@ class Run:
                     self._end(node, value, error)
                 ended.set()
 
+        if len(commits.child_tasks) >= _MAX_COMMITS:
+            self._end(node, error=Overloaded(f"not called: {_MAX_COMMITS} commits are under way"))
+            return
         try:
             commits.start_soon(work)
         except RuntimeError:  # Trio's word for a nursery that has closed

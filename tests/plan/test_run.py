@@ -16,6 +16,7 @@ from gateway.core.errors import (
     DeadlineExceeded,
     GatewayError,
     Internal,
+    Overloaded,
     Rejected,
     Skipped,
     Unreachable,
@@ -125,20 +126,40 @@ async def test_every_finished_call_is_emitted_at_its_end(autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_an_emit_that_fails_fails_the_request_and_ends_its_calls(
-    autojump_clock: MockClock, count: int
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError("the wire broke"), Internal), (Overloaded("too slow"), Overloaded)]
+)
+async def test_an_emit_that_fails_fails_the_request_bare_and_ends_its_calls(
+    autojump_clock: MockClock, count: int, error: Exception, told: type[GatewayError]
 ) -> None:
     calls = {f"c{number}": get(f"s{number}") for number in range(count)}
     services = {"s0": after(0.1), "s1": hangs()}
 
     async def emit(_partial: Any) -> None:
-        raise OSError("the wire broke")
+        raise error
 
     async with driven(calls, services) as gateway:
-        with pytest.raises(Internal):
+        with pytest.raises(told):
             await gateway.app.call(request(), emit)
         assert services["s1"].active == 0
     gateway.events.assert_balanced()
+
+
+async def test_the_call_that_decides_is_emitted_too(autojump_clock: MockClock) -> None:
+    seen: list[str] = []
+
+    async def emit(partial: Any) -> None:
+        seen.append(partial.call)
+
+    calls = {"slow": get("slow"), "quick": get("quick")}
+    services = {"slow": after(1), "quick": after(0.1)}
+    async with driven(calls, services, wait="first") as gateway:
+        await gateway.app.call(request(), emit)
+    assert seen == ["quick"]
+    async with driven(calls, {**services, "quick": fails()}) as gateway:
+        with pytest.raises(GatewayError):
+            await gateway.app.call(request(), emit)
+    assert seen == ["quick", "quick"]
 
 
 async def test_a_partial_of_the_only_call_passes_through(autojump_clock: MockClock) -> None:
@@ -753,6 +774,23 @@ async def test_a_commit_that_had_not_begun_never_begins(autojump_clock: MockCloc
         await gateway.client.leave("POST", "/tools/t", after_s=1)
         await trio.sleep(20)
         assert not service.requests
+
+
+async def test_commits_are_bounded_in_number(autojump_clock: MockClock) -> None:
+    hanging = hangs()
+    calls = {"a": get("a", commit=True, timeout="1m"), "b": get("b")}
+    async with driven(calls, {"a": hanging}) as gateway:
+        for _ in range(1000):
+            with trio.move_on_after(0.001):
+                await gateway.call()
+        with pytest.raises(Overloaded, match="1000 commits"):
+            await gateway.call()
+        assert len(hanging.requests) == hanging.active == 1000
+        await trio.sleep(60)
+        assert hanging.active == 0
+        with trio.move_on_after(1):
+            await gateway.call()
+        assert hanging.active == 1
 
 
 async def test_a_commit_in_time_is_a_call_like_every_other(autojump_clock: MockClock) -> None:
