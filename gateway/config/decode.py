@@ -138,6 +138,7 @@ def decode(
         or any(nearest(name, _ROOT) == "access" for name in document if name not in _ROOT)
     ):
         _check_anonymous(config, root)
+        _check_binds(config, root)
     return Loaded(config, problems, frozenset(services.failed | failed_tools))
 
 
@@ -310,6 +311,22 @@ def _check_anonymous(config: Config, root: Place) -> None:
                 "say [access] anonymous = true to serve everyone who can reach it"
             )
             return
+
+
+def _check_binds(config: Config, root: Place) -> None:
+    """Each address is listened on once: the operator's is never the public one."""
+    public: set[str] = set()
+    for index, bind in enumerate(config.server.bind):
+        if bind in public and not bind.endswith(":0"):
+            (root / "server" / "bind" / index).problem(
+                f"expected another address, got {show(bind)} twice"
+            )
+        public.add(bind)
+    admin = config.server.admin.bind
+    if admin in public and not admin.endswith(":0"):
+        (root / "server" / "admin" / "bind").problem(
+            f"expected an address of its own, got {show(admin)}, which is public"
+        )
 
 
 def _written(table: Mapping[str, Any], path: KeyPath) -> Iterator[KeyPath]:

@@ -63,6 +63,13 @@ class ArgumentsSchema:
         }
         return cls(schema, frozenset(properties), validator, defaults)
 
+    def wrong_defaults(self) -> Iterator[tuple[str, str]]:
+        """Each default that breaks the schema of its own property: the name, and how."""
+        for name, value in self._defaults.items():
+            for error in self._validator.iter_errors({**self._defaults, name: value}):
+                if list(error.instance_path)[:1] == [name]:
+                    yield name, error.message[:_MAX_DETAIL]
+
     def coerce(self, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Arguments from texts, as paths, queries and command lines carry them.
 

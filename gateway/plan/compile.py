@@ -73,6 +73,10 @@ def compile_tool(
 
     settings = tool.settings
     arguments = ArgumentsSchema.compile(settings.input)
+    for name, message in arguments.wrong_defaults():
+        note(
+            ("input", "properties", name, "default"), f"breaks the property's own schema: {message}"
+        )
     names = Names(arguments.names, (frozenset(tool.calls) | failed_calls) - arguments.names)
     calls = {
         name: compile_call(call, names, _below(note, "calls", name))

@@ -101,6 +101,35 @@ def test_eight_mistakes_are_eight_lines(file: Path, capsys: pytest.CaptureFixtur
         assert line.startswith(f"gateway.toml:{number}: {text}"), line
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            '[server]\nbind = ["127.0.0.1:1", "127.0.0.1:1"]\n',
+            'gateway.toml:2: server.bind[1]: expected another address, got "127.0.0.1:1" twice',
+        ),
+        (
+            '[server]\nbind = ["127.0.0.1:1"]\nadmin = { bind = "127.0.0.1:1" }\n',
+            "gateway.toml:3: server.admin.bind: expected an address of its own, "
+            'got "127.0.0.1:1", which is public',
+        ),
+        (
+            '[tools.t]\ninput.properties.n = { type = "integer", default = "x" }\n'
+            'calls.a = { service = "s", get = "/" }\n'
+            '[services.s]\nkind = "http"\nurl = "http://127.0.0.1:1"\n',
+            "gateway.toml:2: tools.t.input.properties.n.default: "
+            'breaks the property\'s own schema: "x" is not of type "integer"',
+        ),
+    ],
+)
+def test_what_can_never_work_is_a_mistake(
+    file: Path, capsys: pytest.CaptureFixture[str], lines: str, said: str
+) -> None:
+    file.write_text(lines)
+    assert main(["check", "gateway.toml"]) == 2
+    assert capsys.readouterr().err == said + "\n"
+
+
 def test_nothing_starts_on_a_bad_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(EIGHT_MISTAKES)
     for arguments in (["serve"], ["call", "gateway.toml", "customer"]):
