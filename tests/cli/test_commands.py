@@ -110,15 +110,21 @@ def test_eight_mistakes_are_eight_lines(file: Path, capsys: pytest.CaptureFixtur
         ),
         (
             '[server]\nbind = ["127.0.0.1:1"]\nadmin = { bind = "127.0.0.1:1" }\n',
-            "gateway.toml:3: server.admin.bind: expected an address of its own, "
-            'got "127.0.0.1:1", which is public',
+            (
+                "gateway.toml:3: server.admin.bind: expected an address of its own, "
+                'got "127.0.0.1:1", which is public'
+            ),
         ),
         (
-            '[tools.t]\ninput.properties.n = { type = "integer", default = "x" }\n'
-            'calls.a = { service = "s", get = "/" }\n'
-            '[services.s]\nkind = "http"\nurl = "http://127.0.0.1:1"\n',
-            "gateway.toml:2: tools.t.input.properties.n.default: "
-            'breaks the property\'s own schema: "x" is not of type "integer"',
+            (
+                '[tools.t]\ninput.properties.n = { type = "integer", default = "x" }\n'
+                'calls.a = { service = "s", get = "/" }\n'
+                '[services.s]\nkind = "http"\nurl = "http://127.0.0.1:1"\n'
+            ),
+            (
+                "gateway.toml:2: tools.t.input.properties.n.default: "
+                'breaks the property\'s own schema: "x" is not of type "integer"'
+            ),
         ),
     ],
 )
