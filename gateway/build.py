@@ -16,7 +16,7 @@ from gateway.config.addresses import METHODS
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
 from gateway.config.settings import CallConfig, Config
-from gateway.config.text import KeyPath
+from gateway.config.text import KeyPath, did_you_mean
 from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Policy, Service, guard
@@ -78,6 +78,7 @@ def build(
 
     Raises:
         ConfigError: The configuration has mistakes; all of them, one line each.
+        ValueError: One of `services` stands in for none of the file's.
     """
     kinds = {**ADAPTERS, **(adapters or {})}
     codecs = {key: policy.codec for key, policy in POLICIES.items()}
@@ -86,6 +87,7 @@ def build(
     else:
         loaded = load(source, kinds=kinds, policies=codecs)
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
+    _check_stand_ins(services or {}, config)
     made = _Services(config, kinds, record, services or {}, problems)
     tools = _tools(loaded, config, made)
     _check_routes(config, problems)
@@ -93,6 +95,19 @@ def build(
     if any(service.kind == "python" for service in config.services.values()):
         _let_import_from(config.path.parent)
     return Built(config=config, problems=problems, tools=tools, adapters=made.adapters)
+
+
+def _check_stand_ins(services: Mapping[str, Service], config: Config) -> None:
+    """A stand-in for nothing would let the real service be called.
+
+    Raises:
+        ValueError: One of `services` has no name of the file's.
+    """
+    for name in services:
+        if name not in config.services:
+            known = ", ".join(config.services) or "none"
+            near = did_you_mean(name, config.services)
+            raise ValueError(f"services: expected names of the file ({known}), got {name!r}{near}")
 
 
 def _tools(loaded: Loaded, config: Config, services: _Services) -> dict[str, Tool]:

@@ -431,3 +431,9 @@ def test_what_an_adapter_refuses_is_a_mistake_of_the_file(tmp_path: Path) -> Non
     assert str(caught.value) == (
         f"{file}:3: services.b: b cannot be made\n{file}:7: tools.t.calls.x: expected another call"
     )
+
+
+def test_a_stand_in_for_nothing_is_refused() -> None:
+    config = {"services": {"users": {"kind": "http", "url": "http://127.0.0.1:1"}}}
+    with pytest.raises(ValueError, match=r"got 'usres'; did you mean \"users\"\?"):
+        create_app(config, services={"usres": ScriptedService()})

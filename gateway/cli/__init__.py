@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        return 130
     except BrokenPipeError:  # the reader of our output has had enough
         sys.stderr.close()
         return 1

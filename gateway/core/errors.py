@@ -263,11 +263,16 @@ class Skipped(GatewayError):
 
 
 class Internal(GatewayError):
-    """A bug of ours. Logged with its traceback, never shown."""
+    """A bug of ours. Logged with its traceback and its detail, neither of them ever shown."""
 
     code = "internal"
     title = "Internal error"
     status = 500
+
+    def problem(self, request_id: str | None = None) -> dict[str, Any]:
+        """As every error's, but for the detail, which is always the same."""
+        shown = "something went wrong inside the gateway; its log says what, by the request's id"
+        return {**super().problem(request_id), "detail": shown}
 
 
 ERRORS: tuple[type[GatewayError], ...] = (

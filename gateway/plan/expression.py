@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import jmespath
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.functions import Functions
 
 __all__ = ["Expression", "ExpressionError"]
@@ -92,7 +92,15 @@ class Expression:
         try:
             return self._search(namespace)
         except _UNFIT as error:
-            raise ExpressionError(f"{_quoted(self.source)}: {error}") from error
+            raise ExpressionError(f"{_quoted(self.source)}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why it does not fit, without the data: that may be anyone's, and a secret."""
+    if isinstance(error, JMESPathTypeError):
+        wanted = " or ".join(error.expected_types)
+        return f"{error.function_name}() got {error.actual_type}, expected {wanted}"
+    return "the data is not of the types it needs"
 
 
 def _quoted(source: str) -> str:

@@ -84,10 +84,12 @@ class Run:
         unfinished = [node for node in self._plan.nodes if node.name not in self._branches]
         # Judged together: what one of them is booked as must not change what the next one is.
         errors = {node.name: self._unfinished(node) for node in unfinished}
+        # While enough calls may still succeed, it is time that decides, not an earlier failure.
+        out_of_time = self._plan.quorum is not None and not self._is_over()
         # Those under way first: they are to blame, not the ones that waited for them.
-        for node in unfinished:
-            if node.name in self._started:
-                self._end(node, error=errors[node.name])
+        under_way = [node for node in unfinished if node.name in self._started]
+        for node in under_way:
+            self._end(node, error=errors[node.name])
         for node in self._plan.ordered:
             if node.name in errors and node.name not in self._branches:
                 error = errors[node.name]
@@ -95,6 +97,8 @@ class Run:
                 self._end(node, error=error)
         branches = tuple(self._branches[node.name] for node in self._plan.nodes)
         fatal = self._fatal or self._too_few()
+        if out_of_time and under_way:
+            fatal = self._error(under_way[0].name)
         if fatal is not None:
             raise fatal
         missing = tuple(branch.error for branch in branches if branch.error is not None)
@@ -198,10 +202,14 @@ class Run:
             arguments = node.render(self._namespace)
             request = Request(node.name, arguments, self._request.context)
             return (await node.invoke(request, emit)).value
-        except GatewayError:
+        except (GatewayError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
             raise
-        except Exception as error:
-            raise Internal("something went wrong inside the gateway") from error
+        except BaseExceptionGroup as group:
+            if group.subgroup((trio.Cancelled, KeyboardInterrupt)) is not None:
+                raise
+            raise Internal("a service raised a group of exceptions") from group
+        except BaseException as error:  # SystemExit too, and what compiled libraries panic with
+            raise Internal("a service raised what is no GatewayError") from error
 
     async def _commit(self, node: Node, commits: trio.Nursery) -> None:
         """Make the call in the app's nursery, and wait for it while the client does."""
@@ -317,17 +325,17 @@ class Run:
             return Skipped(f"not waited for: {quorum} of {len(self._plan.nodes)} had answered")
         if self._is_over():
             return Skipped("not waited for: the request had failed")
+        elapsed_s = trio.current_time() - self._start
+        if elapsed_s + 0.001 < self._budget_s:
+            until = f"{_shown(elapsed_s)}, when the gateway began to close"
+        else:
+            until = f"the budget of {_shown(self._budget_s)}"
         if node.name in self._committed:
-            return DeadlineExceeded(
-                f"no reply within the budget of {_shown(self._budget_s)}; it is committed and goes on"
-            )
+            return DeadlineExceeded(f"no reply within {until}; it is committed and goes on")
         if node.name in self._started:
-            return DeadlineExceeded(f"no reply within the budget of {_shown(self._budget_s)}")
+            return DeadlineExceeded(f"no reply within {until}")
         pending = sorted(name for name in node.waits_for if name not in self._branches)
-        return DeadlineExceeded(
-            f"not called within the budget of {_shown(self._budget_s)}: "
-            f"it waited for {', '.join(pending)}"
-        )
+        return DeadlineExceeded(f"not called within {until}: it waited for {', '.join(pending)}")
 
     def _held_up(self, node: Node, unfinished: Container[str]) -> GatewayError | None:
         """The failure to blame for `node`, which never began: of a call it still waited for."""

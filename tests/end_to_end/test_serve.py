@@ -16,11 +16,13 @@ from tests.end_to_end.processes import command, free_port, ready, running
 pytestmark = pytest.mark.end_to_end
 
 MODULE = """\
+import pathlib
 import time
 import trio
 async def quick():
     return "quick"
 async def hang():
+    pathlib.Path(__file__).with_name("begun").touch()
     await trio.sleep_forever()
 def block(timeout):
     time.sleep(0.3)
@@ -126,3 +128,15 @@ def test_a_taken_port_is_exit_status_1(file: Path, port: int) -> None:
         assert process.wait(15) == 1
         assert process.stdout is not None
         assert f"cannot listen on 127.0.0.1:{port}" in process.stdout.read()
+
+
+def test_an_interrupted_call_is_exit_status_130(file: Path) -> None:
+    with running(command("call", str(file), "needed")) as process:
+        marker = file.parent / "begun"
+        deadline = time.monotonic() + 15
+        while not marker.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+        assert process.stdout is not None
+        assert "Traceback" not in process.stdout.read()

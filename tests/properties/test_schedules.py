@@ -197,9 +197,10 @@ def expected_of(schedule: Schedule) -> Expected:
         if blame:
             return Expected(at, cut, errors=frozenset(("deadline_exceeded", n) for n in blame))
     if why == "time" and schedule.wait is not None and (first_failed or under_way):
-        name = first_failed[0][1] if first_failed else under_way[0].name
-        code = ends[name].code if first_failed else cut
-        return Expected(at, cut, errors=frozenset({(code, name)}))
+        if under_way:
+            return Expected(at, cut, errors=frozenset({(cut, under_way[0].name)}))
+        name = first_failed[0][1]
+        return Expected(at, cut, errors=frozenset({(ends[name].code, name)}))
     labels = {
         call.name: ended[call.name].code if call.name in ended else cut for call in schedule.calls
     }
