@@ -191,6 +191,9 @@ class _HttpxClient:
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
             body = await self._read(response, headers)
+            if _has_surplus(response):
+                # It would be read as the next request's reply: whose ever that is.
+                await response.extensions["network_stream"].aclose()
         finally:
             await response.aclose()
         return HttpReply(response.status_code, headers, body), response.next_request
@@ -201,7 +204,8 @@ class _HttpxClient:
         # httpx's stream is six generators deep. Whoever stops half-way leaves them to the garbage
         # collector; so it is stopped from within, by the cancellation of its next read.
         with trio.CancelScope() as reading:
-            async for raw in response.aiter_raw():
+            # The response's own `aiter_raw` would give the connection back before it is looked at.
+            async for raw in response.stream:  # type: ignore[union-attr]
                 try:
                     body.take(raw)
                 except BadReply as error:
@@ -210,6 +214,20 @@ class _HttpxClient:
         if failure is not None:
             raise failure
         return body.whole()
+
+
+def _has_surplus(response: httpx.Response) -> bool:
+    """Whether more came over the connection than the reply: nobody asked for it.
+
+    Source: RFC 9112, section 9.2: a reply without a request is not to be taken for the next one's.
+    """
+    inner: Any = response.stream
+    # There is no public way to httpx's HTTP/1.1 parser; over HTTP/2 the way ends before it.
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        inner = getattr(inner, name, None)
+        if inner is None:
+            return False
+    return bool(inner.trailing_data[0])
 
 
 def _keep_secrets_at_home(origin: httpx.URL, following: httpx.Request) -> None:

@@ -1016,3 +1016,28 @@ def test_a_url_with_a_query_is_refused() -> None:
     assert str(caught.value).startswith(
         '<mapping>: services.s.url: expected a URL without a query, such as "https://'
     )
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}", {}),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", None),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            {},
+        ),
+    ],
+)
+async def test_what_nobody_asked_for_is_no_reply_to_the_next_request(
+    autojump_clock: MockClock, reply: bytes, value: Any
+) -> None:
+    poison = (
+        b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"POISON"'
+    )
+    service = Scripted(raw(reply + poison), http(200, '"good"', content_type=JSON))
+    async with bench(service) as made:
+        assert await made() == value
+        assert await made() == "good"
+        assert await made() == "good"
