@@ -38,13 +38,11 @@ class Built:
 
     Args:
         config: What it was made from.
-        problems: Empty; it knows every key's line and every secret written out, for `--strict`.
         tools: By name, in the file's order.
         adapters: One for each service, by name.
     """
 
     config: Config
-    problems: Problems
     tools: Mapping[str, Tool]
     adapters: Mapping[str, Adapter]
 
@@ -67,6 +65,7 @@ def build(
     record: Record,
     adapters: Mapping[str, Kind] | None = None,
     services: Mapping[str, Service] | None = None,
+    strict: bool = False,
 ) -> Built:
     """Make the objects of the configuration in `source`.
 
@@ -75,6 +74,7 @@ def build(
         record: Where events go.
         adapters: Further kinds of services, by the name that `kind` gives; may replace ours.
         services: Services by name that stand in for the adapters of the file: fakes, simulations.
+        strict: Whether a secret that is written out in the file is a mistake.
 
     Raises:
         ConfigError: The configuration has mistakes; all of them, one line each.
@@ -91,10 +91,13 @@ def build(
     made = _Services(config, kinds, record, services or {}, problems)
     tools = _tools(loaded, config, made)
     _check_routes(config, problems)
+    if strict:
+        for literal in problems.literals():
+            problems.add(literal.path, literal.message)
     problems.raise_if_any()
     if any(service.kind == "python" for service in config.services.values()):
         _let_import_from(config.path.parent)
-    return Built(config=config, problems=problems, tools=tools, adapters=made.adapters)
+    return Built(config=config, tools=tools, adapters=made.adapters)
 
 
 def _check_stand_ins(services: Mapping[str, Service], config: Config) -> None:
@@ -115,14 +118,13 @@ def _tools(loaded: Loaded, config: Config, services: _Services) -> dict[str, Too
     problems = loaded.problems
     tools: dict[str, Tool] = {}
     for name, tool_config in config.tools.items():
-        if problems.touches(("tools", name, "input")):
-            continue  # what reads the inputs cannot be judged
         tool = compile_tool(
             tool_config,
             services,
             partial(_report, problems, ("tools", name)),
             ceiling_s=config.server.deadline,
             failed_calls=loaded.failed_calls(name),
+            judge_only=("tools", name) in loaded.failed,
         )
         if tool is not None:
             tools[name] = tool

@@ -31,9 +31,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    built = build(options.file, record=lambda _event: None)
-    if options.strict:
-        built.problems.literals().raise_if_any()
+    built = build(options.file, record=lambda _event: None, strict=options.strict)
     services, tools = len(built.config.services), len(built.tools)
     print(f"{options.file}: fine: {count(services, 'service')}, {count(tools, 'tool')}")
     return 0

@@ -63,8 +63,7 @@ class Loaded:
         problems: Every mistake; more may be told before it is raised.
         failed: What cannot be used: `("services", NAME)`, `("tools", NAME)`,
             `("tools", NAME, "calls", NAME)`. What refers to these is not wrong because of that.
-            It was left out, but for calls that are wrong only in their service: these are here,
-            for their templates to be judged.
+            Tools and calls of these are here as far as their templates can be judged.
     """
 
     config: Config | None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from gateway.config import unavailable
-from gateway.config.codec import expected
+from gateway.config.codec import Codec, expected
 from gateway.config.settings import CallConfig, CallSettings, ToolConfig, ToolSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import KeyPath, did_you_mean, nearest, show
-from gateway.config.values import check_name
+from gateway.config.values import check_name, syntax_problem
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -77,13 +79,37 @@ def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | No
     if written is None and (misspelt or not _WHOLE_TOOLS.isdisjoint(rest)):
         return None
     plan = calls.decode(written, place / "calls")
-    if plan is None or not isinstance(written, Mapping) or "input" in decoded.failed:
+    if plan is None or not isinstance(written, Mapping):
         return None
     settings = ToolSettings(**decoded.values)
+    if "input" in decoded.failed:
+        names = _property_names(rest.get("input"))
+        if names is None:
+            return None
+        calls.failed.add(place.path)
+        schema = {"type": "object", "properties": {name: {} for name in names}}
+        settings = attrs.evolve(settings, input=schema)
+    if "output" in decoded.failed and isinstance(rest.get("output"), Mapping):
+        settings = attrs.evolve(settings, output=_readable(rest["output"]))
     wait, count = settings.wait, len(written)
     if isinstance(wait, int) and wait > count:
         (place / "wait").problem(f"expected at most {count}, the number of calls, got {wait}")
     return ToolConfig(name=name, settings=settings, calls=plan)
+
+
+def _property_names(schema: Any) -> list[str] | None:
+    """The names that an input schema with mistakes declares all the same; `None` if none can be."""
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return list(properties) if isinstance(properties, Mapping) else None
+
+
+def _readable(output: Mapping[str, Any]) -> dict[str, str]:
+    """The expressions of an output with mistakes that are expressions all the same."""
+    return {
+        key: value
+        for key, value in output.items()
+        if isinstance(value, str) and syntax_problem(value) is None
+    }
 
 
 class _Calls:
@@ -108,9 +134,9 @@ class _Calls:
         self.failed: set[KeyPath] = set()
 
     def decode(self, tables: Any, place: Place) -> dict[str, CallConfig] | None:
-        """A tool's calls without those that are wrong; `None` where there are none at all.
+        """A tool's calls; `None` where there are none at all.
 
-        One whose service is wrong is kept, for its templates to be judged, and has failed too.
+        One with a mistake has failed, and is here as far as its templates can be judged.
         """
         if tables is None or (isinstance(tables, Mapping) and not tables):
             missing = "missing; " if tables is None else ""
@@ -123,14 +149,17 @@ class _Calls:
         for name, table in tables.items():
             here = place / name
             named = check_name(name, here)
+            found = len(place.problems)
             call = self._call(name, table, here)
             if call is not None and named:
                 calls[name] = call
-            if name not in calls or calls[name].common.service not in self._sound:
+            wrong = not named or len(place.problems) > found
+            if wrong or name not in calls or calls[name].common.service not in self._sound:
                 self.failed.add(here.path)
         return calls
 
     def _call(self, name: str, table: Any, place: Place) -> CallConfig | None:
+        """A call as far as it can be judged; `None` where it cannot be."""
         if not isinstance(table, Mapping):
             place.tell(expected("a table with service", table))
             return None
@@ -145,16 +174,13 @@ class _Calls:
             return None
         own = codecs_of(self._kinds[kind].call)
         decoded = decode_keys(common | own, rest, place, unavailable.call_of(kind))
+        values = {key: value for key, value in decoded.values.items() if key in own}
         if decoded.failed:
-            return None
-        keys = self._kinds[kind].call(
-            **{key: value for key, value in decoded.values.items() if key in own}
-        )
-        problems = self._kinds[kind].check(keys)
-        for key, message in problems:
-            (place / key if key else place).problem(message)
-        if problems:
-            return None
+            values |= _templates(own, rest, decoded.failed)
+        keys = self._kinds[kind].call(**values)
+        if not decoded.failed:
+            for key, message in self._kinds[kind].check(keys):
+                (place / key if key else place).problem(message)
         settings = {key: value for key, value in decoded.values.items() if key not in own}
         return CallConfig(
             name=name,
@@ -181,3 +207,16 @@ class _Calls:
         near = did_you_mean(value, self._services)
         (place / "service").problem(f"expected {wanted}, got {show(value)}{near}")
         return None
+
+
+def _templates(
+    codecs: Mapping[str, Codec], table: Mapping[str, Any], failed: frozenset[str]
+) -> dict[str, Any]:
+    """What stands in for the wrong keys of a call: text with placeholders as it is, else nothing."""
+    values: dict[str, Any] = {}
+    for key in failed.intersection(codecs):
+        written = table.get(key)
+        shapes = (str, Mapping, list) if codecs[key].template == "value" else str
+        is_template = codecs[key].template is not None and isinstance(written, shapes)
+        values[key] = written if is_template else None
+    return values

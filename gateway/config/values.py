@@ -36,6 +36,7 @@ __all__ = [
     "size",
     "string",
     "strings",
+    "syntax_problem",
     "to_json",
     "wait",
 ]
@@ -283,7 +284,7 @@ def jmespath_expression() -> Codec:
     def decode(value: Any, _place: Place) -> str:
         if not isinstance(value, str):
             raise expected(wanted, value)
-        problem = _syntax_problem(value)
+        problem = syntax_problem(value)
         if problem is not None:
             raise Refused(f"expected {wanted}, got {show(value)}: {problem}")
         return value
@@ -291,7 +292,8 @@ def jmespath_expression() -> Codec:
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "minLength": 1})
 
 
-def _syntax_problem(expression: str) -> str | None:
+def syntax_problem(expression: str) -> str | None:
+    """What is wrong with a JMESPath expression; `None` if it is one."""
     if len(expression) > _MAX_EXPRESSION:
         return f"longer than {_MAX_EXPRESSION} characters"
     try:

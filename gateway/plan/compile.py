@@ -52,6 +52,7 @@ def compile_tool(
     *,
     ceiling_s: float,
     failed_calls: frozenset[str] = frozenset(),
+    judge_only: bool = False,
 ) -> Tool | None:
     """Compile one tool.
 
@@ -60,7 +61,8 @@ def compile_tool(
         services: Where its calls go.
         report: Takes mistakes, their paths starting at the tool's keys.
         ceiling_s: The server's deadline, the ceiling of the tool's.
-        failed_calls: Further calls, whose mistakes are told already: they may be referred to.
+        failed_calls: Calls with mistakes that are told already: they may be referred to.
+        judge_only: Whether the tool itself has such mistakes: then it is judged, and not made.
 
     Returns:
         The tool; `None` where it has a mistake.
@@ -86,7 +88,7 @@ def compile_tool(
     _check_cycles(calls, note)
     _check_route(settings.http, names, note)
     merge = Merge(_output(settings.output, names, note), tuple(calls))
-    if mistakes or failed_calls:
+    if mistakes or failed_calls or judge_only:
         return None
     nodes = _nodes(calls.values(), services, names.inputs, note)
     if len(nodes) < len(calls):

@@ -42,7 +42,10 @@ class Names:
         known = sorted(self.inputs | self.calls)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        return f"expected an input or a call ({', '.join(known) or 'none'}), got {name!r}{hint}"
+        if name in {"true", "false", "null"}:
+            hint = f"; the value is written with backticks: `{name}`"
+        what = "an input or a call" if self.calls else "an input"
+        return f"expected {what} ({', '.join(known) or 'none'}), got {name!r}{hint}"
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -6,6 +6,7 @@ segment; in text it stands as text. `{{` and `}}` are literal braces.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -19,6 +20,9 @@ from gateway.plan.expression import Expression, ExpressionError
 __all__ = ["Template", "TemplateError", "compile_path", "compile_text", "compile_value"]
 
 Namespace: TypeAlias = Mapping[str, Any]
+
+
+_HYPHENATED = re.compile(r"[A-Za-z]\w*(?:-\w+)+")
 
 
 class TemplateError(ValueError):
@@ -172,6 +176,9 @@ def _placeholder(source: str) -> Expression:
         expression = Expression.compile(source.strip())
     except ExpressionError as error:
         hint = ' (write "{{" for a literal brace)'
+        hyphenated = _HYPHENATED.search(source)
+        if hyphenated:
+            hint = f' (a name with "-" is quoted: {{"{hyphenated[0]}"}})'
         raise TemplateError(f"{error}{hint}") from None
     if expression.reads_all:
         raise TemplateError(f"{{{source}}} reads everything: name the inputs or calls it needs")

@@ -1024,8 +1024,10 @@ def test_a_url_with_a_query_is_refused() -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}", {}),
         (b"HTTP/1.1 204 No Content\r\n\r\n", None),
         (
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-            b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+            ),
             {},
         ),
     ],

@@ -278,3 +278,35 @@ def test_a_timeline_draws_when_each_call_ran() -> None:
         ),
         "  c     s               -  500.0 ms  skipped                         1.500 s",
     ]
+
+
+def test_a_mistake_hides_no_other(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(
+        """\
+[services.a]
+kind = "http"
+url = "http://127.0.0.1:9"
+headers = { authorization = "hunter2" }
+[tools.t]
+input.properties.id = { type = "intger" }
+[tools.t.calls.x]
+service = "a"
+get = "/x/{nope}"
+query = { a = "{nope2} {id}", b = ["{nope3}"] }
+when = "nope4"
+timeout = "x"
+[tools.t.output]
+a = "nope5.x"
+b = 3
+[tools.u.calls.y]
+service = "a"
+get = "x/{nope6}"
+"""
+    )
+    assert main(["check", "--strict", "gateway.toml"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in said] == [
+        f"gateway.toml:{number}" for number in (4, 6, 9, 10, 10, 11, 12, 14, 15, 18, 18)
+    ]
+    for number, name in enumerate(("nope", "nope2", "nope3", "nope4", "nope5", "nope6")):
+        assert sum(f"'{name}'" in line for line in said) == 1, number

@@ -667,7 +667,7 @@ def test_what_is_right_is_decoded_although_something_is_wrong(files: Any) -> Non
     assert loaded.config.server.drain == 1.0
     assert list(loaded.config.services) == ["users"]
     assert list(loaded.config.tools) == ["t", "v"]
-    assert list(loaded.config.tools["t"].calls) == ["a", "b"]  # b: only its service is wrong
+    assert list(loaded.config.tools["t"].calls) == ["a", "b", "c"]  # d calls nothing there is
     assert loaded.failed == {
         ("services", "bad"),
         ("tools", "t", "calls", "b"),

@@ -159,7 +159,7 @@ ONE = {
         calls.a = { service = "users", get = "/" }
         """,
         (
-            "2: tools.t.http: expected an input or a call (userid), got 'user_id'; "
+            "2: tools.t.http: expected an input (userid), got 'user_id'; "
             'did you mean "userid"?'
         ),
     ),
@@ -169,7 +169,7 @@ ONE = {
         http = "GET /users/{a}"
         calls.a = { service = "users", get = "/" }
         """,
-        "2: tools.t.http: expected an input or a call (none), got 'a'",
+        "2: tools.t.http: expected an input (none), got 'a'",
     ),
     "two tools at one route": (
         """\
