@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 import trio
 
@@ -84,13 +84,19 @@ class Gateway:
         self.metrics = metrics
         self._built = built
         self._telemetry = telemetry
-        explicit = "server.allowed_hosts" in built.config.explicit
-        self._browsers = self._browser_guard(always=explicit)
-        self._proxies = TrustedProxies(built.config.server.trusted_proxies)
+        server = built.config.server
+        self._served = BrowserGuard(server.allowed_hosts, server.allowed_origins)
+        # Mounted, the host's own rules come first, and only a list that was written counts.
+        self._mounted = self._served
+        if "server.allowed_hosts" not in built.config.explicit:
+            self._mounted = BrowserGuard(None, server.allowed_origins)
+        self._proxies = TrustedProxies(server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
+        self._state: Literal["closed", "opening", "open", "closing"] = "closed"
+        self._settled = trio.Event()
+        self._driven = False
         self._commits: trio.Nursery | None = None
-        self._opening: trio.Event | None = None
         self._roots: set[trio.CancelScope] = set()
         self._drain_deadline = math.inf
 
@@ -113,7 +119,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome: everything is open, and no drain has begun."""
-        return self._commits is not None and self._drain_deadline == math.inf
+        return self._state == "open" and self._drain_deadline == math.inf
 
     @property
     def in_flight(self) -> int:
@@ -131,7 +137,7 @@ class Gateway:
             timeout_s: The client's own budget, seconds.
 
         Returns:
-            The answer; `missing` names what is absent from it.
+            The answer, `encoded`; `missing` names what is absent from it.
 
         Raises:
             GatewayError: Whatever the client is to be told instead, bare.
@@ -142,6 +148,7 @@ class Gateway:
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
         ledger = _Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
         with bound(request), ledger:
+            self._check_open()
             if tool is None:
                 raise NotFound(f"there is no tool {request.name[:100]!r}")
             try:
@@ -149,7 +156,7 @@ class Gateway:
                 valid = Request(request.name, arguments, request.context)
                 ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
                 await self._within(budget_s, run, emit)
-                ledger.reply = run.conclude()
+                ledger.reply = run.conclude().sealed()
             except GatewayError:
                 raise
             except Exception as error:
@@ -175,14 +182,24 @@ class Gateway:
         """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
         if budget_s < 0.001:
             raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
-        deadline = min(trio.current_time() + budget_s, self._drain_deadline)
-        root = trio.CancelScope(deadline=deadline)
-        self._roots.add(root)
+        with self.within(budget_s):
+            await run(emit)
+
+    @contextlib.contextmanager
+    def within(self, timeout_s: float) -> Iterator[trio.CancelScope]:
+        """A scope for what is done for a client, counted as in flight, that a drain reaches too.
+
+        Args:
+            timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
+        """
+        deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
+        scope = trio.CancelScope(deadline=deadline)
+        self._roots.add(scope)
         try:
-            with root:
-                await run(emit)
+            with scope:
+                yield scope
         finally:
-            self._roots.discard(root)
+            self._roots.discard(scope)
 
     # ------------------------------------------------------------------ lifespan
 
@@ -190,25 +207,49 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """Open every service; leaving closes them and waits for commits, up to `drain`.
 
+        It may be entered again once it was left. From the first time on no request opens the
+        gateway by itself any more: whoever drives it does.
+
         Raises:
             ValueError: A service cannot be opened; the message says which and why.
+            RuntimeError: It is entered already, or a request has opened the gateway.
         """
+        self._begin()
+        self._driven = True
+        async with self._opened():
+            yield
+
+    def _begin(self) -> None:
+        if self._state != "closed":
+            raise RuntimeError(f"the gateway is {self._state}: `running` is entered once at a time")
+        self._state, self._settled = "opening", trio.Event()
         self._drain_deadline = math.inf
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
+        """From opening, which has begun, over open and closing to closed."""
         failure: Exception | None = None
-        async with contextlib.AsyncExitStack() as stack:
-            for adapter in self._built.adapters.values():
-                await stack.enter_async_context(adapter.open())
-            closing = trio.Event()
-            async with trio.open_nursery() as nursery:
-                self._commits = await nursery.start(_hold_commits, closing)
-                try:
-                    yield
-                except Exception as error:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
-                    failure = error
-                finally:
-                    self.begin_drain(self.server.drain)
-                    self._commits = None
-                    closing.set()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                for adapter in self._built.adapters.values():
+                    await stack.enter_async_context(adapter.open())
+                closing = trio.Event()
+                async with trio.open_nursery() as nursery:
+                    self._commits = await nursery.start(_hold_commits, closing)
+                    self._state = "open"
+                    self._settled.set()
+                    try:
+                        yield
+                    except Exception as error:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
+                        failure = error
+                    finally:
+                        self._state = "closing"
+                        self.begin_drain(self.server.drain)
+                        self._commits = None
+                        closing.set()
+        finally:
+            self._state = "closed"
+            self._settled.set()
         if failure is not None:
             raise failure
 
@@ -231,41 +272,36 @@ class Gateway:
         for scope in scopes:
             scope.deadline = min(scope.deadline, deadline)
 
-    def enforce_hosts(self) -> None:
-        """Hold to `allowed_hosts` even if the file leaves it out: for whoever serves us directly.
+    async def _welcome(self) -> None:
+        """Let a request in, opening the gateway for the first one where no host told us to.
 
-        Mounted in another app, the host's own rules come first, and only a list that was written
-        counts.
+        Raises:
+            Overloaded: The gateway is closing, is closed, or could not be opened.
         """
-        self._browsers = self._browser_guard(always=True)
-
-    def _browser_guard(self, *, always: bool) -> BrowserGuard:
-        server = self.config.server
-        return BrowserGuard(server.allowed_hosts if always else None, server.allowed_origins)
-
-    async def _open_late(self) -> None:
-        """Open on the first request, where no host told us to."""
-        if self._opening is None:
-            self._opening = trio.Event()
+        if self._state == "closed" and not self._driven:
             logger.warning(
                 "opened by the first request: the host forwards no lifespan; "
                 "give it lifespan=app.lifespan to open and close in order"
             )
-            trio.lowlevel.spawn_system_task(self._hold_open, self._opening)
-        await self._opening.wait()
-        if self._commits is None:
-            raise Overloaded("the gateway could not be opened; its log says why", retry_after_s=1)
+            self._begin()
+            trio.lowlevel.spawn_system_task(self._hold_open)
+        if self._state == "opening":
+            with trio.move_on_after(self.server.deadline):
+                await self._settled.wait()
+        self._check_open()
 
-    async def _hold_open(self, opened: trio.Event) -> None:
+    def _check_open(self) -> None:
+        if self._state == "closing":
+            raise Overloaded("the gateway is closing", retry_after_s=1)
+        if self._state != "open":
+            raise Overloaded("the gateway is not open; its log says why", retry_after_s=1)
+
+    async def _hold_open(self) -> None:
         try:
-            async with self.running():
-                opened.set()
+            async with self._opened():
                 await trio.sleep_forever()
         except Exception:
             logger.exception("the gateway could not be opened")
-        finally:
-            opened.set()
-            self._opening = None
 
     # ------------------------------------------------------------------ ASGI
 
@@ -287,10 +323,12 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
+        browsers = self._mounted if scope.get("root_path") else self._served
         try:
-            self._check(scope, headers)
-            if self._commits is None:
-                await self._open_late()
+            self._check_head(scope)
+            browsers.check(headers)
+            if self._state != "open":
+                await self._welcome()
         except GatewayError as error:
             context = self.context(scope, "http")
             self.refuse(context, error, duration_s=0)
@@ -298,19 +336,17 @@ class Gateway:
             return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":
-                await respond(send, 204, self._browsers.cors_headers(headers, preflight=True))
+                await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
-            send = _with_headers(send, self._browsers.cors_headers(headers))
+            send = _with_headers(send, browsers.cors_headers(headers))
         protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
         await protocol(scope, receive, send)
 
-    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        """Refuse what no protocol below should have to look at."""
+    def _check_head(self, scope: Scope) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
         if size > self.server.max_headers:
             raise TooLarge(f"the request's head is over {self.server.max_headers} bytes", head=True)
-        self._browsers.check(headers)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

@@ -52,13 +52,16 @@ class ToolResult:
         return [{"type": "text", "text": text} for text in self.texts]
 
 
-async def call(front: Front, params: dict[str, Any], context: Context) -> ToolResult:
+async def call(
+    front: Front, params: dict[str, Any], context: Context, *, spent_s: float = 0
+) -> ToolResult:
     """Call the tool that `params` name.
 
     Args:
         front: Whose tool.
         params: `name`, `arguments`, and a budget in `_meta`.
         context: Who asks; its headers may name a budget as well, and the smallest wins.
+        spent_s: Seconds since its arrival, which the budget has less.
 
     Returns:
         The answer, or the failure as the model is to see it.
@@ -73,7 +76,8 @@ async def call(front: Front, params: dict[str, Any], context: Context) -> ToolRe
         raise ProtocolError(INVALID_PARAMS, "Invalid params: name: expected a string")
     request = Request(name, object_in(params, "arguments"), context)
     try:
-        reply = await front.call(request, timeout_s=_budget_s(params, context))
+        budget_s = min(_budget_s(params, context), front.server.deadline)
+        reply = await front.call(request, timeout_s=budget_s - spent_s)
     except NotFound as error:
         if error.call is None:
             raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {name[:128]}") from None
@@ -85,12 +89,8 @@ async def call(front: Front, params: dict[str, Any], context: Context) -> ToolRe
 
 def answer(reply: Reply) -> ToolResult:
     """A reply as a result: its value, and what is missing from it in words and in `_errors`."""
-    value = reply.value
-    is_object = isinstance(value, dict)
-    if reply.missing and is_object:
-        value = {key: member for key, member in value.items() if key != "_errors"}
-        value["_errors"] = [_problem(error) for error in reply.missing]
-    structured = msgspec.json.encode(value)
+    structured = reply.encoded
+    is_object = structured.startswith(b"{")
     texts: tuple[str, ...] = (structured.decode(),)
     if reply.missing:
         texts = (*texts, _bounded(_missing(reply.missing), _MAX_LINE))
@@ -109,7 +109,7 @@ def failure(error: GatewayError, request_id: str) -> ToolResult:
     """A failure as a result: the problem object, and one line that a model can act on."""
     return ToolResult(
         texts=(_bounded(_line(error), _MAX_LINE),),
-        structured=msgspec.json.encode(_problem(error, request_id)),
+        structured=msgspec.json.encode(error.problem(request_id)),
         is_object=True,
         is_error=True,
     )
@@ -134,10 +134,6 @@ def _budget_s(params: dict[str, Any], context: Context) -> float:
 
 def _detail(error: GatewayError) -> str:
     return _BUG if error.code == "internal" else error.detail
-
-
-def _problem(error: GatewayError, request_id: str | None = None) -> dict[str, Any]:
-    return {**error.problem(request_id), "detail": _detail(error)}
 
 
 def _line(error: GatewayError) -> str:
