@@ -125,6 +125,7 @@ class HttpAdapter:
 
     def __init__(self, settings: HttpSettings, environment: Environment) -> None:
         self._name = environment.service
+        self._environment = environment
         self._settings = settings
         self._base = settings.url.rstrip("/")
         self._client: HttpClient | None = None
@@ -151,7 +152,7 @@ class HttpAdapter:
         parts = urlsplit(settings.url)
         host = parts.hostname or ""
         client_settings = ClientSettings(
-            guard=AddressGuard.of(host, allow_private=settings.allow_private),
+            guard=AddressGuard.of(host, self._environment, allow_private=settings.allow_private),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=settings.budget_header.lower(),

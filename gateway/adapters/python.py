@@ -12,7 +12,6 @@ import copy
 import importlib
 import inspect
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -21,12 +20,12 @@ import msgspec
 import trio
 
 from gateway.config import fields
-from gateway.core.adapter import Environment, Kind, Record
+from gateway.core.adapter import Environment, Kind
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
-from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
+from gateway.net.threads import Threads
 
 __all__ = ["KIND", "PythonAdapter", "PythonCall", "PythonSettings"]
 
@@ -67,8 +66,8 @@ class PythonAdapter:
     def __init__(self, settings: PythonSettings, environment: Environment) -> None:
         self._name = environment.service
         self._settings = settings
-        self._record = environment.record
         self._limiter = trio.CapacityLimiter(settings.threads)
+        self._threads = Threads(environment.service, environment.record, self._limiter)
         self._functions: dict[str, _Function] = {}
 
     def bind(self, call: PythonCall, /) -> Service:
@@ -84,7 +83,7 @@ class PythonAdapter:
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
             if function.is_async:
                 return Reply(await function.run(arguments))
-            return Reply(await self._in_thread(function, arguments))
+            return Reply(await self._threads.run(lambda _left_s: function.run_sync(arguments)))
 
         return invoke
 
@@ -114,15 +113,6 @@ class PythonAdapter:
                 )
             self._functions[name] = _Function.of(name, found)
         yield
-
-    async def _in_thread(self, function: _Function, arguments: Mapping[str, Any]) -> Any:
-        work = _Work(function, arguments, self._name, self._record)
-        try:
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=self._limiter
-            )
-        finally:
-            work.leave()
 
 
 @attrs.frozen(slots=True)
@@ -211,48 +201,6 @@ def _unopened() -> None: ...
 
 
 _UNOPENED = _Function.of("", _unopened)
-
-
-class _Work:
-    """One call in a thread, and whether anyone still waits for it."""
-
-    def __init__(
-        self, function: _Function, arguments: Mapping[str, Any], service: str, record: Record
-    ) -> None:
-        self._function = function
-        self._arguments = arguments
-        self._service = service
-        self._record = record
-        self._token = trio.lowlevel.current_trio_token()
-        self._lock = (
-            threading.Lock()
-        )  # held for two assignments at a time: it never blocks the loop
-        self._running = False
-        self._left = threading.Event()
-
-    def __call__(self) -> Any:
-        """Run in the worker thread; nothing if everybody left before it began."""
-        with self._lock:
-            if self._left.is_set():
-                return None
-            self._running = True
-        try:
-            return self._function.run_sync(self._arguments)
-        finally:
-            with self._lock:
-                self._running = False
-                abandoned = self._left.is_set()
-            if abandoned:
-                with contextlib.suppress(trio.RunFinishedError):
-                    self._token.run_sync_soon(self._record, AbandonedThreadEnded(self._service))
-
-    def leave(self) -> None:
-        """Nobody waits any more: a thread that still runs is abandoned from now on."""
-        with self._lock:
-            self._left.set()
-            abandoned = self._running
-        if abandoned:
-            self._record(ThreadAbandoned(self._service))
 
 
 def _json_types(name: str, value: Any) -> Any:
