@@ -12,7 +12,9 @@ import copy
 import importlib
 import inspect
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -32,6 +34,9 @@ __all__ = ["KIND", "PythonAdapter", "PythonCall", "PythonSettings"]
 logger = logging.getLogger(__name__)
 
 Function = Callable[..., Any]
+
+_LEFT = object()
+"""Stands for the seconds left until the function starts: waiting for a thread takes its part."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -83,7 +88,7 @@ class PythonAdapter:
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
             if function.is_async:
                 return Reply(await function.run(arguments))
-            return Reply(await self._threads.run(lambda _left_s: function.run_sync(arguments)))
+            return Reply(await self._threads.run(partial(function.run_sync, arguments)))
 
         return invoke
 
@@ -161,8 +166,7 @@ class _Function:
             known = self.signature.parameters
             arguments = {name: value for name, value in arguments.items() if name in known}
         if self.takes_timeout and not (given and "timeout" in values):
-            left_s = remaining_s()
-            arguments["timeout"] = None if left_s == float("inf") else left_s
+            arguments["timeout"] = _LEFT
         try:
             self.signature.bind(**arguments)
         except TypeError as error:
@@ -172,14 +176,15 @@ class _Function:
     async def run(self, arguments: Mapping[str, Any]) -> Any:
         """Await the function; its value as JSON types."""
         try:
-            return _json_types(self.name, await self.function(**arguments))
+            timed = _timed(arguments, remaining_s())
+            return _json_types(self.name, await self.function(**timed))
         except (Exception, SystemExit) as error:
             raise self._failure(error) from error
 
-    def run_sync(self, arguments: Mapping[str, Any]) -> Any:
-        """Call the function in this thread; its value as JSON types."""
+    def run_sync(self, arguments: Mapping[str, Any], left_s: float) -> Any:
+        """Call the function in this thread, `left_s` before its deadline; its value as JSON types."""
         try:
-            return _json_types(self.name, self.function(**arguments))
+            return _json_types(self.name, self.function(**_timed(arguments, left_s)))
         except trio.Cancelled:  # it called back into the loop, and nobody waits any more
             raise
         except BaseException as error:
@@ -195,6 +200,13 @@ class _Function:
             return error
         logger.warning("%s() raised", self.name, exc_info=error)
         return BadReply(f"{self.name}() raised {type(error).__name__}")
+
+
+def _timed(arguments: Mapping[str, Any], left_s: float) -> Mapping[str, Any]:
+    """`arguments` with the seconds left now, where the function takes them."""
+    if arguments.get("timeout") is not _LEFT:
+        return arguments
+    return {**arguments, "timeout": None if left_s == math.inf else left_s}
 
 
 def _unopened() -> None: ...
