@@ -12,8 +12,9 @@ import copy
 import importlib
 import inspect
 import logging
-import threading
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -21,18 +22,21 @@ import msgspec
 import trio
 
 from gateway.config import fields
-from gateway.core.adapter import Environment, Kind, Record
+from gateway.core.adapter import Environment, Kind
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
-from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
+from gateway.net.threads import Threads
 
 __all__ = ["KIND", "PythonAdapter", "PythonCall", "PythonSettings"]
 
 logger = logging.getLogger(__name__)
 
 Function = Callable[..., Any]
+
+_LEFT = object()
+"""Stands for the seconds left until the function starts: waiting for a thread takes its part."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -67,8 +71,8 @@ class PythonAdapter:
     def __init__(self, settings: PythonSettings, environment: Environment) -> None:
         self._name = environment.service
         self._settings = settings
-        self._record = environment.record
         self._limiter = trio.CapacityLimiter(settings.threads)
+        self._threads = Threads(environment.service, environment.record, self._limiter)
         self._functions: dict[str, _Function] = {}
 
     def bind(self, call: PythonCall, /) -> Service:
@@ -84,7 +88,7 @@ class PythonAdapter:
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
             if function.is_async:
                 return Reply(await function.run(arguments))
-            return Reply(await self._in_thread(function, arguments))
+            return Reply(await self._threads.run(partial(function.run_sync, arguments)))
 
         return invoke
 
@@ -114,15 +118,6 @@ class PythonAdapter:
                 )
             self._functions[name] = _Function.of(name, found)
         yield
-
-    async def _in_thread(self, function: _Function, arguments: Mapping[str, Any]) -> Any:
-        work = _Work(function, arguments, self._name, self._record)
-        try:
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=self._limiter
-            )
-        finally:
-            work.leave()
 
 
 @attrs.frozen(slots=True)
@@ -171,8 +166,7 @@ class _Function:
             known = self.signature.parameters
             arguments = {name: value for name, value in arguments.items() if name in known}
         if self.takes_timeout and not (given and "timeout" in values):
-            left_s = remaining_s()
-            arguments["timeout"] = None if left_s == float("inf") else left_s
+            arguments["timeout"] = _LEFT
         try:
             self.signature.bind(**arguments)
         except TypeError as error:
@@ -182,14 +176,15 @@ class _Function:
     async def run(self, arguments: Mapping[str, Any]) -> Any:
         """Await the function; its value as JSON types."""
         try:
-            return _json_types(self.name, await self.function(**arguments))
+            timed = _timed(arguments, remaining_s())
+            return _json_types(self.name, await self.function(**timed))
         except (Exception, SystemExit) as error:
             raise self._failure(error) from error
 
-    def run_sync(self, arguments: Mapping[str, Any]) -> Any:
-        """Call the function in this thread; its value as JSON types."""
+    def run_sync(self, arguments: Mapping[str, Any], left_s: float) -> Any:
+        """Call the function in this thread, `left_s` before its deadline; its value as JSON types."""
         try:
-            return _json_types(self.name, self.function(**arguments))
+            return _json_types(self.name, self.function(**_timed(arguments, left_s)))
         except trio.Cancelled:  # it called back into the loop, and nobody waits any more
             raise
         except BaseException as error:
@@ -207,52 +202,17 @@ class _Function:
         return BadReply(f"{self.name}() raised {type(error).__name__}")
 
 
+def _timed(arguments: Mapping[str, Any], left_s: float) -> Mapping[str, Any]:
+    """`arguments` with the seconds left now, where the function takes them."""
+    if arguments.get("timeout") is not _LEFT:
+        return arguments
+    return {**arguments, "timeout": None if left_s == math.inf else left_s}
+
+
 def _unopened() -> None: ...
 
 
 _UNOPENED = _Function.of("", _unopened)
-
-
-class _Work:
-    """One call in a thread, and whether anyone still waits for it."""
-
-    def __init__(
-        self, function: _Function, arguments: Mapping[str, Any], service: str, record: Record
-    ) -> None:
-        self._function = function
-        self._arguments = arguments
-        self._service = service
-        self._record = record
-        self._token = trio.lowlevel.current_trio_token()
-        self._lock = (
-            threading.Lock()
-        )  # held for two assignments at a time: it never blocks the loop
-        self._running = False
-        self._left = threading.Event()
-
-    def __call__(self) -> Any:
-        """Run in the worker thread; nothing if everybody left before it began."""
-        with self._lock:
-            if self._left.is_set():
-                return None
-            self._running = True
-        try:
-            return self._function.run_sync(self._arguments)
-        finally:
-            with self._lock:
-                self._running = False
-                abandoned = self._left.is_set()
-            if abandoned:
-                with contextlib.suppress(trio.RunFinishedError):
-                    self._token.run_sync_soon(self._record, AbandonedThreadEnded(self._service))
-
-    def leave(self) -> None:
-        """Nobody waits any more: a thread that still runs is abandoned from now on."""
-        with self._lock:
-            self._left.set()
-            abandoned = self._running
-        if abandoned:
-            self._record(ThreadAbandoned(self._service))
 
 
 def _json_types(name: str, value: Any) -> Any:

@@ -3,4 +3,5 @@
 * `asgi.py`: headers, bounded bodies, answers, the client's leaving
 * `client.py`: the one factory of HTTP clients for services
 * `guard.py`: which addresses may be connected to
+* `threads.py`: blocking functions in threads, counted when abandoned
 """

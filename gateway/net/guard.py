@@ -8,17 +8,26 @@ Source: OWASP, Server-Side Request Forgery Prevention; RFC 6890 for the special-
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from typing import TypeAlias
+import socket
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import attrs
 import trio
 
+from gateway.core.adapter import Environment
 from gateway.core.errors import Unreachable
+from gateway.net.threads import Threads
 
 __all__ = ["AddressGuard"]
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LOOKUPS = 4
+"""Names that one service looks up at once, those abandoned included: connections are kept, so
+lookups are few, and a resolver that hangs is to hold no more threads than these."""
 
 _METADATA = frozenset(
     ipaddress.ip_address(text)
@@ -50,6 +59,14 @@ def _plain(address: _Address) -> _Address:
     return address
 
 
+def _lookup(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _some_threads() -> Threads:
+    return Threads("", lambda _event: None, trio.CapacityLimiter(_LOOKUPS))
+
+
 @attrs.frozen(slots=True)
 class AddressGuard:
     """Says which addresses a service's connections may go to.
@@ -58,15 +75,21 @@ class AddressGuard:
         allow_private: Whether private, loopback and link-local ranges may be.
         loopback_host: The host of the service's own URL if it is written as a loopback address
             or `localhost`: who writes that out means it. `None` otherwise.
+        threads: Where names are looked up: the system's resolver blocks, and may hang.
+        lookup: The system's resolver; a custom hostname resolver of Trio's goes before it.
     """
 
     allow_private: bool = False
     loopback_host: str | None = None
+    threads: Threads = attrs.field(factory=_some_threads, kw_only=True, eq=False, repr=False)
+    lookup: Callable[[str, int], list[Any]] = attrs.field(default=_lookup, kw_only=True)
 
     @classmethod
-    def of(cls, host: str, *, allow_private: bool) -> AddressGuard:
-        """The guard of a service whose URL names `host`."""
-        return cls(allow_private, host if _is_loopback(host) else None)
+    def of(cls, host: str, environment: Environment, *, allow_private: bool) -> AddressGuard:
+        """The guard of the service `environment` tells of, whose URL names `host`."""
+        limiter = trio.CapacityLimiter(_LOOKUPS)
+        threads = Threads(environment.service, environment.record, limiter)
+        return cls(allow_private, host if _is_loopback(host) else None, threads=threads)
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of `host`, every one of them allowed.
@@ -77,9 +100,12 @@ class AddressGuard:
 
         Raises:
             Unreachable: The name does not resolve, or resolves to an address that is not allowed.
+            DeadlineExceeded: Less than 1 ms was left when the lookup could begin.
+
+        Cancellation: a lookup under way is abandoned; it holds its thread until it ends.
         """
         try:
-            found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+            found = await self._found(host, port)
         except OSError as error:
             raise Unreachable(f"{host} does not resolve: {error.strerror or error}") from error
         except UnicodeError as error:
@@ -88,6 +114,15 @@ class AddressGuard:
         for text in addresses:
             self.check(host, text)
         return addresses
+
+    async def _found(self, host: str, port: int) -> list[Any]:
+        with contextlib.suppress(OSError):  # an address in any spelling: it blocks nothing
+            return socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        if _has_custom_resolver():
+            return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return await self.threads.run(lambda _left_s: self.lookup(host, port))
 
     def check(self, host: str, text: str) -> None:
         """Refuse the address `text` of `host` unless it is allowed.
@@ -103,6 +138,13 @@ class AddressGuard:
         if self.loopback_host == host and address.is_loopback:
             return
         raise Unreachable(f"{host} is {address}, a private address: needs allow_private = true")
+
+
+def _has_custom_resolver() -> bool:
+    """Whether Trio was given one for this run; it has no other way to ask."""
+    resolver = trio.socket.set_custom_hostname_resolver(None)
+    trio.socket.set_custom_hostname_resolver(resolver)
+    return resolver is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -147,6 +147,43 @@ async def test_a_function_that_takes_a_timeout_gets_the_seconds_left(
             assert await made(2.5, timeout="the client's own") == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize("left_s", [0.25, 0.001, 0.0005])
+async def test_waiting_for_a_thread_takes_from_the_timeout(
+    autojump_clock: MockClock, gate: Gate, left_s: float
+) -> None:
+    autojump_clock.autojump_threshold = math.inf
+    got: list[Any] = []
+    both = config("held", threads=1)
+    both["tools"]["u"] = {
+        "input": {"properties": {}},
+        "output": "r",
+        "calls": {"r": {"service": "f", "function": "left"}},
+    }
+    app = create_app(both)
+    limiter = app._built.adapters["f"]._limiter  # type: ignore[attr-defined]
+
+    async def ask() -> None:
+        try:
+            got.append(
+                (await app.call(Request("u", {}, Context(request_id="r")), timeout_s=2)).value
+            )
+        except DeadlineExceeded as error:
+            got.append(error)
+
+    async with app.running(), trio.open_nursery() as nursery:
+        nursery.start_soon(app.call, Request("t", {"gate": "gate"}, Context(request_id="r")))
+        await until(lambda: gate.inside == 1)
+        nursery.start_soon(ask)
+        await until(lambda: limiter.statistics().tasks_waiting == 1)
+        autojump_clock.jump(2 - left_s)
+        gate.opened.set()
+        await until(lambda: got)
+    if left_s < 0.001:
+        assert isinstance(got[0], DeadlineExceeded)
+    else:
+        assert got == [pytest.approx(left_s)]
+
+
 async def test_a_timeout_that_the_file_writes_is_the_functions() -> None:
     async with bench("left", {"arguments": {"timeout": 7}}) as made:
         assert await made(2) == 7

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from typing import Any
 
+import pytest
+import trio
+import trio.testing
+
+from gateway.core.adapter import Environment
 from gateway.core.errors import Unreachable
 from gateway.net.guard import AddressGuard
+from gateway.net.threads import Threads
+from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
 from tests.network import network
 
+ENVIRONMENT = Environment(service="s", record=lambda _event: None)
 GLOBAL = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "2002:808:808::1"]
 PRIVATE = [
     *("10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1", "240.0.0.1"),
@@ -61,7 +70,7 @@ def test_a_clouds_metadata_is_never_connected_to(address: str, allow: bool) -> N
 def test_loopback_counts_where_the_file_writes_it_out(
     written: str, host: str, address: str, fine: bool
 ) -> None:
-    guard = AddressGuard.of(written, allow_private=False)
+    guard = AddressGuard.of(written, ENVIRONMENT, allow_private=False)
     if fine:
         guard.check(host, address)
     else:
@@ -90,3 +99,58 @@ async def test_other_spellings_of_an_address_are_checked_as_what_they_are(host: 
     """The system's resolver reads them: no custom one is asked for a number."""
     with pytest.raises(Unreachable, match="private"):
         await AddressGuard().resolve(host, 80)
+
+
+class Resolver:
+    """The system's, as it is when it hangs; `opened` lets it go on."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.entered = threading.Semaphore(0)
+
+    def __call__(self, host: str, port: int) -> list[Any]:
+        self.entered.release()
+        assert self.opened.wait(10)
+        return [(0, 0, 0, "", ("8.8.8.8", port))]
+
+
+def guard_of(resolver: Any, events: list[Any], places: int = 4) -> AddressGuard:
+    threads = Threads("s", events.append, trio.CapacityLimiter(places))
+    return AddressGuard(threads=threads, lookup=resolver)
+
+
+async def test_lookups_that_hang_hold_up_their_own_service_alone() -> None:
+    """And are counted, for nothing can stop them."""
+    resolver, events = Resolver(), list[Any]()
+    guard = guard_of(resolver, events)
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(guard.resolve, "api.test", 80)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(4):
+            assert resolver.entered.acquire(timeout=10)
+        assert guard.threads.limiter.borrowed_tokens == 4
+        assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        other = guard_of(lambda host, port: [(0, 0, 0, "", ("8.8.4.4", port))], events)
+        assert await other.resolve("other.test", 80) == ["8.8.4.4"]
+        nursery.cancel_scope.cancel()
+    assert events == [ThreadAbandoned("s")] * 4
+    resolver.opened.set()
+    with trio.fail_after(10):
+        while guard.threads.limiter.borrowed_tokens or len(events) < 8:
+            await trio.lowlevel.checkpoint()
+    assert events[4:] == [AbandonedThreadEnded("s")] * 4
+    assert not resolver.entered.acquire(blocking=False)  # those that waited were not begun
+
+
+async def test_an_address_needs_no_thread() -> None:
+    def lookup(_host: str, _port: int) -> list[Any]:
+        raise AssertionError
+
+    assert await guard_of(lookup, []).resolve("8.8.8.8", 80) == ["8.8.8.8"]
+
+
+async def test_services_have_lookups_of_their_own() -> None:
+    first, second = (AddressGuard.of("api.test", ENVIRONMENT, allow_private=False) for _ in "ab")
+    assert first.threads.service == "s"
+    assert first.threads.limiter is not second.threads.limiter
