@@ -158,10 +158,7 @@ ONE = {
         input.properties.userid = "string"
         calls.a = { service = "users", get = "/" }
         """,
-        (
-            "2: tools.t.http: expected an input (userid), got 'user_id'; "
-            'did you mean "userid"?'
-        ),
+        ("2: tools.t.http: expected an input (userid), got 'user_id'; did you mean \"userid\"?"),
     ),
     "a placeholder of the route that is a call": (
         """\
@@ -337,7 +334,7 @@ STARTS = {
         get = "/"
         headers."bad name" = "x"
         """,
-        "4: tools.t.calls.a.headers: expected the name of a header, got 'bad name'",
+        '4: tools.t.calls.a.headers."bad name": expected the name of a header',
     ),
 }
 
