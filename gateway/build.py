@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
@@ -192,6 +193,7 @@ class _Services:
             self._policies[name] = {
                 key: POLICIES[key].create(value, environment)
                 for key, value in service.policies.items()
+                if value != math.inf  # "none": it is off, and not in the stack
             }
 
     def kind(self, name: str) -> Kind:
@@ -201,7 +203,8 @@ class _Services:
         return guard(self.adapters[call.common.service].bind(call.keys), self._stack(call))
 
     def commit_timeout_s(self, call: CallConfig) -> float:
-        return call.common.timeout or self._config.server.deadline
+        own_s = call.common.timeout or math.inf
+        return own_s if own_s < math.inf else self._config.server.deadline
 
     def _stack(self, call: CallConfig) -> Iterator[Policy]:
         """The policies around one call, outermost first, each position with its reason."""
@@ -213,8 +216,8 @@ class _Services:
         )
         policies = self._policies[call.common.service]
         # The call's timeout bounds all attempts together: outside whatever tries again.
-        if call.common.timeout is not None:
-            yield Timeout(call.common.timeout)
+        if (call.common.timeout or math.inf) < math.inf:
+            yield Timeout(call.common.timeout or math.inf)
         # The service's bounds one attempt: innermost, next to the adapter.
         if "timeout" in policies:
             yield policies["timeout"](facts)

@@ -18,7 +18,8 @@ __all__ = ["BrowserGuard", "hostname", "is_address"]
 
 _HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 _ALLOWED_HEADERS = (
-    "authorization, content-type, x-request-id, x-request-timeout-ms, traceparent, "
+    "authorization, content-type, x-request-id, x-request-timeout-ms, grpc-timeout, "
+    "x-envoy-expected-rq-timeout-ms, traceparent, "
     "mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id"
 )
 _EXPOSED_HEADERS = "x-request-id, x-gateway-partial, retry-after, mcp-session-id"

@@ -60,22 +60,28 @@ class ServerSettings:
     )
     workers: int = fields.one_of(1, default=1, doc="Processes; each runs one loop.")
     deadline: float = fields.duration(
-        default="10s", doc="Ceiling and default of every request's budget."
+        none=True, default="10s", doc="Ceiling and default of every request's budget."
     )
     drain: float = fields.duration(
-        default="10s", doc="After SIGTERM, this long for what is in flight; then it is cut."
+        none=True,
+        default="10s",
+        doc="After SIGTERM, this long for what is in flight; then it is cut.",
     )
     max_body: int = fields.size(default="1MiB", doc="Largest request body.")
     max_headers: int = fields.size(default="32KiB", doc="Largest request head.")
     max_connections: int = fields.integer(
         default=20000, minimum=1, doc="Client connections open at once."
     )
-    header_timeout: float = fields.duration(default="5s", doc="For a whole request head.")
-    body_timeout: float = fields.duration(default="10s", doc="Between two reads of a body.")
-    send_timeout: float = fields.duration(
-        default="10s", doc="A client that reads nothing for this long is dropped."
+    header_timeout: float = fields.duration(
+        none=True, default="5s", doc="For a whole request head."
     )
-    keep_alive: float = fields.duration(default="75s", doc="For an idle connection.")
+    body_timeout: float = fields.duration(
+        none=True, default="10s", doc="Between two reads of a body."
+    )
+    send_timeout: float = fields.duration(
+        none=True, default="10s", doc="A client that reads nothing for this long is dropped."
+    )
+    keep_alive: float = fields.duration(none=True, default="75s", doc="For an idle connection.")
     allowed_hosts: tuple[str, ...] = fields.strings(
         default=("localhost", "127.0.0.1"),
         doc='`Host` values answered, ports aside; `"*"` answers all.',
@@ -145,7 +151,7 @@ class CallSettings:
         doc="The value when the call is missing. Without it: null, and calls that need it are skipped.",
     )
     timeout: float | None = fields.duration(
-        default=None, doc="For this call, all of its attempts together."
+        none=True, default=None, doc="For this call, all of its attempts together."
     )
     when: str | None = fields.jmespath(
         default=None, doc="JMESPath over inputs and earlier calls; if false, the call is skipped."
@@ -168,7 +174,7 @@ class ToolSettings:
         default=None, doc='A route of its own: `"GET /customers/{id}"`.'
     )
     deadline: float | None = fields.duration(
-        default=None, doc="The tool's budget; the server's deadline is the ceiling."
+        none=True, default=None, doc="The tool's budget; the server's deadline is the ceiling."
     )
     idempotent: bool | None = fields.boolean(
         default=None, doc="Whether a repeated call is harmless. Left out: by its calls."

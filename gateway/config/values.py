@@ -150,12 +150,11 @@ def size(*, none: bool = False) -> Codec:
     Args:
         none: Whether `"none"` may stand for no limit; it decodes to inf.
     """
-    return _quantity('a size such as "1MiB"', units.parse_size, units.SIZE_PATTERN, none=none)
+    wanted = 'a size such as "1MiB"' + (' or "none"' if none else "")
+    return _quantity(wanted, units.parse_size, units.SIZE_PATTERN, none=none)
 
 
-def _quantity(example: str, parse: Callable[[str], float], pattern: str, *, none: bool) -> Codec:
-    wanted = f'{example} or "none"' if none else example
-
+def _quantity(wanted: str, parse: Callable[[str], float], pattern: str, *, none: bool) -> Codec:
     def decode(value: Any, _place: Place) -> float:
         if none and value == "none":
             return math.inf
@@ -175,12 +174,8 @@ def _quantity(example: str, parse: Callable[[str], float], pattern: str, *, none
             raise Refused(f"expected {wanted}, above zero, got {show(value)}")
         return quantity
 
-    schema = {"type": "string", "pattern": pattern}
-    return Codec(
-        decode=decode,
-        wanted=wanted,
-        schema={"anyOf": [{"const": "none"}, schema]} if none else schema,
-    )
+    schema = {"type": "string", "pattern": f"^none$|{pattern}" if none else pattern}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
 
 
 def one_of(*values: Any) -> Codec:

@@ -66,7 +66,7 @@ class Http:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._routes = tool_routes(front.tools)
-        self._document: bytes | None = None
+        self._documents: dict[str, bytes] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that left gets nothing, and all its calls have ended."""
@@ -81,7 +81,11 @@ class Http:
 
     async def _answer(self, scope: Scope, receive: Receive, context: Context) -> Answer:
         if path_of(scope) == "/openapi.json" and scope["method"] in {"GET", "HEAD"}:
-            return 200, [JSON, ("x-request-id", context.request_id)], self._openapi()
+            return (
+                200,
+                [JSON, ("x-request-id", context.request_id)],
+                self._openapi(scope.get("root_path", "")),
+            )
         start = trio.current_time()
         try:
             request, budget_s = await self._decode(scope, receive, context)
@@ -131,10 +135,12 @@ class Http:
         allow = tuple(sorted(methods))
         raise NotFound(f"{path[:200]} takes {', '.join(allow)}, not {method[:20]}", allow=allow)
 
-    def _openapi(self) -> bytes:
-        if self._document is None:
-            self._document = msgspec.json.encode(openapi_document(self._front.tools))
-        return self._document
+    def _openapi(self, root_path: str) -> bytes:
+        """The document, made once for each place the host has mounted us at."""
+        if root_path not in self._documents:
+            document = openapi_document(self._front.tools, root_path)
+            self._documents[root_path] = msgspec.json.encode(document)
+        return self._documents[root_path]
 
 
 def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:

@@ -22,13 +22,14 @@ _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "
 _BODILESS = frozenset({"get", "delete", "head"})
 
 
-def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
+def openapi_document(tools: Mapping[str, Tool], root_path: str = "") -> dict[str, Any]:
     """The OpenAPI 3.1 document of `tools`.
 
     Each tool has an operation at `POST /tools/NAME`, and one at its own route where it has one.
 
     Args:
         tools: By name.
+        root_path: Where the gateway is mounted in its host; empty where it is not.
     """
     paths: dict[str, dict[str, Any]] = {}
     for tool in tools.values():
@@ -45,6 +46,7 @@ def openapi_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
             "version": importlib.metadata.version("trio-gateway"),
             "description": "Each tool fans out to its services and answers by its deadline.",
         },
+        "servers": [{"url": root_path or "/"}],
         "paths": paths,
         "components": {
             "schemas": {

@@ -36,7 +36,8 @@ class PolicyKind:
 
 POLICIES: Mapping[str, PolicyKind] = {
     "timeout": PolicyKind(
-        fields.codec_of(fields.duration(doc="For one attempt of a call.")), timeout.create
+        fields.codec_of(fields.duration(none=True, doc="For one attempt of a call.")),
+        timeout.create,
     ),
 }
 """Every policy, by its key in `[services.NAME]` and `[profiles.NAME]`."""

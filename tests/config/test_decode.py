@@ -213,8 +213,8 @@ path = "/rooms"
             ),
             (
                 "no limit where there must be one",
-                '[server]\ndeadline = "none"\n',
-                ':2: server.deadline: expected a duration such as "2s", got "none"',
+                '[server]\nmax_body = "none"\n',
+                ':2: server.max_body: expected a size such as "1MiB", got "none"',
             ),
             (
                 "size",

@@ -175,7 +175,7 @@ def test_every_problem_fits_its_schema() -> None:
 def test_the_document_has_the_form_of_openapi_31() -> None:
     doc = document()
     assert doc["openapi"] == "3.1.0"
-    assert set(doc) == {"openapi", "info", "paths", "components"}
+    assert set(doc) == {"openapi", "info", "servers", "paths", "components"}
     assert {"title", "version"} <= set(doc["info"])
     for path, _, operation in operations(doc):
         assert path.startswith("/")
