@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -89,8 +89,10 @@ class Gateway:
         self._proxies = TrustedProxies(built.config.server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
+        self._state: Literal["closed", "opening", "open", "closing"] = "closed"
+        self._settled = trio.Event()
+        self._driven = False
         self._commits: trio.Nursery | None = None
-        self._opening: trio.Event | None = None
         self._roots: set[trio.CancelScope] = set()
         self._drain_deadline = math.inf
 
@@ -113,7 +115,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome: everything is open, and no drain has begun."""
-        return self._commits is not None and self._drain_deadline == math.inf
+        return self._state == "open" and self._drain_deadline == math.inf
 
     @property
     def in_flight(self) -> int:
@@ -142,6 +144,7 @@ class Gateway:
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
         ledger = _Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
         with bound(request), ledger:
+            self._check_not_closing()
             if tool is None:
                 raise NotFound(f"there is no tool {request.name[:100]!r}")
             try:
@@ -190,25 +193,49 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """Open every service; leaving closes them and waits for commits, up to `drain`.
 
+        It may be entered again once it was left. From the first time on no request opens the
+        gateway by itself any more: whoever drives it does.
+
         Raises:
             ValueError: A service cannot be opened; the message says which and why.
+            RuntimeError: It is entered already, or a request has opened the gateway.
         """
+        self._begin()
+        self._driven = True
+        async with self._opened():
+            yield
+
+    def _begin(self) -> None:
+        if self._state != "closed":
+            raise RuntimeError(f"the gateway is {self._state}: `running` is entered once at a time")
+        self._state, self._settled = "opening", trio.Event()
         self._drain_deadline = math.inf
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
+        """From opening, which has begun, over open and closing to closed."""
         failure: Exception | None = None
-        async with contextlib.AsyncExitStack() as stack:
-            for adapter in self._built.adapters.values():
-                await stack.enter_async_context(adapter.open())
-            closing = trio.Event()
-            async with trio.open_nursery() as nursery:
-                self._commits = await nursery.start(_hold_commits, closing)
-                try:
-                    yield
-                except Exception as error:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
-                    failure = error
-                finally:
-                    self.begin_drain(self.server.drain)
-                    self._commits = None
-                    closing.set()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                for adapter in self._built.adapters.values():
+                    await stack.enter_async_context(adapter.open())
+                closing = trio.Event()
+                async with trio.open_nursery() as nursery:
+                    self._commits = await nursery.start(_hold_commits, closing)
+                    self._state = "open"
+                    self._settled.set()
+                    try:
+                        yield
+                    except Exception as error:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
+                        failure = error
+                    finally:
+                        self._state = "closing"
+                        self.begin_drain(self.server.drain)
+                        self._commits = None
+                        closing.set()
+        finally:
+            self._state = "closed"
+            self._settled.set()
         if failure is not None:
             raise failure
 
@@ -243,29 +270,36 @@ class Gateway:
         server = self.config.server
         return BrowserGuard(server.allowed_hosts if always else None, server.allowed_origins)
 
-    async def _open_late(self) -> None:
-        """Open on the first request, where no host told us to."""
-        if self._opening is None:
-            self._opening = trio.Event()
+    async def _welcome(self) -> None:
+        """Let a request in, opening the gateway for the first one where no host told us to.
+
+        Raises:
+            Overloaded: The gateway is closing, is closed, or could not be opened.
+        """
+        if self._state == "closed" and not self._driven:
             logger.warning(
                 "opened by the first request: the host forwards no lifespan; "
                 "give it lifespan=app.lifespan to open and close in order"
             )
-            trio.lowlevel.spawn_system_task(self._hold_open, self._opening)
-        await self._opening.wait()
-        if self._commits is None:
-            raise Overloaded("the gateway could not be opened; its log says why", retry_after_s=1)
+            self._begin()
+            trio.lowlevel.spawn_system_task(self._hold_open)
+        if self._state == "opening":
+            with trio.move_on_after(self.server.deadline):
+                await self._settled.wait()
+        self._check_not_closing()
+        if self._state != "open":
+            raise Overloaded("the gateway is not open; its log says why", retry_after_s=1)
 
-    async def _hold_open(self, opened: trio.Event) -> None:
+    def _check_not_closing(self) -> None:
+        if self._state == "closing":
+            raise Overloaded("the gateway is closing", retry_after_s=1)
+
+    async def _hold_open(self) -> None:
         try:
-            async with self.running():
-                opened.set()
+            async with self._opened():
                 await trio.sleep_forever()
         except Exception:
             logger.exception("the gateway could not be opened")
-        finally:
-            opened.set()
-            self._opening = None
 
     # ------------------------------------------------------------------ ASGI
 
@@ -289,8 +323,8 @@ class Gateway:
         headers = headers_of(scope)
         try:
             self._check(scope, headers)
-            if self._commits is None:
-                await self._open_late()
+            if self._state != "open":
+                await self._welcome()
         except GatewayError as error:
             context = self.context(scope, "http")
             self.refuse(context, error, duration_s=0)

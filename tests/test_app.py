@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from trio.testing import MockClock
@@ -58,6 +59,8 @@ class Recording:
         if self._fails == "open":
             message = f"services.{self._name}: cannot open"
             raise ValueError(message)
+        if self._fails == "slow":
+            await trio.sleep(1)
         self.log.append(f"+{self._name}")
         try:
             yield
@@ -233,6 +236,98 @@ async def test_a_late_opening_that_fails_is_a_503_and_tried_again(
         assert answer.headers["retry-after"] == "1"
         assert "cannot open" not in str(answer.json())
     assert caplog.text.count("services.c: cannot open") >= 2
+
+
+# ------------------------------------------------------------------ closing
+
+
+def committing(service: ScriptedService, log: list[str]) -> Gateway:
+    """A gateway with a commit of `service` beside an adapter that notes when it closes."""
+    Recording.log = log
+    return create_app(
+        {
+            "services": {
+                "a": {"kind": "recording"},
+                "s": {"kind": "http", "url": "http://api.test"},
+            },
+            "tools": {
+                "t": {
+                    "calls": {
+                        "x": {"service": "s", "post": "/", "commit": True, "timeout": "5s"},
+                    }
+                },
+                "r": {"calls": {"y": {"service": "a"}}},
+            },
+        },
+        adapters={"recording": Kind(settings=Settings, call=Call, create=Recording)},
+        services={"s": service},
+    )
+
+
+async def test_a_request_while_it_closes_is_refused_and_opens_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+    service = ScriptedService().reply("kept", after_s=3)
+    app = committing(service, log)
+    client = InMemoryClient(app)
+    stop = trio.Event()
+
+    async def hold() -> None:
+        async with app.running():
+            await stop.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.leave("POST", "/tools/t", after_s=1)
+        stop.set()
+        await trio.sleep(1)  # the commit holds it open for another second
+        answer = await client.request("POST", "/tools/r")
+        assert (answer.status, answer.json()["code"]) == (503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+        with pytest.raises(GatewayError, match="closing"):
+            await app.call(request("r"))
+        assert log == ["+a"]
+    assert (service.completed, log) == (1, ["+a", "-a"])
+    assert (await client.request("POST", "/tools/r")).status == 503
+    assert log == ["+a", "-a"]
+
+
+async def test_a_request_while_a_host_opens_it_waits_for_that(autojump_clock: MockClock) -> None:
+    log: list[str] = []
+    app = recorded(log, c="slow")
+    async with trio.open_nursery() as nursery:
+
+        async def hold() -> None:
+            async with app.running():
+                await trio.sleep(5)
+
+        nursery.start_soon(hold)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not app.ready
+        answer = await InMemoryClient(app).request("POST", "/tools/t")
+        assert answer.status == 200
+    assert log == ["+a", "+b", "+c", "-c", "-b", "-a"]
+
+
+async def test_it_runs_once_at_a_time() -> None:
+    log: list[str] = []
+    app = recorded(log)
+    async with app.running():
+        with pytest.raises(RuntimeError, match="the gateway is open"):
+            async with app.running():
+                raise AssertionError
+        assert app.ready
+    assert log == ["+a", "+b", "-b", "-a"]
+
+
+async def test_what_a_request_has_opened_nobody_else_opens() -> None:
+    app = recorded([])
+    await InMemoryClient(app).request("POST", "/tools/t")
+    with pytest.raises(RuntimeError, match="the gateway is open"):
+        async with app.running():
+            raise AssertionError
 
 
 # ------------------------------------------------------------------ mounted
