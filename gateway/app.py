@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import trio
@@ -178,14 +178,24 @@ class Gateway:
         """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
         if budget_s < 0.001:
             raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
-        deadline = min(trio.current_time() + budget_s, self._drain_deadline)
-        root = trio.CancelScope(deadline=deadline)
-        self._roots.add(root)
+        with self.within(budget_s):
+            await run(emit)
+
+    @contextlib.contextmanager
+    def within(self, timeout_s: float) -> Iterator[trio.CancelScope]:
+        """A scope for what is done for a client, counted as in flight, that a drain reaches too.
+
+        Args:
+            timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
+        """
+        deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
+        scope = trio.CancelScope(deadline=deadline)
+        self._roots.add(scope)
         try:
-            with root:
-                await run(emit)
+            with scope:
+                yield scope
         finally:
-            self._roots.discard(root)
+            self._roots.discard(scope)
 
     # ------------------------------------------------------------------ lifespan
 

@@ -6,17 +6,21 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
+import trio
+
 from gateway.config.settings import ServerSettings
-from gateway.core.errors import GatewayError
+from gateway.config.units import format_duration
+from gateway.core.errors import DeadlineExceeded, GatewayError
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace
-from gateway.net.asgi import Scope
+from gateway.net.asgi import Receive, Scope, read_body
 from gateway.plan.tool import Tool
 
-__all__ = ["Front", "context_of"]
+__all__ = ["Front", "body_of", "context_of"]
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -53,6 +57,14 @@ class Front(Protocol):
         """
         ...
 
+    def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
+        """A scope for what is done for a client, counted as in flight, that a drain reaches too.
+
+        Args:
+            timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
+        """
+        ...
+
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
     ) -> Reply:
@@ -72,6 +84,29 @@ class Front(Protocol):
         Cancellation: ends every call below it, commits under way aside.
         """
         ...
+
+
+async def body_of(front: Front, receive: Receive, *, timeout_s: float) -> bytes:
+    """The whole request body, read within the request's budget.
+
+    Args:
+        front: Whose bounds hold.
+        receive: The request's ASGI `receive`.
+        timeout_s: The request's budget, seconds; the server's ceiling holds as well.
+
+    Raises:
+        DeadlineExceeded: The budget was over before the body was complete.
+        TooLarge: The body is over the server's bound.
+        InvalidRequest: It stopped half-way.
+        ClientLeft: The client left before it was complete.
+    """
+    server = front.server
+    timeout_s = min(timeout_s, server.deadline)
+    with front.within(timeout_s):
+        return await read_body(receive, max_bytes=server.max_body, timeout_s=server.body_timeout)
+    raise DeadlineExceeded(
+        f"the body was not complete within the budget of {format_duration(round(timeout_s, 3))}"
+    )
 
 
 def context_of(headers: Mapping[str, str], protocol: str, *, client: str = "") -> Context:

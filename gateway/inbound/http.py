@@ -17,7 +17,7 @@ import trio
 from gateway.core.deadline import budget_of
 from gateway.core.errors import BadReply, GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
-from gateway.inbound.front import Front
+from gateway.inbound.front import Front, body_of
 from gateway.inbound.openapi import openapi_document
 from gateway.inbound.routes import Routes
 from gateway.net.asgi import (
@@ -26,7 +26,6 @@ from gateway.net.asgi import (
     Scope,
     Send,
     path_of,
-    read_body,
     respond,
     while_connected,
 )
@@ -85,10 +84,12 @@ class Http:
             return 200, [JSON, ("x-request-id", context.request_id)], self._openapi()
         start = trio.current_time()
         try:
-            request, timeout_s = await self._decode(scope, receive, context)
+            request, budget_s = await self._decode(scope, receive, context)
         except GatewayError as error:
             self._front.refuse(context, error, duration_s=trio.current_time() - start)
             raise
+        # The body's way here has cost the client's budget and the tool's alike.
+        timeout_s = budget_s - (trio.current_time() - start)
         reply = await while_connected(
             receive, lambda: self._front.call(request, timeout_s=timeout_s)
         )
@@ -97,20 +98,19 @@ class Http:
     async def _decode(
         self, scope: Scope, receive: Receive, context: Context
     ) -> tuple[Request, float]:
-        """The tool's request, and the client's budget in seconds."""
+        """The tool's request, and its budget in seconds from its arrival."""
         path = path_of(scope)
         _check_path(path)
         tool, path_values = self._route(path, scope["method"])
-        timeout_s = budget_of(context.headers)
+        budget_s = min(budget_of(context.headers), tool.deadline_s)
         query = _query(scope["query_string"])
-        server = self._front.server
-        body = await read_body(receive, max_bytes=server.max_body, timeout_s=server.body_timeout)
+        body = await body_of(self._front, receive, timeout_s=budget_s)
         arguments = {
             **tool.arguments.coerce(query),
             **_decoded(body),
             **tool.arguments.coerce({name: [value] for name, value in path_values.items()}),
         }
-        return Request(tool.name, arguments, context), timeout_s
+        return Request(tool.name, arguments, context), budget_s
 
     def _route(self, path: str, method: str) -> tuple[Tool, Mapping[str, str]]:
         """The tool that answers, and the values in its path.

@@ -72,30 +72,32 @@ async def read_body(receive: Receive, *, max_bytes: int, timeout_s: float) -> by
     Args:
         receive: The request's ASGI `receive`.
         max_bytes: More than this is refused before it is kept.
-        timeout_s: Seconds between two pieces; a client slower than that is refused.
+        timeout_s: Seconds between two pieces that hold anything; a client slower than that is
+            refused. For the whole body the caller's deadline holds.
 
     Raises:
         TooLarge: The body is over `max_bytes`.
         InvalidRequest: It stopped half-way for `timeout_s`.
         ClientLeft: The client left before it was complete.
     """
-    pieces: list[bytes] = []
-    size = 0
+    body = bytearray()
+    deadline = trio.current_time() + timeout_s
     while True:
         message = None
-        with trio.move_on_after(timeout_s):
+        with trio.CancelScope(deadline=deadline):
             message = await receive()
         if message is None:
             raise InvalidRequest(f"the body stopped: nothing came for {timeout_s:g} s")
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > max_bytes:
+        piece: bytes = message.get("body", b"")
+        if len(body) + len(piece) > max_bytes:
             raise TooLarge(f"the body is over {max_bytes} bytes")
-        pieces.append(piece)
         if not message.get("more_body", False):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return bytes(body) + piece if body else piece
+        if piece:
+            body += piece
+            deadline = trio.current_time() + timeout_s
 
 
 async def respond(

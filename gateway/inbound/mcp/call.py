@@ -52,13 +52,16 @@ class ToolResult:
         return [{"type": "text", "text": text} for text in self.texts]
 
 
-async def call(front: Front, params: dict[str, Any], context: Context) -> ToolResult:
+async def call(
+    front: Front, params: dict[str, Any], context: Context, *, spent_s: float = 0
+) -> ToolResult:
     """Call the tool that `params` name.
 
     Args:
         front: Whose tool.
         params: `name`, `arguments`, and a budget in `_meta`.
         context: Who asks; its headers may name a budget as well, and the smallest wins.
+        spent_s: Seconds since its arrival, which the budget has less.
 
     Returns:
         The answer, or the failure as the model is to see it.
@@ -73,7 +76,8 @@ async def call(front: Front, params: dict[str, Any], context: Context) -> ToolRe
         raise ProtocolError(INVALID_PARAMS, "Invalid params: name: expected a string")
     request = Request(name, object_in(params, "arguments"), context)
     try:
-        reply = await front.call(request, timeout_s=_budget_s(params, context))
+        budget_s = min(_budget_s(params, context), front.server.deadline)
+        reply = await front.call(request, timeout_s=budget_s - spent_s)
     except NotFound as error:
         if error.call is None:
             raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {name[:128]}") from None

@@ -5,12 +5,16 @@ Source: MCP 2025-11-25 and 2026-07-28, Streamable HTTP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.core.errors import InvalidRequest, TooLarge
-from gateway.inbound.front import Front
+import trio
+
+from gateway.core.deadline import budget_of
+from gateway.core.errors import GatewayError, InvalidRequest
+from gateway.inbound.front import Front, body_of
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.catalog import Catalog
 from gateway.inbound.mcp.jsonrpc import Answer, ProtocolError
@@ -23,7 +27,6 @@ from gateway.net.asgi import (
     Receive,
     Scope,
     Send,
-    read_body,
     respond,
     while_connected,
 )
@@ -80,9 +83,13 @@ class Mcp:
             match method:
                 case "POST":
                     _check_head(context.headers)
-                    value = jsonrpc.decode(await self._body(receive))
+                    start = trio.current_time()
+                    value = jsonrpc.decode(await self._body(context, receive))
+                    spent_s = trio.current_time() - start
                     era = self._modern if is_modern(value, context.headers) else self._legacy
-                    return await while_connected(receive, partial(era.answer, value, context))
+                    return await while_connected(
+                        receive, partial(era.answer, value, context, spent_s=spent_s)
+                    )
                 case "DELETE":
                     return self._legacy.end(context)
                 case _:
@@ -91,13 +98,14 @@ class Mcp:
         except ProtocolError as error:
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=error.modern_status)
 
-    async def _body(self, receive: Receive) -> bytes:
-        server = self._front.server
+    async def _body(self, context: Context, receive: Receive) -> bytes:
         try:
-            return await read_body(
-                receive, max_bytes=server.max_body, timeout_s=server.body_timeout
-            )
-        except (TooLarge, InvalidRequest) as error:
+            budget_s = budget_of(context.headers)
+        except InvalidRequest:
+            budget_s = math.inf  # refused with the call that it is for, if it is for one
+        try:
+            return await body_of(self._front, receive, timeout_s=budget_s)
+        except GatewayError as error:
             raise _refused(error.status, f"{error.title}: {error.detail}") from None
 
 

@@ -8,8 +8,10 @@ Source: MCP 2025-11-25, Lifecycle; Transports; Cancellation. MCP 2025-03-26, Ove
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import msgspec
 import trio
 
@@ -49,6 +51,15 @@ _BATCHING: Final = "2025-03-26"
 _CANCELLED: Final = Answer(headers=(("content-type", "text/event-stream"),))
 
 
+@attrs.frozen(slots=True)
+class _Asker:
+    """Who asks, in which session, and what of the budget is spent already."""
+
+    context: Context
+    session: Session | None
+    spent_s: float
+
+
 class Legacy:
     """The legacy era.
 
@@ -63,12 +74,13 @@ class Legacy:
         self._catalog = catalog
         self._sessions = sessions
 
-    async def answer(self, value: Any, context: Context) -> Answer:
+    async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
         """Answer one message, or a batch where the revision has them.
 
         Args:
             value: The decoded body.
             context: Who asks.
+            spent_s: Seconds that reading it took, which its budget has less.
 
         Raises:
             ProtocolError: The body is no message, or its session is not known.
@@ -76,14 +88,15 @@ class Legacy:
         Cancellation: ends every call.
         """
         session = self._session(context)
+        asker = _Asker(context, session, spent_s)
         if not isinstance(value, list):
-            return await self._one(jsonrpc.read(value), context, session)
+            return await self._one(jsonrpc.read(value), asker)
         version = context.headers.get(VERSION_HEADER, session.version if session else UNNAMED)
         if version != _BATCHING:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
             )
-        return await self._batch(value, context, session)
+        return await self._batch(value, asker)
 
     def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
@@ -111,23 +124,19 @@ class Legacy:
             raise ProtocolError(jsonrpc.INVALID_REQUEST, "Session not found", status=404)
         return session
 
-    async def _one(
-        self, message: Message | None, context: Context, session: Session | None
-    ) -> Answer:
+    async def _one(self, message: Message | None, asker: _Asker) -> Answer:
         if message is None:
             return jsonrpc.ACCEPTED
         if message.id is None:
-            _notified(message, session)
+            _notified(message, asker.session)
             return jsonrpc.ACCEPTED
         try:
-            return await self._answer(message, message.id, context, session)
+            return await self._answer(message, message.id, asker)
         except ProtocolError as error:
             # In this era the statuses are HTTP's own: an error is an answer like any other.
             return jsonrpc.failed(message.id, error, status=error.status or 200)
 
-    async def _answer(
-        self, message: Message, message_id: RequestId, context: Context, session: Session | None
-    ) -> Answer:
+    async def _answer(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         match message.method:
             case "initialize":
                 return self._initialize(message, message_id)
@@ -136,7 +145,7 @@ class Legacy:
             case "tools/list":
                 return jsonrpc.succeeded(message_id, self._catalog.page(message.params))
             case "tools/call":
-                return await self._call(message, message_id, context, session)
+                return await self._call(message, message_id, asker)
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
@@ -154,27 +163,27 @@ class Legacy:
         }
         return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, session.id),))
 
-    async def _call(
-        self, message: Message, message_id: RequestId, context: Context, session: Session | None
-    ) -> Answer:
+    async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
+        session = asker.session
+        make = partial(call, self._front, message.params, asker.context, spent_s=asker.spent_s)
         if session is None:
-            result = await call(self._front, message.params, context)
+            result = await make()
             return jsonrpc.succeeded(message_id, _called(result))
         if session.is_full:
             error = Overloaded("this session has too many calls in flight", retry_after_s=1)
-            return jsonrpc.succeeded(message_id, _called(failure(error, context.request_id)))
+            return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
         scope = session.enter(message_id)
         answer = _CANCELLED
         try:
             with scope:
-                result = await call(self._front, message.params, context)
+                result = await make()
                 answer = jsonrpc.succeeded(message_id, _called(result))
         finally:
             session.leave(message_id, scope)
         # The call may have ended on its own while it was being cancelled: no answer even then.
         return _CANCELLED if scope.cancel_called else answer
 
-    async def _batch(self, values: list[Any], context: Context, session: Session | None) -> Answer:
+    async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST,
@@ -184,7 +193,7 @@ class Legacy:
         answers: list[Answer] = [jsonrpc.ACCEPTED] * len(values)
 
         async def one(place: int, value: Any) -> None:
-            answers[place] = await self._batched(value, context, session)
+            answers[place] = await self._batched(value, asker)
 
         async with trio.open_nursery() as nursery:
             for place, value in enumerate(values):
@@ -196,12 +205,12 @@ class Legacy:
             headers=(("content-type", "application/json"),), body=msgspec.json.encode(bodies)
         )
 
-    async def _batched(self, value: Any, context: Context, session: Session | None) -> Answer:
+    async def _batched(self, value: Any, asker: _Asker) -> Answer:
         try:
             message = _member(value)
         except ProtocolError as error:
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=200)
-        return await self._one(message, context, session)
+        return await self._one(message, asker)
 
 
 def _member(value: Any) -> Message | None:

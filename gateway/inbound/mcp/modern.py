@@ -54,12 +54,13 @@ class Modern:
         self._front = front
         self._catalog = catalog
 
-    async def answer(self, value: Any, context: Context) -> Answer:
+    async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
         """Answer one message.
 
         Args:
             value: The decoded body.
             context: Who asks.
+            spent_s: Seconds that reading it took, which its budget has less.
 
         Raises:
             ProtocolError: For a JSON-RPC error instead.
@@ -77,9 +78,9 @@ class Modern:
             _check_version(context.headers.get(VERSION_HEADER))
             return jsonrpc.ACCEPTED
         check_envelope(message, context.headers)
-        return jsonrpc.succeeded(message.id, await self._result(message, context))
+        return jsonrpc.succeeded(message.id, await self._result(message, context, spent_s))
 
-    async def _result(self, message: Message, context: Context) -> dict[str, Any]:
+    async def _result(self, message: Message, context: Context, spent_s: float) -> dict[str, Any]:
         match message.method:
             case "server/discover":
                 found = {"supportedVersions": SUPPORTED, "capabilities": CAPABILITIES}
@@ -89,7 +90,8 @@ class Modern:
                 page = self._catalog.page(message.params)
                 return _complete({**page, **_cacheable("private")})
             case "tools/call":
-                return _complete(_called(await call(self._front, message.params, context)))
+                result = await call(self._front, message.params, context, spent_s=spent_s)
+                return _complete(_called(result))
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 

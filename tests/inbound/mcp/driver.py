@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -64,6 +65,9 @@ class ScriptedFront:
 
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         self.refused.append(error)
+
+    def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
+        return trio.move_on_after(timeout_s)
 
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
