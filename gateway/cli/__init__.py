@@ -1,6 +1,7 @@
 """The `gateway` command: one file = one subcommand.
 
 * `serve.py`: the gateway of a file, until SIGTERM
+* `serving.py`: what both share: a process that serves a gateway
 * `demo/`: the gateway before sample services on loopback
 * `check.py`: every mistake of a file, before anything starts
 * `schema.py`: the JSON Schema of `gateway.toml`

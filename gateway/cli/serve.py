@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import Any
 
-from gateway.admin.app import Admin
 from gateway.app import Gateway, create_app
 from gateway.cli.check import count
-from gateway.server.run import run
+from gateway.cli.serving import serve_gateway
 from gateway.server.worker import Addresses
-from gateway.telemetry.logs import configure, logger
+from gateway.telemetry.logs import logger
 
 __all__ = ["add_to"]
 
@@ -33,15 +31,7 @@ def add_to(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     app = create_app(options.file)
-    telemetry = app.config.telemetry
-    configure(log=telemetry.log, level=telemetry.level)
-    app.enforce_hosts()
-    return run(
-        lambda: app,
-        app.server,
-        admin=partial(Admin, metrics=app.metrics.render),
-        on_started=partial(_announce, app),
-    )
+    return serve_gateway(app, app, _announce)
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:

@@ -58,31 +58,13 @@ class Front(Protocol):
         ...
 
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
-        """A scope for what is done for a client, counted as in flight, that a drain reaches too.
-
-        Args:
-            timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
-        """
+        """A scope for what is done for a client, as `Gateway.within` opens it."""
         ...
 
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
     ) -> Reply:
-        """Call the tool `request.name` under the smallest of all budgets.
-
-        Args:
-            request: The tool's name and its arguments, not validated yet.
-            emit: Where partial output goes while the plan runs.
-            timeout_s: The client's own budget, seconds.
-
-        Returns:
-            The answer; `missing` names what is absent from it.
-
-        Raises:
-            GatewayError: Whatever the client is to be told instead, bare.
-
-        Cancellation: ends every call below it, commits under way aside.
-        """
+        """Call the tool `request.name`, as `Gateway.call` does."""
         ...
 
 

@@ -13,19 +13,16 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import trio
 
-from gateway.admin.app import Admin
 from gateway.app import Gateway, create_app
+from gateway.cli.serving import serve_gateway
 from gateway.net.asgi import Receive, Scope, Send
-from gateway.server.run import run
 from gateway.server.worker import Addresses
-from gateway.telemetry.logs import configure
 
 __all__ = ["Demo", "add_to", "demo_file"]
 
@@ -58,15 +55,7 @@ def demo_file() -> Path:
 
 def _run(options: argparse.Namespace) -> int:
     app = create_app(options.file or demo_file())
-    telemetry = app.config.telemetry
-    configure(log=telemetry.log, level=telemetry.level)
-    app.enforce_hosts()
-    return run(
-        lambda: Demo(app),
-        app.server,
-        admin=partial(Admin, metrics=app.metrics.render),
-        on_started=partial(_show_card, app),
-    )
+    return serve_gateway(app, Demo(app), _show_card)
 
 
 class Demo:
