@@ -84,9 +84,13 @@ class Gateway:
         self.metrics = metrics
         self._built = built
         self._telemetry = telemetry
-        explicit = "server.allowed_hosts" in built.config.explicit
-        self._browsers = self._browser_guard(always=explicit)
-        self._proxies = TrustedProxies(built.config.server.trusted_proxies)
+        server = built.config.server
+        self._served = BrowserGuard(server.allowed_hosts, server.allowed_origins)
+        # Mounted, the host's own rules come first, and only a list that was written counts.
+        self._mounted = self._served
+        if "server.allowed_hosts" not in built.config.explicit:
+            self._mounted = BrowserGuard(None, server.allowed_origins)
+        self._proxies = TrustedProxies(server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
@@ -268,18 +272,6 @@ class Gateway:
         for scope in scopes:
             scope.deadline = min(scope.deadline, deadline)
 
-    def enforce_hosts(self) -> None:
-        """Hold to `allowed_hosts` even if the file leaves it out: for whoever serves us directly.
-
-        Mounted in another app, the host's own rules come first, and only a list that was written
-        counts.
-        """
-        self._browsers = self._browser_guard(always=True)
-
-    def _browser_guard(self, *, always: bool) -> BrowserGuard:
-        server = self.config.server
-        return BrowserGuard(server.allowed_hosts if always else None, server.allowed_origins)
-
     async def _welcome(self) -> None:
         """Let a request in, opening the gateway for the first one where no host told us to.
 
@@ -331,8 +323,10 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
+        browsers = self._mounted if scope.get("root_path") else self._served
         try:
-            self._check(scope, headers)
+            self._check_head(scope)
+            browsers.check(headers)
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
@@ -342,19 +336,17 @@ class Gateway:
             return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":
-                await respond(send, 204, self._browsers.cors_headers(headers, preflight=True))
+                await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
-            send = _with_headers(send, self._browsers.cors_headers(headers))
+            send = _with_headers(send, browsers.cors_headers(headers))
         protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
         await protocol(scope, receive, send)
 
-    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        """Refuse what no protocol below should have to look at."""
+    def _check_head(self, scope: Scope) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
         if size > self.server.max_headers:
             raise TooLarge(f"the request's head is over {self.server.max_headers} bytes", head=True)
-        self._browsers.check(headers)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

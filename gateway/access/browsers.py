@@ -8,12 +8,13 @@ Source: Fetch (CORS protocol); MCP 2025-11-25, Transports, Security Warning.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 
 from gateway.core.errors import Forbidden
 
-__all__ = ["BrowserGuard"]
+__all__ = ["BrowserGuard", "hostname", "is_address"]
 
 _HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 _ALLOWED_HEADERS = (
@@ -35,7 +36,7 @@ class BrowserGuard:
         self._hosts: frozenset[str] | None = None
         if hosts is not None and "*" not in hosts:
             # An IPv6 address may be written with its brackets or without.
-            self._hosts = frozenset(_hostname(host) or host.lower() for host in hosts)
+            self._hosts = frozenset(hostname(host) or host.lower() for host in hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     def check(self, headers: Mapping[str, str]) -> None:
@@ -45,7 +46,7 @@ class BrowserGuard:
             Forbidden: Its host or its origin is not allowed.
         """
         host = headers.get("host", "")
-        name = _hostname(host)
+        name = hostname(host)
         if self._hosts is not None and (not name or name not in self._hosts):
             raise Forbidden(f"the host {host[:100]!r} is not in server.allowed_hosts")
         origin = headers.get("origin")
@@ -73,10 +74,22 @@ class BrowserGuard:
         return "*" in self._origins or origin.lower() in self._origins
 
 
-def _hostname(host: str) -> str:
+def hostname(host: str) -> str:
     """`host` without its port and an IPv6 address's brackets, in lower case; empty if it is none.
+
+    Args:
+        host: A `Host` header's value.
 
     Source: RFC 9110, section 7.2; RFC 3986, section 3.2.
     """
     match = _HOST.fullmatch(host)
     return (match[1] or match[2]).lower() if match else ""
+
+
+def is_address(name: str) -> bool:
+    """Whether `name`, as `hostname` gives it, is an IP address: nobody can rebind one."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,13 +1,19 @@
-"""Health and metrics as an ASGI application of four addresses."""
+"""Health and metrics as an ASGI application of four addresses.
+
+A page that a browser loaded from elsewhere must not read them by a name that was rebound to this
+address: `Host` is checked. An IP address always passes, since no name stands for it, and so does a
+request without `Host`, which no browser sends: probes and scrapers call by address.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from gateway.core.errors import GatewayError, NotFound
+from gateway.access.browsers import hostname, is_address
+from gateway.core.errors import Forbidden, GatewayError, NotFound
 from gateway.net.asgi import headers_of, path_of, respond
 
 if TYPE_CHECKING:
@@ -36,11 +42,16 @@ class Admin:
     Args:
         status: Asked anew by every request for readiness.
         metrics: Asked anew by every scrape. It does not wait.
+        hosts: `Host` values answered beside `localhost` and IP addresses, ports aside; `*`
+            answers all.
     """
 
-    __slots__ = ("_metrics", "_status")
+    __slots__ = ("_hosts", "_metrics", "_status")
 
-    def __init__(self, status: Callable[[], Status], metrics: Render) -> None:
+    def __init__(
+        self, status: Callable[[], Status], metrics: Render, *, hosts: Iterable[str] = ()
+    ) -> None:
+        self._hosts = frozenset({"localhost", *(hostname(host) or host.lower() for host in hosts)})
         self._status = status
         self._metrics = metrics
 
@@ -54,8 +65,11 @@ class Admin:
             raise RuntimeError(f"the admin application serves HTTP, not {scope['type']}")
         path, method = path_of(scope), scope["method"]
         extra: list[tuple[str, str]] = []
-        answer = self._answer(path, headers_of(scope).get("accept", ""))
-        if answer is None:
+        headers_in = headers_of(scope)
+        answer = self._answer(path, headers_in.get("accept", ""))
+        if not self._answers(headers_in.get("host")):
+            answer = _problem(Forbidden("the host is not in server.allowed_hosts"))
+        elif answer is None:
             answer = _problem(NotFound(f"there is no {path[:100]!a} here"))
         elif method not in {"GET", "HEAD"}:
             answer = _problem(
@@ -66,6 +80,12 @@ class Admin:
         headers = [("content-type", content_type), ("cache-control", "no-store"), *extra]
         # The server leaves the body out of an answer to HEAD, and its length in.
         await respond(send, status, headers, body)
+
+    def _answers(self, host: str | None) -> bool:
+        if host is None or "*" in self._hosts:
+            return True
+        name = hostname(host)
+        return name in self._hosts or is_address(name)
 
     def _answer(self, path: str, accept: str) -> _Answer | None:
         match path:

@@ -29,10 +29,12 @@ def serve_gateway(
     """
     telemetry = gateway.config.telemetry
     configure(log=telemetry.log, level=telemetry.level)
-    gateway.enforce_hosts()
+    server = gateway.server
+    # The host of a Unix socket's bind is no name that anybody sends.
+    hosts = (server.admin.bind.rpartition(":")[0], *server.allowed_hosts)
     return run(
         lambda: served,
-        gateway.server,
-        admin=partial(Admin, metrics=gateway.metrics.render),
+        server,
+        admin=partial(Admin, metrics=gateway.metrics.render, hosts=hosts),
         on_started=partial(on_started, gateway),
     )

@@ -24,7 +24,15 @@ class Answer:
         return json.loads(self.body)
 
 
-async def ask(path: str, method: str = "GET", status: Status = "ready", accept: str = "") -> Answer:
+async def ask(
+    path: str,
+    method: str = "GET",
+    *,
+    status: Status = "ready",
+    accept: str = "",
+    host: str | None = "localhost:9901",
+    hosts: tuple[str, ...] = (),
+) -> Answer:
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -33,12 +41,13 @@ async def ask(path: str, method: str = "GET", status: Status = "ready", accept: 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    admin = Admin(lambda: status, Metrics().render)
+    admin = Admin(lambda: status, Metrics().render, hosts=hosts)
+    named = [] if host is None else [(b"host", host.encode())]
     scope = {
         "type": "http",
         "method": method,
         "path": path,
-        "headers": [(b"accept", accept.encode())],
+        "headers": [(b"accept", accept.encode()), *named],
     }
     await admin(scope, receive, send)
     start, body = sent
@@ -88,6 +97,31 @@ async def test_nothing_can_be_changed_here() -> None:
     assert answer.headers["allow"] == "GET, HEAD"
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LocalHost:9901", 200),
+        ("127.0.0.1:9901", 200),
+        ("[::1]:9901", 200),
+        ("10.0.0.7:9901", 200),  # as probes and scrapers call it
+        (None, 200),
+        ("metrics.test", 200),
+        ("evil.test", 403),
+        ("127.0.0.1.evil.test", 403),
+        ("", 403),
+        ("a b:c", 403),
+    ],
+)
+async def test_a_name_that_was_rebound_is_refused(host: str | None, status: int) -> None:
+    for path in ("/metrics", "/health/ready", "/none" if status == 403 else "/"):
+        answer = await ask(path, host=host, hosts=("metrics.test",))
+        assert answer.status == status
+    if status == 403:
+        assert answer.json["code"] == "forbidden"
+    assert (await ask("/", host=host, hosts=("*",))).status == 200
 
 
 async def test_head_tells_what_get_would() -> None:
