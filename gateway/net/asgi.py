@@ -125,29 +125,33 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) ->
 
     Raises:
         ClientLeft: The client left first; `work` was cancelled and has ended.
-        Exception: What `work` raised, bare.
+        Exception: What `work` or `receive` raised first, bare.
     """
     results: list[T] = []
-    error: Exception | None = None
+    errors: list[Exception] = []
     left = False
 
     async def watch() -> None:
         nonlocal left
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        left = True
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
+            errors.append(caught)
+        else:
+            left = True
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
         try:
             results.append(await work())
-        except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
-            error = caught
+        except Exception as caught:  # noqa: BLE001 - as above
+            errors.append(caught)
         nursery.cancel_scope.cancel()
-    if error is not None:
-        raise error
+    if errors:
+        raise errors[0]
     if results:
         return results[0]
-    assert left  # noqa: S101 - the scope was cancelled by `watch`, or the line above returned
+    assert left  # noqa: S101 - the scope was cancelled by `watch`, or a line above was reached
     raise ClientLeft

@@ -125,6 +125,28 @@ async def test_what_work_raises_stays_bare(autojump_clock: MockClock, error: Exc
     assert caught.value is error
 
 
+async def test_what_receive_raises_stays_bare_and_ends_the_work(
+    autojump_clock: MockClock,
+) -> None:
+    error = OSError("the connection broke")
+
+    async def breaks() -> Any:
+        await trio.sleep(1)
+        raise error
+
+    async def work() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("of the clean-up: the second one")
+
+    with pytest.raises(OSError, match="broke") as caught:
+        await while_connected(breaks, work)
+    assert caught.value is error
+    with pytest.raises(OSError, match="broke"):
+        await while_connected(breaks, trio.sleep_forever)
+
+
 async def test_a_result_that_came_before_the_leaving_counts(autojump_clock: MockClock) -> None:
     async def work() -> str:
         with trio.CancelScope(shield=True):
