@@ -137,7 +137,7 @@ class Gateway:
             timeout_s: The client's own budget, seconds.
 
         Returns:
-            The answer; `missing` names what is absent from it.
+            The answer, `encoded`; `missing` names what is absent from it.
 
         Raises:
             GatewayError: Whatever the client is to be told instead, bare.
@@ -156,7 +156,7 @@ class Gateway:
                 valid = Request(request.name, arguments, request.context)
                 ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
                 await self._within(budget_s, run, emit)
-                ledger.reply = run.conclude()
+                ledger.reply = run.conclude().sealed()
             except GatewayError:
                 raise
             except Exception as error:

@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     except ValueError as error:  # a service that cannot be opened
         print(f"gateway call: {error}", file=sys.stderr)
         return 1
-    print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode(), flush=True)
+    print(msgspec.json.format(answer, indent=2).decode(), flush=True)
     for event in ended:
         print("\n".join(timeline(event)), file=sys.stderr)
     return status
@@ -80,14 +80,14 @@ def _run(options: argparse.Namespace) -> int:
 
 async def _call(
     app: Gateway, name: str, arguments: dict[str, Any], timeout_s: float
-) -> tuple[int, Any]:
+) -> tuple[int, bytes]:
     context = Context(request_id=uuid.uuid4().hex, protocol="cli")
     async with app.running():
         try:
             reply = await app.call(Request(name, arguments, context), timeout_s=timeout_s)
         except GatewayError as error:
-            return 1, error.problem(context.request_id)
-        return 0, reply.labelled()
+            return 1, msgspec.json.encode(error.problem(context.request_id))
+        return 0, reply.encoded
 
 
 def _budget(text: str | None) -> float:

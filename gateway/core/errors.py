@@ -32,6 +32,10 @@ _KEPT = frozenset({404, 409, 410, 412, 422})
 """A service's own statuses that reach the client as they are."""
 
 
+_HIDDEN = "something went wrong inside the gateway"
+"""What is told of a bug of ours, whatever its own text says."""
+
+
 class GatewayError(Exception):
     """An expected failure, as the client will see it.
 
@@ -102,7 +106,7 @@ class GatewayError(Exception):
             "title": self.title,
             "status": self.status,
             "code": self.code,
-            "detail": self.detail,
+            "detail": _HIDDEN if self.code == "internal" else self.detail,
         }
         if request_id is not None:
             problem["request_id"] = request_id

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import attrs
+import msgspec
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import BadReply, GatewayError
 from gateway.core.trace import Trace
 
 __all__ = ["Branch", "Chunk", "Context", "Outcome", "Partial", "Progress", "Reply", "Request"]
@@ -114,22 +115,32 @@ class Reply:
         value: The decoded value: JSON's types, whole.
         branches: Below an answer of a tool: how each call ended, in the plan's order.
         missing: The failures of absent calls, each naming its call; empty if the answer is whole.
+        encoded: Of an answer to a client: the JSON that every protocol sends it as.
     """
 
     value: Any
     branches: tuple[Branch, ...] = ()
     missing: tuple[GatewayError, ...] = ()
+    encoded: bytes = attrs.field(default=b"", eq=False, repr=False)
 
-    def labelled(self) -> Any:
-        """The value as clients get it: an object that is partial ends with `_errors`.
+    def sealed(self) -> Reply:
+        """This reply with `encoded`: an object that is partial ends with `_errors`.
 
         `_errors` holds one problem object for each missing call. Any other value stays as it is:
         a protocol's header or text names what is missing.
+
+        Raises:
+            BadReply: The value has no JSON form.
         """
-        if not self.missing or not isinstance(self.value, dict):
-            return self.value
-        value = {key: part for key, part in self.value.items() if key != "_errors"}
-        return {**value, "_errors": [error.problem() for error in self.missing]}
+        value = self.value
+        if self.missing and isinstance(value, dict):
+            value = {key: part for key, part in value.items() if key != "_errors"}
+            value["_errors"] = [error.problem() for error in self.missing]
+        try:
+            encoded = msgspec.json.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadReply(f"the answer has no JSON form: {error}") from error
+        return Reply(self.value, self.branches, self.missing, encoded)
 
     @property
     def partial_label(self) -> str:

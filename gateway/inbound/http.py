@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from gateway.core.deadline import budget_of
-from gateway.core.errors import BadReply, GatewayError, InvalidRequest, NotFound, TooLarge
+from gateway.core.errors import GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.inbound.front import Front, body_of
 from gateway.inbound.openapi import openapi_document
@@ -93,7 +93,7 @@ class Http:
         reply = await while_connected(
             receive, lambda: self._front.call(request, timeout_s=timeout_s)
         )
-        return 200, _headers(reply, context), _encoded(reply)
+        return 200, _headers(reply, context), reply.encoded
 
     async def _decode(
         self, scope: Scope, receive: Receive, context: Context
@@ -135,13 +135,6 @@ class Http:
         if self._document is None:
             self._document = msgspec.json.encode(openapi_document(self._front.tools))
         return self._document
-
-
-def _encoded(reply: Reply) -> bytes:
-    try:
-        return msgspec.json.encode(reply.labelled())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadReply(f"a reply has no JSON form: {error}") from error
 
 
 def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:

@@ -89,12 +89,8 @@ async def call(
 
 def answer(reply: Reply) -> ToolResult:
     """A reply as a result: its value, and what is missing from it in words and in `_errors`."""
-    value = reply.value
-    is_object = isinstance(value, dict)
-    if reply.missing and is_object:
-        value = {key: member for key, member in value.items() if key != "_errors"}
-        value["_errors"] = [_problem(error) for error in reply.missing]
-    structured = msgspec.json.encode(value)
+    structured = reply.encoded
+    is_object = structured.startswith(b"{")
     texts: tuple[str, ...] = (structured.decode(),)
     if reply.missing:
         texts = (*texts, _bounded(_missing(reply.missing), _MAX_LINE))
@@ -113,7 +109,7 @@ def failure(error: GatewayError, request_id: str) -> ToolResult:
     """A failure as a result: the problem object, and one line that a model can act on."""
     return ToolResult(
         texts=(_bounded(_line(error), _MAX_LINE),),
-        structured=msgspec.json.encode(_problem(error, request_id)),
+        structured=msgspec.json.encode(error.problem(request_id)),
         is_object=True,
         is_error=True,
     )
@@ -138,10 +134,6 @@ def _budget_s(params: dict[str, Any], context: Context) -> float:
 
 def _detail(error: GatewayError) -> str:
     return _BUG if error.code == "internal" else error.detail
-
-
-def _problem(error: GatewayError, request_id: str | None = None) -> dict[str, Any]:
-    return {**error.problem(request_id), "detail": _detail(error)}
 
 
 def _line(error: GatewayError) -> str:

@@ -79,7 +79,7 @@ class ScriptedFront:
         self.running += 1
         self.started.set()
         try:
-            return await self.scripts[request.name](request)
+            return (await self.scripts[request.name](request)).sealed()
         except trio.Cancelled:
             self.cancelled.append(trio.current_time())
             raise
