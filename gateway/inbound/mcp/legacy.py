@@ -139,7 +139,7 @@ class Legacy:
     async def _answer(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         match message.method:
             case "initialize":
-                return self._initialize(message, message_id)
+                return self._initialize(message, message_id, asker.context.client)
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
             case "tools/list":
@@ -149,13 +149,13 @@ class Legacy:
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
-    def _initialize(self, message: Message, message_id: RequestId) -> Answer:
+    def _initialize(self, message: Message, message_id: RequestId, client: str) -> Answer:
         wanted = message.params.get("protocolVersion")
         if not isinstance(wanted, str):
             raise ProtocolError(
                 jsonrpc.INVALID_PARAMS, "Invalid params: protocolVersion: expected a string"
             )
-        session = self._sessions.open(wanted if wanted in LEGACY else LEGACY[0])
+        session = self._sessions.open(wanted if wanted in LEGACY else LEGACY[0], client)
         result = {
             "protocolVersion": session.version,
             "capabilities": CAPABILITIES,
@@ -169,6 +169,10 @@ class Legacy:
         if session is None:
             result = await make()
             return jsonrpc.succeeded(message_id, _called(result))
+        if message_id in session.calls:
+            raise ProtocolError(
+                jsonrpc.INVALID_REQUEST, "Invalid request: id: one with it is in flight already"
+            )
         if session.is_full:
             error = Overloaded("this session has too many calls in flight", retry_after_s=1)
             return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
@@ -179,7 +183,7 @@ class Legacy:
                 result = await make()
                 answer = jsonrpc.succeeded(message_id, _called(result))
         finally:
-            session.leave(message_id, scope)
+            session.leave(message_id)
         # The call may have ended on its own while it was being cancelled: no answer even then.
         return _CANCELLED if scope.cancel_called else answer
 

@@ -19,10 +19,13 @@ import trio
 if TYPE_CHECKING:
     from gateway.inbound.mcp.jsonrpc import RequestId
 
-__all__ = ["IDLE_S", "MAX_CALLS", "MAX_SESSIONS", "Session", "Sessions"]
+__all__ = ["IDLE_S", "MAX_CALLS", "MAX_OF_CLIENT", "MAX_SESSIONS", "Session", "Sessions"]
 
 MAX_SESSIONS: Final = 10_000
-"""Open at once; beyond it the one that was used least recently goes."""
+"""Open at once; beyond it one goes that was never used, else the one used least recently."""
+
+MAX_OF_CLIENT: Final = 1_000
+"""Open at once for one client's address; beyond it one of its own goes, by the same rule."""
 
 MAX_CALLS: Final = 1_000
 """Calls in flight at once in one session; beyond it a call is refused as overloaded."""
@@ -38,12 +41,14 @@ class Session:
     Args:
         id: 128 random bits as hex digits: whoever knows it may cancel its calls.
         version: The revision negotiated by `initialize`.
+        client: The address it was opened from; empty where there is none.
         used: When its last request came, in Trio's time.
         calls: The scope of each call in flight, by request id.
     """
 
     id: str
     version: str
+    client: str
     used: float
     calls: dict[RequestId, trio.CancelScope] = attrs.field(factory=dict, repr=False)
 
@@ -53,17 +58,13 @@ class Session:
         return len(self.calls) >= MAX_CALLS
 
     def enter(self, request_id: RequestId) -> trio.CancelScope:
-        """The scope for a call; whoever asks for it must `leave` afterwards.
-
-        An id that is in flight already names the later call from here on.
-        """
+        """The scope for a call, whose id is not in flight; whoever asks for it must `leave`."""
         scope = self.calls[request_id] = trio.CancelScope()
         return scope
 
-    def leave(self, request_id: RequestId, scope: trio.CancelScope) -> None:
-        """Forget a call; one that took over its id stays."""
-        if self.calls.get(request_id) is scope:
-            del self.calls[request_id]
+    def leave(self, request_id: RequestId) -> None:
+        """Forget a call."""
+        del self.calls[request_id]
 
     def cancel(self, request_id: RequestId) -> None:
         """Cancel a call; an unknown id is a call that has ended, and is ignored."""
@@ -72,54 +73,116 @@ class Session:
             scope.cancel()
 
 
+class _Queue:
+    """Sessions in the order in which they would go."""
+
+    __slots__ = ("_fresh", "_used")
+
+    def __init__(self) -> None:
+        self._fresh: OrderedDict[str, Session] = OrderedDict()
+        self._used: OrderedDict[str, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._used)
+
+    def add(self, session: Session) -> None:
+        self._fresh[session.id] = session
+
+    def touch(self, session: Session) -> None:
+        """It was used after `initialize`: flooding does not do that."""
+        self._fresh.pop(session.id, None)
+        self._used[session.id] = session
+        self._used.move_to_end(session.id)
+
+    def remove(self, session: Session) -> None:
+        self._fresh.pop(session.id, None)
+        self._used.pop(session.id, None)
+
+    def first(self) -> Session:
+        """The one to go: the oldest that was never used, else the one used least recently."""
+        return next(iter((self._fresh or self._used).values()))
+
+    def oldest(self) -> Session | None:
+        """The one whose last request is longest ago."""
+        heads = [next(iter(each.values())) for each in (self._fresh, self._used) if each]
+        return min(heads, key=lambda session: session.used, default=None)
+
+
 class Sessions:
-    """All sessions of one process, in order of use.
+    """All sessions of one process.
 
     Args:
         limit: How many may be open at once.
+        of_client: How many of them for one client's address; clients without one share `limit`.
         idle_s: Seconds without a request after which one is forgotten.
     """
 
-    def __init__(self, *, limit: int = MAX_SESSIONS, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int = MAX_SESSIONS,
+        of_client: int = MAX_OF_CLIENT,
+        idle_s: float = IDLE_S,
+    ) -> None:
         self._limit = limit
+        self._of_client = of_client
         self._idle_s = idle_s
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._by_id: dict[str, Session] = {}
+        self._queue = _Queue()
+        self._clients: dict[str, _Queue] = {}
 
     def __len__(self) -> int:
         """How many are open, those that nobody has missed yet included."""
-        return len(self._sessions)
+        return len(self._by_id)
 
-    def open(self, version: str) -> Session:
-        """Open a session; the one used least recently goes if there is no room.
+    def open(self, version: str, client: str = "") -> Session:
+        """Open a session; if there is no room another goes.
 
-        What is in flight in a session that goes is answered all the same.
+        One that was never used after `initialize` goes first, so that no flood of those costs
+        anyone a session in use. What is in flight in one that goes is answered all the same.
+
+        Args:
+            version: The revision negotiated.
+            client: The client's address.
         """
         self._expire()
-        while len(self._sessions) >= self._limit:
-            self._sessions.popitem(last=False)
-        session = Session(secrets.token_hex(16), version, trio.current_time())
-        self._sessions[session.id] = session
+        own = self._clients.get(client)
+        if client and own is not None and len(own) >= self._of_client:
+            self._remove(own.first())
+        if len(self._by_id) >= self._limit:
+            self._remove(self._queue.first())
+        session = Session(secrets.token_hex(16), version, client, trio.current_time())
+        self._by_id[session.id] = session
+        self._queue.add(session)
+        self._clients.setdefault(client, _Queue()).add(session)
         return session
 
     def find(self, session_id: str) -> Session | None:
         """The session, which counts as used now; `None` if it is unknown or was forgotten."""
         self._expire()
-        session = self._sessions.get(session_id)
+        session = self._by_id.get(session_id)
         if session is not None:
             session.used = trio.current_time()
-            self._sessions.move_to_end(session_id)
+            self._queue.touch(session)
+            self._clients[session.client].touch(session)
         return session
 
     def close(self, session: Session) -> None:
         """End a session and cancel what is in flight in it: its client is done."""
-        self._sessions.pop(session.id, None)
+        self._remove(session)
         for scope in session.calls.values():
             scope.cancel()
 
+    def _remove(self, session: Session) -> None:
+        if self._by_id.pop(session.id, None) is None:
+            return
+        self._queue.remove(session)
+        own = self._clients[session.client]
+        own.remove(session)
+        if not own:
+            del self._clients[session.client]
+
     def _expire(self) -> None:
         now = trio.current_time()
-        while self._sessions:
-            oldest = next(iter(self._sessions.values()))
-            if now - oldest.used < self._idle_s:
-                return
-            del self._sessions[oldest.id]
+        while (oldest := self._queue.oldest()) is not None and now - oldest.used >= self._idle_s:
+            self._remove(oldest)

@@ -208,20 +208,21 @@ async def test_a_call_that_ends_while_it_is_cancelled_has_no_answer_either() -> 
     assert is_cancelled(calls.answers["a"])
 
 
-async def test_an_id_used_twice_names_the_later_call() -> None:
+async def test_an_id_that_is_in_flight_already_is_refused() -> None:
     front = ScriptedFront({"t": hangs})
     app = mcp(front)
-    session = await initialize(app)
+    session, other = await initialize(app), await initialize(app)
     async with trio.open_nursery() as nursery:
         calls = Calls(app, nursery)
-        leaving = trio.Event()
-        await calls.start("first", session=session, id=1, leaving=leaving)
-        await calls.start("second", session=session, id=1)
-        leaving.set()
-        await trio.testing.wait_all_tasks_blocked()
-        assert calls.answers == {"first": None}
+        await calls.start("first", session=session, id=1)
+        second = await legacy(app, "tools/call", {"name": "t"}, session=session, id=1)
+        assert (second.status, second.error["code"]) == (200, -32600)
+        await calls.start("text", session=session, id="1")
+        await calls.start("other", session=other, id=1)
+        assert front.running == 3
         await calls.cancel(1, session)
-        assert is_cancelled(calls.answers["second"])
+        assert is_cancelled(calls.answers["first"])
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_id_may_be_used_again_after_its_answer() -> None:
@@ -282,6 +283,38 @@ async def test_sessions_have_a_bound_and_the_least_recently_used_goes() -> None:
     assert sessions.find(second.id) is None
     for kept in (first, third, fourth):
         assert sessions.find(kept.id) is kept
+
+
+async def test_a_flood_of_initialize_flushes_no_session_in_use() -> None:
+    sessions = Sessions(limit=10, of_client=5)
+    used = [sessions.open(LEGACY, f"10.0.0.{number}") for number in range(4)]
+    for session in used:
+        sessions.find(session.id)
+    for number in range(1000):
+        sessions.open(LEGACY, f"10.1.0.{number}")
+    assert len(sessions) == 10
+    assert all(sessions.find(session.id) is session for session in used)
+
+
+async def test_a_client_has_a_bound_of_sessions_of_its_own() -> None:
+    sessions = Sessions(limit=10, of_client=3)
+    other = sessions.open(LEGACY, "10.0.0.1")
+    mine = [sessions.open(LEGACY, "10.0.0.2") for _ in range(3)]
+    sessions.find(mine[0].id)
+    sessions.open(LEGACY, "10.0.0.2")  # in the place of the oldest that was never used
+    assert len(sessions) == 4
+    assert sessions.find(mine[1].id) is None
+    for session in (mine[0], mine[2]):
+        assert sessions.find(session.id) is session
+    sessions.open(LEGACY, "10.0.0.2")
+    sessions.open(LEGACY, "10.0.0.2")
+    assert len(sessions) == 4
+    assert sessions.find(other.id) is other
+    for session in (mine[0], other):
+        sessions.close(session)
+    assert len(sessions) == 2
+    assert len({sessions.open(LEGACY, "").id for _ in range(8)}) == 8  # no address, no bound
+    assert len(sessions) == 10
 
 
 async def test_expiry_frees_every_idle_session(autojump_clock: trio.abc.Clock) -> None:
