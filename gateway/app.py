@@ -29,7 +29,7 @@ from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
+from gateway.net.asgi import Receive, Scope, Send, client_has_left, headers_of, path_of, respond
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
@@ -409,9 +409,10 @@ class _Ledger:
             if self.run is not None:
                 self.run.abandon("the request had failed")
         elif error is not None:  # cancelled from outside: nobody waits for the answer
-            outcome = "client_left"
+            left = client_has_left()
+            outcome = "client_left" if left else "cancelled"
             if self.run is not None:
-                self.run.abandon("the client left")
+                self.run.abandon("the client left" if left else "the request was cancelled")
         else:
             missing = self.reply.missing
             if any(not isinstance(one, Skipped) for one in missing):
