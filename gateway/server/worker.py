@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from gateway.server.bounds import bounded
 from gateway.server.connection import ConnectionConfig
 from gateway.server.containment import leaves
+from gateway.server.draining import told_to_go
 from gateway.server.listeners import Listener, open_listeners, tls_context
 from gateway.server.reception import Reception
 from gateway.telemetry.logs import logger
@@ -194,8 +194,8 @@ class _Serving:
 
 
 def _reception(app: Served, settings: ServerSettings, shutdown: trio.Event) -> Reception:
-    checked = bounded(app, max_headers=settings.max_headers, draining=shutdown.is_set)
-    return Reception(checked, _config(settings), max_connections=settings.max_connections)
+    telling = told_to_go(app, draining=shutdown.is_set)
+    return Reception(telling, _config(settings), max_connections=settings.max_connections)
 
 
 def _config(settings: ServerSettings) -> ConnectionConfig:
