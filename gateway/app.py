@@ -29,7 +29,7 @@ from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
+from gateway.net.asgi import Receive, Scope, Send, client_has_left, headers_of, path_of, respond
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
@@ -148,7 +148,7 @@ class Gateway:
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
         ledger = _Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
         with bound(request), ledger:
-            self._check_open()
+            self._check_not_closing()
             if tool is None:
                 raise NotFound(f"there is no tool {request.name[:100]!r}")
             try:
@@ -288,13 +288,13 @@ class Gateway:
         if self._state == "opening":
             with trio.move_on_after(self.server.deadline):
                 await self._settled.wait()
-        self._check_open()
-
-    def _check_open(self) -> None:
-        if self._state == "closing":
-            raise Overloaded("the gateway is closing", retry_after_s=1)
+        self._check_not_closing()
         if self._state != "open":
             raise Overloaded("the gateway is not open; its log says why", retry_after_s=1)
+
+    def _check_not_closing(self) -> None:
+        if self._state == "closing":
+            raise Overloaded("the gateway is closing", retry_after_s=1)
 
     async def _hold_open(self) -> None:
         try:
@@ -409,9 +409,10 @@ class _Ledger:
             if self.run is not None:
                 self.run.abandon("the request had failed")
         elif error is not None:  # cancelled from outside: nobody waits for the answer
-            outcome = "client_left"
+            left = client_has_left()
+            outcome = "client_left" if left else "cancelled"
             if self.run is not None:
-                self.run.abandon("the client left")
+                self.run.abandon("the client left" if left else "the request was cancelled")
         else:
             missing = self.reply.missing
             if any(not isinstance(one, Skipped) for one in missing):

@@ -24,7 +24,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.testing import InMemoryClient, ScriptedService, open_client
-from tests.apps import gateway, get, request
+from tests.apps import Events, gateway, get, request
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -482,6 +482,20 @@ async def test_in_flight_counts_requests_under_way(autojump_clock: MockClock) ->
             await trio.sleep(0.5)
             assert app.in_flight == 3
         assert app.in_flight == 0
+
+
+async def test_who_ended_a_request_is_told_apart(autojump_clock: MockClock) -> None:
+    events = Events()
+    app = gateway({"a": get()}, {"s": ScriptedService().hang()}, events=events)
+    async with open_client(app) as client:
+        await client.leave("POST", "/tools/t", after_s=1)
+        assert events.last.outcome == "client_left"
+        assert "the client left" in str(events.last.branches[0].error)
+        with trio.move_on_after(1):
+            await client.request("POST", "/tools/t")
+        assert events.last.outcome == "cancelled"
+        assert "the request was cancelled" in str(events.last.branches[0].error)
+    events.assert_balanced()
 
 
 async def test_a_listener_that_fails_fails_no_request() -> None:

@@ -6,6 +6,7 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextvars import ContextVar
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "client_has_left",
     "headers_of",
     "path_of",
     "read_body",
@@ -111,6 +113,24 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
+class _Client:
+    """Whether the client of a `while_connected` has left."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = False
+
+
+_client: ContextVar[_Client | None] = ContextVar("client", default=None)
+
+
+def client_has_left() -> bool:
+    """Whether it is the client's leaving that cancels: asked below `while_connected`."""
+    client = _client.get()
+    return client is not None and client.left
+
+
 async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
     """Do `work` while the client stays; its leaving cancels all of it.
 
@@ -129,29 +149,31 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) ->
     """
     results: list[T] = []
     errors: list[Exception] = []
-    left = False
+    client = _Client()
 
     async def watch() -> None:
-        nonlocal left
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
         except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
             errors.append(caught)
         else:
-            left = True
+            client.left = True
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
+        token = _client.set(client)
         try:
             results.append(await work())
         except Exception as caught:  # noqa: BLE001 - as above
             errors.append(caught)
+        finally:
+            _client.reset(token)
         nursery.cancel_scope.cancel()
     if errors:
         raise errors[0]
     if results:
         return results[0]
-    assert left  # noqa: S101 - the scope was cancelled by `watch`, or a line above was reached
+    assert client.left  # noqa: S101 - the scope was cancelled by `watch`, or a line above was reached
     raise ClientLeft

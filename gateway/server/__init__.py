@@ -8,5 +8,5 @@
 * `protocols.py`: Hypercorn's HTTP/1.1 and HTTP/2, put right
 * `tasks.py`: a connection's tasks: the application's runs, each with its inbox
 * `containment.py`: what may leave a connection: cancellation and interrupts, nothing else
-* `bounds.py`: what is said to a request before the application sees it
+* `draining.py`: what an answer tells its client while the server ends
 """

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Http2", "Http11", "Protocols"]
 
+_METHODS_REFUSED = frozenset({b"CONNECT", b"TRACE"})
+"""No tunnel is opened here, and what came is not told back."""
+
 
 class Http11(H11Protocol):
-    """Hypercorn's HTTP/1.1 without the upgrade to HTTP/2 in clear.
+    """Hypercorn's HTTP/1.1, strict about where a body ends, without the upgrade to HTTP/2 in clear.
 
     A malformed `HTTP2-Settings` would end the connection, and RFC 9113 has dropped the upgrade; a
     server may ignore it (RFC 9110, section 7.8). HTTP/2 by prior knowledge remains.
@@ -29,6 +32,32 @@ class Http11(H11Protocol):
             raise H2ProtocolAssumedError(
                 b"PRI * HTTP/2.0\r\n\r\n" + self.connection.trailing_data[0]
             )
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        status = _refusal(request)
+        if status is None:
+            await super()._create_stream(request)
+            return
+        await self._send_error_response(status)
+        await self.send(Closed())
+
+
+def _refusal(request: h11.Request) -> int | None:
+    """The status to refuse `request` with, before anything believes where it ends.
+
+    Two framings at once are how a request is smuggled past a proxy that took the other one; h11
+    goes by the one, and refuses lengths that differ by itself. HTTP/1.0 knows no chunks.
+
+    Source: RFC 9112, sections 6.1 and 6.3; RFC 9110, sections 9.3.6 and 9.3.8.
+    """
+    if request.method in _METHODS_REFUSED:
+        return 501
+    names = {name for name, _ in request.headers}
+    if b"transfer-encoding" in names and (
+        b"content-length" in names or request.http_version != b"1.1"
+    ):
+        return 400
+    return None
 
 
 class Http2(H2Protocol):

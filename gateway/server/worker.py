@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from gateway.server.bounds import bounded
 from gateway.server.connection import ConnectionConfig
 from gateway.server.containment import leaves
+from gateway.server.draining import told_to_go
 from gateway.server.listeners import Listener, open_listeners, tls_context
 from gateway.server.reception import Reception
 from gateway.telemetry.logs import logger
@@ -106,26 +106,12 @@ async def serve(
 
     Cancellation: everything ends at once; no connection, socket or socket file is left.
     """
-    started = False
-
-    def status() -> Status:
-        if shutdown.is_set():
-            return "draining"
-        return "ready" if started and app.ready else "starting"
-
-    def now_started(addresses: Addresses) -> None:
-        nonlocal started
-        started = True
-        logger("gateway.server").info(
-            "serving", public=list(addresses.public), admin=addresses.admin
-        )
-        task_status.started(addresses)
-
     tls = tls_context(settings.tls.certificate, settings.tls.key) if settings.tls else None
+    progress = _Progress(app, shutdown, task_status)
     async with (
         _bound(settings.bind) as public,
         _bound((settings.admin.bind,) if admin else ()) as operators,
-        _answering(admin(status) if admin else None, operators, settings),
+        _answering(admin(progress.status) if admin else None, operators, settings),
     ):
         with trio.CancelScope() as whole:
             async with _running(app):
@@ -137,15 +123,31 @@ async def serve(
                     tls=tls,
                 )
                 admin_address = _address(operators[0], None) if operators else None
-                await serving.run(shutdown, whole, partial(_tell, now_started, admin_address))
+                await serving.run(shutdown, whole, partial(progress.start, admin_address))
         if whole.cancelled_caught:
             logger("gateway.server").warning("cut at the end of the drain")
 
 
-def _tell(
-    now_started: Callable[[Addresses], None], admin: str | None, public: tuple[str, ...]
-) -> None:
-    now_started(Addresses(public, admin))
+@attrs.define(slots=True)
+class _Progress:
+    """How far a worker has come, for whoever asks."""
+
+    app: Served
+    shutdown: trio.Event
+    task_status: trio.TaskStatus[Addresses]
+    started: bool = False
+
+    def status(self) -> Status:
+        """What readiness says."""
+        if self.shutdown.is_set():
+            return "draining"
+        return "ready" if self.started and self.app.ready else "starting"
+
+    def start(self, admin: str | None, public: tuple[str, ...]) -> None:
+        """Requests are served at these addresses from now on."""
+        self.started = True
+        logger("gateway.server").info("serving", public=list(public), admin=admin)
+        self.task_status.started(Addresses(public, admin))
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -194,8 +196,8 @@ class _Serving:
 
 
 def _reception(app: Served, settings: ServerSettings, shutdown: trio.Event) -> Reception:
-    checked = bounded(app, max_headers=settings.max_headers, draining=shutdown.is_set)
-    return Reception(checked, _config(settings), max_connections=settings.max_connections)
+    telling = told_to_go(app, draining=shutdown.is_set)
+    return Reception(telling, _config(settings), max_connections=settings.max_connections)
 
 
 def _config(settings: ServerSettings) -> ConnectionConfig:

@@ -21,8 +21,12 @@ __all__ = [
     "ThreadAbandoned",
 ]
 
-RequestOutcome: TypeAlias = Literal["ok", "partial", "error", "client_left"]
-"""How a request ends for its client."""
+RequestOutcome: TypeAlias = Literal["ok", "partial", "error", "client_left", "cancelled"]
+"""How a request ends for its client.
+
+`cancelled` is what neither the client's leaving nor a failure ended: a host that cancels, the end of
+a drain, a client that took its request back.
+"""
 
 
 @attrs.frozen(slots=True)
@@ -44,7 +48,7 @@ class RequestEnded:
         request: As in its `RequestStarted`.
         tool: The tool's name; empty where there is no such tool, for `request.name` is the
             client's own text, which must not become a metric's label.
-        outcome: `ok`, `partial`, `error` or `client_left`.
+        outcome: `ok`, `partial`, `error`, `client_left` or `cancelled`.
         error: What the client was told instead of an answer; `None` unless the outcome is `error`.
         duration_s: Seconds from its start to its end.
         budget_s: Seconds it had been granted at its start; may be inf.

@@ -181,8 +181,8 @@ class Metrics:
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:
-    if event.outcome == "client_left":
-        return "client_left"
+    if event.outcome in {"client_left", "cancelled"}:
+        return event.outcome
     if event.code == "deadline_exceeded":
         return "deadline"
     if any(error.code == "deadline_exceeded" for error in event.missing):

@@ -28,7 +28,6 @@ from gateway.core.errors import (
     GatewayError,
     InvalidArguments,
     InvalidRequest,
-    Overloaded,
     Rejected,
     Unreachable,
 )
@@ -1094,12 +1093,12 @@ def test_what_a_tool_may_be_told_of_follows_from_its_verbs(
     assert (tool.idempotent, tool.read_only) == (idempotent, read_only)
 
 
-async def test_a_call_before_the_gateway_is_open_is_refused() -> None:
+async def test_a_call_before_the_gateway_is_open_is_unreachable() -> None:
     config = {
         "services": {"s": {"kind": "http", "url": "http://api.test"}},
         "tools": {"t": {"calls": {"a": {"service": "s", "get": "/"}}}},
     }
-    with pytest.raises(Overloaded, match="not open"):
+    with pytest.raises(Unreachable, match="not open"):
         await create_app(config).call(Request("t", {}, Context(request_id="r")))
 
 

@@ -21,6 +21,7 @@ from gateway.core.errors import (
     GatewayError,
     NotFound,
     Overloaded,
+    Unreachable,
 )
 from gateway.core.messages import Context, Request
 from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
@@ -316,9 +317,9 @@ async def test_what_cannot_be_called_keeps_the_gateway_from_starting(
     assert not app.ready
 
 
-async def test_a_call_before_the_gateway_is_open_is_refused() -> None:
+async def test_a_call_before_the_gateway_is_open_is_unreachable() -> None:
     app = create_app(config("noop"))
-    with pytest.raises(Overloaded, match="not open"):
+    with pytest.raises(Unreachable, match="not open"):
         await app.call(Request("t", {}, Context(request_id="r")))
 
 

@@ -156,7 +156,7 @@ async def test_the_sdks_client_calls(mode: str, version: str) -> None:
         assert listed.structured_content == (None if version < "2026" else [1, 2])
         budget = await client.call_tool("echo", {}, meta={"gateway/timeoutMs": 1500})
         assert not budget.is_error
-        assert front.budgets[-1] == 1.5
+        assert front.budgets[-1] == pytest.approx(1.5, abs=0.2)  # less what its body took
 
 
 @MODES

@@ -631,7 +631,7 @@ async def test_a_host_that_sets_a_nearer_deadline_cancels_from_outside(
             await gateway.call()
         assert scope.cancelled_caught
         assert service.active == 0
-        assert gateway.events.last.outcome == "client_left"
+        assert gateway.events.last.outcome == "cancelled"
     gateway.events.assert_balanced()
 
 

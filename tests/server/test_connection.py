@@ -96,6 +96,33 @@ async def test_a_body_is_read() -> None:
         await peer.hear(b"hello")
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("POST / HTTP/1.1\nhost: x\ncontent-length: 3\ntransfer-encoding: chunked\n", 400),
+        ("POST / HTTP/1.1\nhost: x\nTransfer-Encoding: chunked\nContent-Length: 5\n", 400),
+        ("POST / HTTP/1.1\nhost: x\ncontent-length: 5\ncontent-length: 6\n", 400),
+        ("POST / HTTP/1.1\nhost: x\ncontent-length: 5, 6\n", 400),
+        ("POST / HTTP/1.0\nhost: x\ntransfer-encoding: chunked\n", 400),
+        ("POST / HTTP/1.1\nhost: x\ntransfer-encoding: gzip, chunked\n", 501),
+        ("CONNECT y:443 HTTP/1.1\nhost: x\n", 501),
+        ("TRACE / HTTP/1.1\nhost: x\n", 501),
+    ],
+)
+@pytest.mark.parametrize("body", ["", "0\n\nGET /smuggled HTTP/1.1\nhost: x\n\n"])
+async def test_what_may_be_read_in_two_ways_is_refused_and_the_connection_closed(
+    head: str, status: int, body: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with connected() as peer:
+        await peer.say(f"{head}\n{body}")
+        heard = await peer.hear_all()
+        assert heard.startswith(b"HTTP/1.1 %d " % status)
+        assert b"connection: close" in heard.lower()
+        assert heard.count(b"HTTP/1.1 ") == 1
+        await peer.ended.wait()
+    assert trio.current_time() < 2
+
+
 @pytest.mark.parametrize("path", ["/exit", "/raise", "/group"])
 async def test_a_handler_that_fails_fails_its_request_alone(
     path: str, autojump_clock: trio.testing.MockClock

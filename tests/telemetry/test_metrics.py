@@ -80,10 +80,12 @@ def test_a_partial_answer_is_counted() -> None:
 def test_cancels_are_counted_by_their_reason() -> None:
     found = counted(
         request_ended(outcome="client_left"),
+        request_ended(outcome="cancelled"),
         request_ended(outcome="error", error=DeadlineExceeded()),
         request_ended(outcome="partial", missing=(DeadlineExceeded(call="now"),)),
     )
     assert found["gateway_cancels_total{reason=client_left}"] == 1
+    assert found["gateway_cancels_total{reason=cancelled}"] == 1
     assert found["gateway_cancels_total{reason=deadline}"] == 2
 
 

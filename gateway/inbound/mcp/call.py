@@ -80,7 +80,9 @@ async def call(
         reply = await front.call(request, timeout_s=budget_s - spent_s)
     except NotFound as error:
         if error.call is None:
-            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {name[:128]}") from None
+            raise ProtocolError(
+                INVALID_PARAMS, f"Unknown tool: {name[:128]}", booked=True
+            ) from None
         return failure(error, context.request_id)
     except GatewayError as error:
         return failure(error, context.request_id)

@@ -79,11 +79,11 @@ class Mcp:
 
     async def _answer(self, method: str, context: Context, receive: Receive) -> Answer:
         value: Any = None
+        start = trio.current_time()
         try:
             match method:
                 case "POST":
                     _check_head(context.headers)
-                    start = trio.current_time()
                     value = jsonrpc.decode(await self._body(context, receive))
                     spent_s = trio.current_time() - start
                     era = self._modern if is_modern(value, context.headers) else self._legacy
@@ -96,6 +96,9 @@ class Mcp:
                     # No stream of the server's own is offered, so there is nothing to GET.
                     raise _refused(405, "Method not allowed", _ALLOW)
         except ProtocolError as error:
+            if not error.booked:
+                duration_s = trio.current_time() - start
+                self._front.refuse(context, error.error, duration_s=duration_s)
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=error.modern_status)
 
     async def _body(self, context: Context, receive: Receive) -> bytes:
@@ -106,7 +109,12 @@ class Mcp:
         try:
             return await body_of(self._front, receive, timeout_s=budget_s)
         except GatewayError as error:
-            raise _refused(error.status, f"{error.title}: {error.detail}") from None
+            raise ProtocolError(
+                jsonrpc.INVALID_REQUEST,
+                f"{error.title}: {error.detail}",
+                status=error.status,
+                error=error,
+            ) from None
 
 
 def _check_head(headers: Mapping[str, str]) -> None:

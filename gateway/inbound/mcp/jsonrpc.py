@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias, TypeGuard
 import attrs
 import msgspec
 
+from gateway.core.errors import GatewayError, InvalidRequest, NotFound
+
 __all__ = [
     "ACCEPTED",
     "HEADER_MISMATCH",
@@ -65,6 +67,8 @@ class ProtocolError(Exception):
         data: The error's `data` member; `None` leaves it out.
         status: The HTTP status in every revision; `None` where the era decides.
         headers: Of the HTTP answer.
+        error: The failure of ours that it tells, where it is one.
+        booked: Whether telemetry was told of it already.
     """
 
     def __init__(
@@ -75,12 +79,24 @@ class ProtocolError(Exception):
         data: Any = None,
         status: int | None = None,
         headers: tuple[tuple[str, str], ...] = (),
+        error: GatewayError | None = None,
+        booked: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.data = data
         self.status = status
         self.headers = headers
+        self.booked = booked
+        self._error = error
+
+    @property
+    def error(self) -> GatewayError:
+        """What telemetry is told."""
+        if self._error is not None:
+            return self._error
+        absent = self.code == METHOD_NOT_FOUND or self.status == 404
+        return (NotFound if absent else InvalidRequest)(str(self))
 
     @property
     def modern_status(self) -> int:

@@ -133,6 +133,7 @@ class Legacy:
         try:
             return await self._answer(message, message.id, asker)
         except ProtocolError as error:
+            self._refuse(error, asker)
             # In this era the statuses are HTTP's own: an error is an answer like any other.
             return jsonrpc.failed(message.id, error, status=error.status or 200)
 
@@ -175,6 +176,7 @@ class Legacy:
             )
         if session.is_full:
             error = Overloaded("this session has too many calls in flight", retry_after_s=1)
+            self._front.refuse(asker.context, error, duration_s=asker.spent_s)
             return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
         scope = session.enter(message_id)
         answer = _CANCELLED
@@ -213,8 +215,13 @@ class Legacy:
         try:
             message = _member(value)
         except ProtocolError as error:
+            self._refuse(error, asker)
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=200)
         return await self._one(message, asker)
+
+    def _refuse(self, error: ProtocolError, asker: _Asker) -> None:
+        if not error.booked:
+            self._front.refuse(asker.context, error.error, duration_s=asker.spent_s)
 
 
 def _member(value: Any) -> Message | None:

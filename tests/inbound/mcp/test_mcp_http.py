@@ -283,3 +283,31 @@ async def test_cancelled_at_any_step_it_leaves_nothing(speak: Any) -> None:
             assert session is not None
             assert session.calls == {}
     assert step > 10
+
+
+REFUSALS: list[tuple[Any, dict[str, str | None], str]] = [
+    (b"{", {}, "invalid_request"),
+    (PING, {"content-type": "text/plain"}, "invalid_request"),
+    (PING, {"accept": "text/html"}, "invalid_request"),
+    (PING, {"mcp-session-id": "none"}, "not_found"),
+    (b" " * 101, {}, "too_large"),
+    ({"jsonrpc": "2.0", "id": 1, "method": "none"}, {}, "not_found"),
+    ({"jsonrpc": "2.0", "id": 1, "method": 5}, {}, "invalid_request"),
+    ([{"jsonrpc": "2.0"}], {}, "invalid_request"),
+    (request("tools/call", {"name": "t"}), {"x-request-timeout-ms": "soon"}, "invalid_request"),
+    (request("tools/call", {"name": 5}), {}, "invalid_request"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "code"), REFUSALS)
+async def test_refusals_are_told(body: Any, headers: dict[str, str | None], code: str) -> None:
+    front = ScriptedFront({"t": returns({})}, max_body=100)
+    await send(mcp(front), body, headers=headers)
+    assert [error.code for error in front.refused] == [code]
+
+
+async def test_what_a_call_has_told_is_not_told_again() -> None:
+    front = ScriptedFront()
+    await send(mcp(front), request("tools/call", {"name": "none"}))
+    await send(mcp(front), PING)
+    assert front.refused == []
