@@ -27,6 +27,7 @@ from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
 from gateway.net.guard import AddressGuard
+from gateway.net.json_text import decode_json
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
 
@@ -154,8 +155,11 @@ class HttpAdapter:
         settings = self._settings
         parts = urlsplit(settings.url)
         host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         client_settings = ClientSettings(
-            guard=AddressGuard.of(host, self._environment, allow_private=settings.allow_private),
+            guard=AddressGuard.of(
+                host, port, self._environment, allow_private=settings.allow_private
+            ),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=self._budget_header,
@@ -203,10 +207,9 @@ class HttpAdapter:
             said = said.replace(secret, "***")
         said = said[:_MAX_QUOTED]
         detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
-        if 400 <= reply.status < 500:
-            retry_after_s = _retry_after(reply.headers.get("retry-after"))
-            return Rejected(detail, service_status=reply.status, retry_after_s=retry_after_s)
-        return BadReply(detail, service_status=reply.status)
+        retry_after_s = _retry_after(reply.headers.get("retry-after"))
+        kind = Rejected if 400 <= reply.status < 500 else BadReply
+        return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
 
 
 def _secrets(settings: HttpSettings) -> tuple[str, ...]:
@@ -303,8 +306,8 @@ def _decoded(reply: HttpReply) -> Any:
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.endswith(("/json", "+json")) or not media_type:
         try:
-            return msgspec.json.decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return decode_json(reply.body)
+        except ValueError as error:
             if media_type:
                 raise BadReply(f"the reply is not JSON: {error}") from error
     try:

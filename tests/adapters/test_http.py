@@ -495,6 +495,10 @@ async def test_every_2xx_is_a_reply(autojump_clock: MockClock, status: int) -> N
 BAD = {
     "JSON that is none": (http(200, "{", content_type=JSON), "not JSON"),
     "JSON too deep": (http(200, "[" * 100_000, content_type=JSON), "not JSON"),
+    "JSON deeper than is taken": (
+        http(200, "[" * 201 + "]" * 201, content_type=JSON),
+        "nested deeper than 200",
+    ),
     "JSON that is not UTF-8": (http(200, b'"\xff"', content_type=JSON), "not JSON"),
     "JSON with a lone surrogate": (http(200, rb'"\ud800"', content_type=JSON), "not JSON"),
     "a picture": (http(200, b"\x89PNG\xff", content_type="image/png"), "neither JSON nor UTF-8"),
@@ -603,6 +607,47 @@ async def test_a_service_that_wants_us_to_wait_says_how_long(
         error = await failure(made)
     assert isinstance(error, Rejected)
     assert error.retry_after_s == seconds
+
+
+async def test_a_service_that_is_down_may_say_for_how_long(autojump_clock: MockClock) -> None:
+    async with bench(Scripted(http(503, retry_after="7"))) as made:
+        error = await failure(made)
+    assert isinstance(error, BadReply)
+    assert (error.service_status, error.retry_after_s) == (503, 7)
+
+
+@pytest.mark.parametrize(
+    ("path", "fine"),
+    [
+        ("/../admin", False),
+        ("/{v}/../admin", False),
+        ("/a/..?x=1", False),
+        ("/./a", False),
+        ("/%2e%2E/admin", False),
+        ("/a#b", False),
+        ("/a?b#c", False),
+        ("/a..b/...", True),
+        ("/a?x=/../y", True),
+        ("/{join('#', w)}/x", True),
+        ("/{join('/../', w)}/x", True),
+        ("/{{..}}/%23", True),
+    ],
+)
+def test_a_path_leads_where_it_says(path: str, fine: bool) -> None:
+    config = {
+        "services": {"s": {"kind": "http", "url": "http://api.test/v1"}},
+        "tools": {
+            "t": {
+                "input": {"properties": {"v": {}, "w": {}}},
+                "calls": {"a": {"service": "s", "get": path}},
+            }
+        },
+    }
+    if fine:
+        load_config(config)
+        return
+    with pytest.raises(ConfigError, match=r"tools\.t\.calls\.a\.get: expected a path"):
+        load_config(config)
 
 
 async def test_a_refusal_is_quoted_within_bounds(autojump_clock: MockClock) -> None:
@@ -1028,6 +1073,18 @@ async def test_loopback_that_the_file_writes_out_is_meant(
         address = {"localhost": "127.0.0.1", "[::1]": "::1"}.get(host, host)
         made.net.serve(address, 8000, service)
         assert await made() == 1
+
+
+async def test_a_redirect_to_another_port_of_loopback_is_not_meant(
+    autojump_clock: MockClock,
+) -> None:
+    service, other = Scripted(to("http://127.0.0.1:6379/")), Scripted(http())
+    settings = {"allow_private": False, "follow_redirects": True}
+    async with bench(service, url="http://127.0.0.1:8000", **settings) as made:
+        made.net.serve("127.0.0.1", 8000, service)
+        made.net.serve("127.0.0.1", 6379, other)
+        assert isinstance(await failure(made), Unreachable)
+    assert not other.requests
 
 
 async def test_a_name_that_turns_private_later_is_refused_later(
