@@ -20,8 +20,9 @@ import msgspec
 
 from gateway.config import fields
 from gateway.config.fields import Secret
+from gateway.config.headers import RESERVED
 from gateway.core.adapter import Environment, Kind
-from gateway.core.errors import BadReply, InvalidArguments, Rejected, Unreachable
+from gateway.core.errors import BadReply, InvalidArguments, InvalidRequest, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
@@ -37,7 +38,7 @@ _MAX_QUOTED = 500
 """Characters of a service's refusal that are shown to the caller."""
 _MAX_LOOKED_AT = 65_536
 """Bytes of it that are searched for secrets first."""
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_OURS = "the gateway writes it"
 _LONG_WORD = 8
 """Characters from which on a word of a secret is one itself."""
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -69,7 +70,7 @@ class HttpSettings:
         default=False,
         doc="Whether private addresses may be connected to; loopback written out in `url` may.",
     )
-    forward: tuple[str, ...] = fields.strings(
+    forward: tuple[str, ...] = fields.forwarded_headers(
         default=(), doc="Client headers passed on; nothing else of the client's is."
     )
 
@@ -87,8 +88,8 @@ class HttpCall:
     query: Mapping[str, Any] | None = fields.template_mapping(
         default=None, tables=False, doc="Query parameters; null leaves one out, a list repeats it."
     )
-    headers: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, tables=False, doc="Headers of this call; null leaves one out."
+    headers: Mapping[str, Any] | None = fields.header_templates(
+        default=None, doc="Headers of this call; null leaves one out."
     )
     json: Any = fields.template_value(default=None, doc="A JSON body.")
     form: Mapping[str, Any] | None = fields.template_mapping(
@@ -113,8 +114,6 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
         mistakes.append(
             ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
         )
-    names = [name for name in call.headers or {} if not _TOKEN.fullmatch(name)]
-    mistakes.extend(("headers", f"expected the name of a header, got {name!r}") for name in names)
     if bodies and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
     return mistakes
@@ -134,10 +133,14 @@ class HttpAdapter:
             for key, value in settings.headers.items()
         )
         self._secrets = _secrets(settings)
-        self._forward = tuple(key.lower() for key in settings.forward)
+        self._forward = settings.forward
+        self._budget_header = settings.budget_header.lower()
+        _check_budget_header(settings, self._budget_header)
 
     def bind(self, call: HttpCall, /) -> Service:
         """The `Service` of `call`: renders nothing, sends one request."""
+        if any(name.lower() == self._budget_header for name in call.headers or ()):
+            raise ValueError(f"headers: {self._budget_header} carries the budget: {_OURS}")
         verb = _verb(call)
 
         async def send(request: Request, _emit: Emit, /) -> Reply:
@@ -155,7 +158,7 @@ class HttpAdapter:
             guard=AddressGuard.of(host, self._environment, allow_private=settings.allow_private),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
-            budget_header=settings.budget_header.lower(),
+            budget_header=self._budget_header,
             tls=parts.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
@@ -185,9 +188,9 @@ class HttpAdapter:
         headers = dict(self._headers)
         for name in self._forward:
             if name == "x-request-id":
-                headers[name] = context.request_id  # ours, where the client sent none
+                headers[name] = _as_it_came(name, context.request_id)  # ours, if it sent none
             elif name in context.headers:
-                headers[name] = context.headers[name]
+                headers[name] = _as_it_came(name, context.headers[name])
         for name, value in own.items():
             if value is not None:
                 headers[name.lower()] = _header_text(name, value)
@@ -255,6 +258,31 @@ def _header_text(name: str, value: Any) -> str:
     if _UNFIT.search(text):
         raise InvalidArguments(f"not called: a control character in the header {name}")
     return text.encode().decode("latin-1")
+
+
+def _as_it_came(name: str, value: str) -> str:
+    """A client's header's value, one character for each byte.
+
+    Raises:
+        InvalidRequest: It is no header's value: another server may let more in than ours.
+    """
+    text = value.strip(" \t")
+    if _UNFIT.search(text) or (not text.isascii() and max(text) > "\xff"):
+        raise InvalidRequest(f"a control character in the header {name}")
+    return text
+
+
+def _check_budget_header(settings: HttpSettings, name: str) -> None:
+    """The budget's header is one that nobody else writes.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if name in RESERVED:
+        raise ValueError(f"budget_header: {name} cannot carry the budget: {RESERVED[name]}")
+    for key, names in (("headers", settings.headers), ("forward", settings.forward)):
+        if name in names:
+            raise ValueError(f"{key}: {name} carries the budget: {_OURS}")
 
 
 def _with_query(path: str, query: Mapping[str, Any] | None) -> str:

@@ -1,17 +1,16 @@
-"""Codecs of what names a place: binds, URLs, paths, routes, files; and of headers."""
+"""Codecs of what names a place: binds, URLs, paths, routes, files."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 import stat
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.problems import Refused
-from gateway.config.secret import Secret, is_reference, names_secret, reason, resolve, reveal
+from gateway.config.secret import is_reference, reason, resolve
 from gateway.config.text import alternatives, did_you_mean, show
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ __all__ = [
     "bind",
     "binds",
     "file",
-    "headers",
     "is_loopback",
     "networks",
     "path",
@@ -41,8 +39,6 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """Methods a tool's own route may have."""
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
-_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
 _SPACE = re.compile(r"[\x00-\x20\x7f]")
@@ -282,58 +278,3 @@ def file() -> Codec:
         raise Refused(f"expected {wanted}, got {show(value)}: {found}")
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "minLength": 1})
-
-
-def headers() -> Codec:
-    """A table of header names and values → a dict, its names in lower case.
-
-    A value that came by a reference, or stands under a name that means a secret, decodes to a
-    `Secret`.
-
-    Source: RFC 9110, sections 5.1 and 5.5.
-    """
-    wanted = 'a table of headers such as { accept = "application/json" }'
-
-    def decode(value: Any, place: Place) -> dict[str, str | Secret]:
-        if not isinstance(value, Mapping):
-            raise expected(wanted, value)
-        seen: dict[str, str] = {}
-
-        def decode_header(raw: Any, here: Place) -> str | Secret:
-            name = str(here.path[-1])
-            if not _TOKEN.fullmatch(name):
-                raise Refused("expected the name of a header, such as accept-language")
-            first = seen.setdefault(name.lower(), name)
-            if first != name:
-                raise Refused(f"the same header as {show(first)}: case makes no difference")
-            return _header_value(raw, here, secret=names_secret(name))
-
-        decoded = decode_each(value.items(), place, decode_header)
-        return {name.lower(): text for name, text in decoded.items()}
-
-    return Codec(
-        decode=decode,
-        wanted=wanted,
-        schema={
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "propertyNames": {"pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"},
-        },
-    )
-
-
-def _header_value(raw: Any, place: Place, *, secret: bool) -> str | Secret:
-    if not isinstance(raw, str):
-        # Under a secret's name nothing is shown: a list or a number may hold it too.
-        raise Refused("expected a string") if secret else expected("a string", raw)
-    value: str | Secret = raw
-    if is_reference(raw):
-        value = resolve(raw, place)
-    elif secret:
-        place.note_literal()
-        value = Secret(raw)
-    if not _VALUE.fullmatch(reveal(value)) or len(reveal(value)) > 8192:
-        raise Refused(
-            "expected a header's value: up to 8192 visible ASCII characters, spaces only between them"
-        )
-    return value

@@ -22,6 +22,7 @@ from typing import Any
 import attrs
 
 from gateway.config import addresses, input_schema, values
+from gateway.config import headers as header_codecs
 from gateway.config import tables as keyed
 from gateway.config.codec import Codec, Template
 from gateway.config.problems import Location, Origins, Place, Problems, Refused
@@ -39,6 +40,8 @@ __all__ = [
     "duration",
     "field",
     "file",
+    "forwarded_headers",
+    "header_templates",
     "headers",
     "integer",
     "jmespath",
@@ -222,7 +225,21 @@ def url(
 
 def headers(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """A table of headers → `dict[str, str | Secret]`, names in lower case; see `reveal`."""
-    return field(addresses.headers(), doc=doc, default=default)
+    return field(header_codecs.headers(), doc=doc, default=default)
+
+
+def forwarded_headers(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A list of names of headers → `tuple[str, ...]`, in lower case."""
+    return field(header_codecs.forwarded_headers(), doc=doc, default=default)
+
+
+def header_templates(*, doc: str, default: Any = None) -> Any:
+    """A table of headers whose values may hold placeholders → `dict`; mode `"value"`.
+
+    It is left out of the class's `repr`.
+    """
+    codec = header_codecs.header_templates()
+    return field(codec, doc=doc, default=default, template="value", show=False)
 
 
 def table(cls: type[Any], *, doc: str, default: Any = attrs.NOTHING) -> Any:
@@ -281,7 +298,7 @@ def template_value(*, doc: str, default: Any = None) -> Any:
 def template_mapping(*, doc: str, default: Any = None, tables: bool = True) -> Any:
     """A table of names to values whose strings may hold placeholders → `dict`; mode `"value"`.
 
-    Only with `tables` a value may be a table itself: a query or headers have none.
+    Only with `tables` a value may be a table itself: a query has none.
     """
     return field(values.mapping(tables=tables), doc=doc, default=default, template="value")
 

@@ -337,7 +337,7 @@ STARTS = {
         get = "/"
         headers."bad name" = "x"
         """,
-        "4: tools.t.calls.a.headers: expected the name of a header, got 'bad name'",
+        '4: tools.t.calls.a.headers."bad name": expected the name of a header',
     ),
 }
 
