@@ -93,13 +93,23 @@ def forwarded_headers() -> Codec:
 
 
 def header_templates() -> Codec:
-    """A table of header names and values that may hold placeholders → a dict."""
+    """A table of header names and values that may hold placeholders → a dict.
+
+    Secrets belong into the headers of the service: there they are known as such.
+    """
     wanted = "a table"
 
     def decode_one(value: Any, place: Place) -> Any:
-        _name(place.path[-1])
+        name = _name(place.path[-1])
         if isinstance(value, Mapping):
             raise expected("a string, a number, true, false or a list of these", value)
+        if isinstance(value, str) and is_reference(value):
+            raise Refused(
+                f"a call's headers hold no references, got {show(value)}: "
+                "put it into the service's headers"
+            )
+        if names_secret(name) and not _has_placeholder(value):
+            place.note_literal()
         return to_json(value, place)
 
     def decode(value: Any, place: Place) -> dict[str, Any]:
@@ -122,6 +132,12 @@ def _name(name: object, *, but: str = "") -> str:
     if folded in RESERVED and folded != but:
         raise Refused(f"{folded} is not for the file to send: {RESERVED[folded]}")
     return name
+
+
+def _has_placeholder(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_has_placeholder(item) for item in value)
+    return isinstance(value, str) and "{" in value.replace("{{", "")
 
 
 def _value(raw: Any, place: Place, *, secret: bool) -> str | Secret:

@@ -21,6 +21,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import ConfigError, load_config
 from gateway.app import Gateway, create_app
+from gateway.build import build
 from gateway.core.errors import (
     BadReply,
     DeadlineExceeded,
@@ -294,6 +295,37 @@ def test_what_frames_a_message_is_not_for_a_file_to_write(name: str) -> None:
         }
         with pytest.raises(ConfigError, match=r"is not for the file|carries the budget"):
             load_config(config)
+
+
+@pytest.mark.parametrize("text", ["env:HOME", "file:/etc/hostname"])
+def test_a_calls_headers_hold_no_references(text: str) -> None:
+    """They would go out as they stand."""
+    config = {
+        "services": {"s": {"kind": "http", "url": "http://api.test"}},
+        "tools": {"t": {"calls": {"a": {"service": "s", "get": "/", "headers": {"x-a": text}}}}},
+    }
+    with pytest.raises(ConfigError, match="put it into the service's headers"):
+        load_config(config)
+
+
+def test_a_secret_in_a_calls_headers_is_noted_and_not_shown() -> None:
+    written = {
+        "authorization": "Bearer hunter2",
+        "x-api-key": "{v}",
+        "x-token": "{{hunter2}}",
+        "x-secret": 22222,
+        "accept": "hunter2",
+    }
+    call = {"service": "s", "get": "/", "headers": written}
+    config = {
+        "services": {"s": {"kind": "http", "url": "http://api.test"}},
+        "tools": {"t": {"input": {"properties": {"v": {}}}, "calls": {"a": call}}},
+    }
+    built = build(config, record=lambda _event: None)
+    assert [problem.path[-1] for problem in built.problems.literals()] == [
+        *("authorization", "x-token", "x-secret"),
+    ]
+    assert "hunter2" not in repr(built.config)
 
 
 @pytest.mark.parametrize("name", ["content-length", "Host"])
