@@ -154,8 +154,11 @@ class HttpAdapter:
         settings = self._settings
         parts = urlsplit(settings.url)
         host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         client_settings = ClientSettings(
-            guard=AddressGuard.of(host, self._environment, allow_private=settings.allow_private),
+            guard=AddressGuard.of(
+                host, port, self._environment, allow_private=settings.allow_private
+            ),
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=self._budget_header,

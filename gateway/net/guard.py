@@ -45,6 +45,39 @@ _WRAPPING = (
     ipaddress.ip_network("::/96"),  # IPv4-compatible, RFC 4291
     ipaddress.ip_network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
 )
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+"""RFC 8215: an operator's own, so an IPv4 address may stand in it in any of RFC 6052's ways."""
+
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")
+"""The only part of IPv6 that global unicast addresses are given out from."""
+
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this network, RFC 791
+        "10.0.0.0/8",  # private, RFC 1918
+        "100.64.0.0/10",  # carriers' own, RFC 6598
+        "127.0.0.0/8",  # loopback, RFC 1122
+        "169.254.0.0/16",  # link-local, RFC 3927
+        "172.16.0.0/12",  # private, RFC 1918
+        "192.0.0.0/24",  # IETF protocols, RFC 6890
+        "192.0.2.0/24",  # documentation, RFC 5737
+        "192.88.99.0/24",  # 6to4 relays, RFC 7526
+        "192.168.0.0/16",  # private, RFC 1918
+        "198.18.0.0/15",  # benchmarks, RFC 2544
+        "198.51.100.0/24",  # documentation, RFC 5737
+        "203.0.113.0/24",  # documentation, RFC 5737
+        "224.0.0.0/4",  # multicast, RFC 1112
+        "240.0.0.0/4",  # reserved, RFC 1112; broadcast, RFC 919
+        "2001::/23",  # IETF protocols, RFC 2928: Teredo, ORCHID, benchmarks
+        "2001:db8::/32",  # documentation, RFC 3849
+        "3fff::/20",  # documentation, RFC 9637
+    )
+)
+"""Of the rest, what is not for everyone: our own table, for Python's changes with its patches.
+
+Source: RFC 6890; IANA, IPv4 and IPv6 Special-Purpose Address Registries.
+"""
 
 
 def _plain(address: _Address) -> _Address:
@@ -57,6 +90,25 @@ def _plain(address: _Address) -> _Address:
     if int(address) > 1 and any(address in network for network in _WRAPPING):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def _is_metadata(address: _Address) -> bool:
+    if address in _METADATA:
+        return True
+    if address not in _LOCAL_NAT64:
+        return False
+    # RFC 6052, section 2.2: where the IPv4 address stands depends on the prefix's length, and
+    # bits 64 to 71 are skipped.
+    bits = int(address)
+    skipping = (bits >> 64) << 56 | (bits & ((1 << 56) - 1))
+    found = (bits, *(skipping >> (88 - prefix) for prefix in (48, 56, 64)))
+    return any(ipaddress.IPv4Address(number & 0xFFFFFFFF) in _METADATA for number in found)
+
+
+def _is_global(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_V6:
+        return False
+    return not any(address in network for network in _SPECIAL)
 
 
 def _lookup(host: str, port: int) -> list[Any]:
@@ -73,23 +125,25 @@ class AddressGuard:
 
     Args:
         allow_private: Whether private, loopback and link-local ranges may be.
-        loopback_host: The host of the service's own URL if it is written as a loopback address
-            or `localhost`: who writes that out means it. `None` otherwise.
+        loopback: Host and port of the service's own URL if the host is written as a loopback
+            address or `localhost`: who writes that out means it. `None` otherwise.
         threads: Where names are looked up: the system's resolver blocks, and may hang.
         lookup: The system's resolver; a custom hostname resolver of Trio's goes before it.
     """
 
     allow_private: bool = False
-    loopback_host: str | None = None
+    loopback: tuple[str, int] | None = None
     threads: Threads = attrs.field(factory=_some_threads, kw_only=True, eq=False, repr=False)
     lookup: Callable[[str, int], list[Any]] = attrs.field(default=_lookup, kw_only=True)
 
     @classmethod
-    def of(cls, host: str, environment: Environment, *, allow_private: bool) -> AddressGuard:
-        """The guard of the service `environment` tells of, whose URL names `host`."""
+    def of(
+        cls, host: str, port: int, environment: Environment, *, allow_private: bool
+    ) -> AddressGuard:
+        """The guard of the service `environment` tells of, whose URL names `host` and `port`."""
         limiter = trio.CapacityLimiter(_LOOKUPS)
         threads = Threads(environment.service, environment.record, limiter)
-        return cls(allow_private, host if _is_loopback(host) else None, threads=threads)
+        return cls(allow_private, (host, port) if _is_loopback(host) else None, threads=threads)
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of `host`, every one of them allowed.
@@ -112,7 +166,7 @@ class AddressGuard:
             raise Unreachable(f"{host} is not the name of a host: {error}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for text in addresses:
-            self.check(host, text)
+            self.check(host, port, text)
         return addresses
 
     async def _found(self, host: str, port: int) -> list[Any]:
@@ -124,18 +178,18 @@ class AddressGuard:
             return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return await self.threads.run(lambda _left_s: self.lookup(host, port))
 
-    def check(self, host: str, text: str) -> None:
-        """Refuse the address `text` of `host` unless it is allowed.
+    def check(self, host: str, port: int, text: str) -> None:
+        """Refuse the address `text` of `host` unless `port` there may be connected to.
 
         Raises:
             Unreachable: It is not.
         """
         address = _plain(ipaddress.ip_address(text.partition("%")[0]))
-        if address in _METADATA:
+        if _is_metadata(address):
             raise Unreachable(f"{host} is a cloud's metadata address: never connected to")
-        if self.allow_private or address.is_global:
+        if self.allow_private or _is_global(address):
             return
-        if self.loopback_host == host and address.is_loopback:
+        if self.loopback == (host, port) and address.is_loopback:
             return
         raise Unreachable(f"{host} is {address}, a private address: needs allow_private = true")
 

@@ -1029,6 +1029,18 @@ async def test_loopback_that_the_file_writes_out_is_meant(
         assert await made() == 1
 
 
+async def test_a_redirect_to_another_port_of_loopback_is_not_meant(
+    autojump_clock: MockClock,
+) -> None:
+    service, other = Scripted(to("http://127.0.0.1:6379/")), Scripted(http())
+    settings = {"allow_private": False, "follow_redirects": True}
+    async with bench(service, url="http://127.0.0.1:8000", **settings) as made:
+        made.net.serve("127.0.0.1", 8000, service)
+        made.net.serve("127.0.0.1", 6379, other)
+        assert isinstance(await failure(made), Unreachable)
+    assert not other.requests
+
+
 async def test_a_name_that_turns_private_later_is_refused_later(
     autojump_clock: MockClock,
 ) -> None:

@@ -17,17 +17,27 @@ from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
 from tests.network import network
 
 ENVIRONMENT = Environment(service="s", record=lambda _event: None)
-GLOBAL = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "2002:808:808::1"]
+GLOBAL = [
+    *("192.0.1.1", "198.20.0.1", "2001:200::1", "3ffe::1", "64:ff9b::808:808", "223.255.255.255"),
+    *("93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "2002:808:808::1"),
+]
 PRIVATE = [
     *("10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1", "240.0.0.1"),
     *("0.0.0.0", "127.0.0.1", "127.1.2.3", "169.254.1.1", "255.255.255.255", "192.0.2.1"),
     *("::1", "::", "fc00::1", "fd12::1", "fe80::1", "fe80::1%eth0", "2001:db8::1"),
     *("::ffff:10.0.0.1", "::ffff:127.0.0.1", "2002:a00:1::", "2002:7f00:1::1"),
+    *("192.0.0.1", "192.0.0.9", "192.88.99.1", "198.51.100.1", "203.0.113.1", "224.0.0.1"),
+    *("239.255.255.255", "255.255.255.254", "fec0::1", "ff02::1", "ff0e::1", "5f00::1"),
+    *("3fff::1", "3fff:fff::1", "64:ff9b:1::1", "64:ff9b:1::808:808", "100::1", "2001::1"),
+    *("2001:1::1", "2001:20::1", "2001:10::1", "2001:2::1", "4000::1", "::2:0:0:1"),
+    *("2002:e000:1::1", "64:ff9b::e000:1", "::ffff:224.0.0.1"),
     *("64:ff9b::a00:1", "64:ff9b::7f00:1", "::7f00:1", "::a00:1", "::ffff:0:a00:1"),
 ]
 METADATA = [
     *("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
     *("::ffff:169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "2002:a9fe:a9fe::"),
+    *("64:ff9b:1::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::"),
+    *("64:ff9b:1::a9:fea9:fe00:0", "64:ff9b:1:1234::a9fe:a9fe"),
     *("64:ff9b::a9fe:a9fe", "::a9fe:a9fe", "::ffff:0:a9fe:a9fe"),
 ]
 
@@ -35,21 +45,21 @@ METADATA = [
 @pytest.mark.parametrize("address", GLOBAL)
 @pytest.mark.parametrize("allow", [True, False])
 def test_global_addresses_are_allowed(address: str, allow: bool) -> None:
-    AddressGuard(allow).check("api.test", address)
+    AddressGuard(allow).check("api.test", 80, address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses_need_a_yes(address: str) -> None:
-    AddressGuard(allow_private=True).check("api.test", address)
+    AddressGuard(allow_private=True).check("api.test", 80, address)
     with pytest.raises(Unreachable, match="allow_private"):
-        AddressGuard().check("api.test", address)
+        AddressGuard().check("api.test", 80, address)
 
 
 @pytest.mark.parametrize("address", METADATA)
 @pytest.mark.parametrize("allow", [True, False])
 def test_a_clouds_metadata_is_never_connected_to(address: str, allow: bool) -> None:
     with pytest.raises(Unreachable, match="metadata"):
-        AddressGuard(allow, "api.test").check("api.test", address)
+        AddressGuard(allow, ("api.test", 80)).check("api.test", 80, address)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +80,19 @@ def test_a_clouds_metadata_is_never_connected_to(address: str, allow: bool) -> N
 def test_loopback_counts_where_the_file_writes_it_out(
     written: str, host: str, address: str, fine: bool
 ) -> None:
-    guard = AddressGuard.of(written, ENVIRONMENT, allow_private=False)
+    guard = AddressGuard.of(written, 80, ENVIRONMENT, allow_private=False)
     if fine:
-        guard.check(host, address)
+        guard.check(host, 80, address)
     else:
         with pytest.raises(Unreachable):
-            guard.check(host, address)
+            guard.check(host, 80, address)
+
+
+def test_loopback_counts_at_the_port_the_file_writes_out() -> None:
+    guard = AddressGuard.of("localhost", 8000, ENVIRONMENT, allow_private=False)
+    guard.check("localhost", 8000, "127.0.0.1")
+    with pytest.raises(Unreachable, match="allow_private"):
+        guard.check("localhost", 6379, "127.0.0.1")
 
 
 async def test_a_name_is_refused_if_one_of_its_addresses_is() -> None:
@@ -151,6 +168,8 @@ async def test_an_address_needs_no_thread() -> None:
 
 
 async def test_services_have_lookups_of_their_own() -> None:
-    first, second = (AddressGuard.of("api.test", ENVIRONMENT, allow_private=False) for _ in "ab")
+    first, second = (
+        AddressGuard.of("api.test", 80, ENVIRONMENT, allow_private=False) for _ in "ab"
+    )
     assert first.threads.service == "s"
     assert first.threads.limiter is not second.threads.limiter
