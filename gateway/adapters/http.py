@@ -27,6 +27,7 @@ from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
 from gateway.net.guard import AddressGuard
+from gateway.net.json_text import decode_json
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
 
@@ -306,8 +307,8 @@ def _decoded(reply: HttpReply) -> Any:
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.endswith(("/json", "+json")) or not media_type:
         try:
-            return msgspec.json.decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return decode_json(reply.body)
+        except ValueError as error:
             if media_type:
                 raise BadReply(f"the reply is not JSON: {error}") from error
     try:

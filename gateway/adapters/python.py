@@ -27,6 +27,7 @@ from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
+from gateway.net.json_text import decode_json
 from gateway.net.threads import Threads
 
 __all__ = ["KIND", "PythonAdapter", "PythonCall", "PythonSettings"]
@@ -196,7 +197,7 @@ class _Function:
 
         Their message may hold anything, secrets too: it goes to the log.
         """
-        if isinstance(error, GatewayError):
+        if isinstance(error, GatewayError) and _has_json_form(error.problem()):
             return error
         logger.warning("%s() raised", self.name, exc_info=error)
         return BadReply(f"{self.name}() raised {type(error).__name__}")
@@ -215,10 +216,19 @@ def _unopened() -> None: ...
 _UNOPENED = _Function.of("", _unopened)
 
 
+def _has_json_form(value: Any) -> bool:
+    """Whether `value` can be sent: text of the system's may hold lone surrogates."""
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def _json_types(name: str, value: Any) -> Any:
     try:
         # There and back: what is left is JSON's types alone, lists where tuples were.
-        return msgspec.json.decode(msgspec.json.encode(value))
+        return decode_json(msgspec.json.encode(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise BadReply(f"{name}() returned what has no JSON form: {error}") from error
 

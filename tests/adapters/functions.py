@@ -132,6 +132,9 @@ class Colour(enum.Enum):
 
 _LOOP: list[Any] = []
 _LOOP.append(_LOOP)
+_DEEP: list[Any] = []
+for _ in range(200):
+    _DEEP = [_DEEP]
 _DAY = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 
 VALUES: dict[str, Any] = {
@@ -152,6 +155,8 @@ VALUES: dict[str, Any] = {
     "surrogate": "\ud800",
     "object": object(),
     "loop": _LOOP,
+    "deep": _DEEP,
+    "surrogate_key": {"\ud800": 1},
     "complex": 1j,
     "module": sys,
 }
@@ -177,6 +182,7 @@ def _errors() -> dict[str, BaseException]:
         "group": ExceptionGroup("s3cret", [OSError("s3cret")]),
         "exit": SystemExit("s3cret"),
         "not_found": NotFound("no such person"),
+        "unsayable": NotFound("s3cret \ud800"),
         "overloaded": Overloaded("try later", retry_after_s=3),
         "timeout": TimeoutError("s3cret"),
         "assertion": AssertionError(),

@@ -494,6 +494,10 @@ async def test_every_2xx_is_a_reply(autojump_clock: MockClock, status: int) -> N
 BAD = {
     "JSON that is none": (http(200, "{", content_type=JSON), "not JSON"),
     "JSON too deep": (http(200, "[" * 100_000, content_type=JSON), "not JSON"),
+    "JSON deeper than is taken": (
+        http(200, "[" * 201 + "]" * 201, content_type=JSON),
+        "nested deeper than 200",
+    ),
     "JSON that is not UTF-8": (http(200, b'"\xff"', content_type=JSON), "not JSON"),
     "JSON with a lone surrogate": (http(200, rb'"\ud800"', content_type=JSON), "not JSON"),
     "a picture": (http(200, b"\x89PNG\xff", content_type="image/png"), "neither JSON nor UTF-8"),

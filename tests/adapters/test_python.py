@@ -228,7 +228,9 @@ async def test_a_value_becomes_json_types(function: str, name: str, result: Any)
     assert got == result
 
 
-@pytest.mark.parametrize("name", ["object", "loop", "complex", "module", "surrogate"])
+@pytest.mark.parametrize(
+    "name", ["object", "loop", "deep", "complex", "module", "surrogate", "surrogate_key"]
+)
 @pytest.mark.parametrize("function", ["value", "value_async"])
 async def test_a_value_without_json_form_is_a_bad_reply(function: str, name: str) -> None:
     async with bench(function) as made:
@@ -246,6 +248,7 @@ async def test_a_value_without_json_form_is_a_bad_reply(function: str, name: str
         ("value", "ValueError"),
         ("key", "KeyError"),
         ("stop", "StopIteration"),
+        ("unsayable", "NotFound"),
         ("group", "ExceptionGroup"),
         ("exit", "SystemExit"),
         ("timeout", "TimeoutError"),
