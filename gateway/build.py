@@ -162,7 +162,7 @@ class _Services:
         self.adapters: dict[str, Adapter] = {}
         self._policies: dict[str, Mapping[str, Callable[[CallFacts], Policy]]] = {}
         for name, service in config.services.items():
-            environment = Environment(service=name, record=record)
+            environment = Environment(service=name, record=record, directory=config.path.parent)
             try:
                 self.adapters[name] = (
                     _StandIn(instead[name])

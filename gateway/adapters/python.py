@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import importlib
+import importlib.machinery
+import importlib.util
 import inspect
 import logging
 import math
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -72,6 +78,7 @@ class PythonAdapter:
     def __init__(self, settings: PythonSettings, environment: Environment) -> None:
         self._name = environment.service
         self._settings = settings
+        self._directory = environment.directory
         self._limiter = trio.CapacityLimiter(settings.threads)
         self._threads = Threads(environment.service, environment.record, self._limiter)
         self._functions: dict[str, _Function] = {}
@@ -102,7 +109,7 @@ class PythonAdapter:
         """
         place = f"services.{self._name}"
         try:
-            module = importlib.import_module(self._settings.module)
+            module = _imported(self._settings.module, self._directory)
         except (Exception, SystemExit) as error:
             raise ValueError(
                 f"{place}.module: expected an importable module, got {self._settings.module!r}: "
@@ -201,6 +208,56 @@ class _Function:
             return error
         logger.warning("%s() raised", self.name, exc_info=error)
         return BadReply(f"{self.name}() raised {type(error).__name__}")
+
+
+def _imported(name: str, directory: Path) -> ModuleType:
+    """The module `name`: the one beside the file if it is there, else an installed one.
+
+    Two files may have modules of one name beside them, and a process has one of each name: the
+    second is loaded under a name of its own.
+    """
+    folder = directory.resolve()
+    top, _, below = name.partition(".")
+    stem = folder.joinpath(*name.split("."))
+    if not (stem.with_suffix(".py").is_file() or (stem / "__init__.py").is_file()):
+        return importlib.import_module(name)
+    package = folder / top
+    file = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+    if _is_found_at(top, file):
+        return importlib.import_module(name)
+    own = f"_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}_{top}"
+    if own not in sys.modules:
+        _load(own, file)
+    return importlib.import_module(f"{own}.{below}" if below else own)
+
+
+def _is_found_at(top: str, file: Path) -> bool:
+    """Whether an import of `top` gives what is at `file`."""
+    found = importlib.util.find_spec(top)
+    if found is None:
+        return False
+    places = found.submodule_search_locations
+    if found.origin is None:  # a package without a file of its own: searched from the first on
+        return file.parent in {Path(place).resolve() for place in list(places or ())[:1]}
+    return Path(found.origin).resolve() == file.resolve()
+
+
+def _load(name: str, file: Path) -> None:
+    """Make the module or the package at `file` importable as `name`."""
+    if file.is_file():
+        spec = importlib.util.spec_from_file_location(name, file)
+    else:
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(file.parent)]
+    if spec is None:
+        raise ImportError(f"cannot load {file.name}")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        if spec.loader is not None:
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def _timed(arguments: Mapping[str, Any], left_s: float) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -28,10 +29,12 @@ class Environment:
     Args:
         service: The service's name.
         record: Where its events go.
+        directory: The folder of the file it is written in; what it names may stand there.
     """
 
     service: str
     record: Record
+    directory: Path = Path()
 
 
 class Adapter(Protocol):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -318,6 +320,58 @@ async def test_what_cannot_be_called_keeps_the_gateway_from_starting(
             raise AssertionError
     assert said in str(caught.value)
     assert not app.ready
+
+
+@pytest.mark.parametrize(
+    ("module", "files"),
+    [
+        ("beside_it", {"beside_it.py": "WHO"}),
+        ("beside_pkg", {"beside_pkg/__init__.py": "WHO"}),
+        ("beside_in.part", {"beside_in/__init__.py": "", "beside_in/part.py": "WHO"}),
+        ("beside_bare.part", {"beside_bare/part.py": "WHO"}),
+        (
+            "beside_rel.part",
+            {
+                "beside_rel/__init__.py": "from .other import who",
+                "beside_rel/part.py": "from . import who",
+                "beside_rel/other.py": "WHO",
+            },
+        ),
+        ("colorsys", {"colorsys.py": "WHO"}),
+    ],
+)
+async def test_each_file_has_the_modules_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, files: dict[str, str]
+) -> None:
+    """Also where another file, opened before in this process, has one of the same name."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    before = set(sys.modules)
+    text = (
+        f'[services.s]\nkind = "python"\nmodule = "{module}"\n'
+        '[tools.t]\noutput = "a"\ncalls.a = { service = "s", function = "who" }\n'
+    )
+    told = []
+    for who in ("first", "second", "first"):
+        folder = tmp_path / who
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            code = content.replace("WHO", f"def who():\n    return {who!r}\n")
+            (folder / name).write_text(code)
+        (folder / "gateway.toml").write_text(text)
+        app = create_app(folder / "gateway.toml")
+        async with app.running():
+            told.append((await app.call(Request("t", {}, Context(request_id="r")))).value)
+    for name in set(sys.modules) - before:
+        if "beside" in name or "colorsys" in name:
+            del sys.modules[name]
+    assert told == ["first", "second", "first"]
+
+
+async def test_a_module_that_is_there_already_is_not_loaded_again() -> None:
+    """It stands beside the file, which is in the current folder, and is imported here too."""
+    async with bench("noop") as made:
+        await made()
+        assert made.app._built.adapters["f"]._functions["noop"].function is functions.noop  # type: ignore[attr-defined]
 
 
 async def test_a_call_before_the_gateway_is_open_is_unreachable() -> None:
