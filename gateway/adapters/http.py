@@ -207,10 +207,9 @@ class HttpAdapter:
             said = said.replace(secret, "***")
         said = said[:_MAX_QUOTED]
         detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
-        if 400 <= reply.status < 500:
-            retry_after_s = _retry_after(reply.headers.get("retry-after"))
-            return Rejected(detail, service_status=reply.status, retry_after_s=retry_after_s)
-        return BadReply(detail, service_status=reply.status)
+        retry_after_s = _retry_after(reply.headers.get("retry-after"))
+        kind = Rejected if 400 <= reply.status < 500 else BadReply
+        return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
 
 
 def _secrets(settings: HttpSettings) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 import stat
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.problems import Refused
@@ -207,9 +207,22 @@ def path_template() -> Codec:
     def decode(value: Any, _place: Place) -> str:
         if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
             raise expected(wanted, value)
+        fixed = _without_placeholders(value)
+        if "#" in fixed:
+            raise Refused(f"expected {wanted}, got {show(value)}: a fragment is never sent")
+        if _has_dots(unquote(fixed.partition("?")[0])):
+            raise Refused(f"expected {wanted}, got {show(value)}: . and .. lead out of the url")
         return value
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/"})
+
+
+def _without_placeholders(text: str) -> str:
+    """What of a template is the file's own: each expression, braces within it too, is one letter."""
+    before, after = "", text.replace("{{", "x")
+    while before != after:
+        before, after = after, re.sub(r"\{[^{}]*\}", "x", after)
+    return after
 
 
 def route() -> Codec:

@@ -608,6 +608,47 @@ async def test_a_service_that_wants_us_to_wait_says_how_long(
     assert error.retry_after_s == seconds
 
 
+async def test_a_service_that_is_down_may_say_for_how_long(autojump_clock: MockClock) -> None:
+    async with bench(Scripted(http(503, retry_after="7"))) as made:
+        error = await failure(made)
+    assert isinstance(error, BadReply)
+    assert (error.service_status, error.retry_after_s) == (503, 7)
+
+
+@pytest.mark.parametrize(
+    ("path", "fine"),
+    [
+        ("/../admin", False),
+        ("/{v}/../admin", False),
+        ("/a/..?x=1", False),
+        ("/./a", False),
+        ("/%2e%2E/admin", False),
+        ("/a#b", False),
+        ("/a?b#c", False),
+        ("/a..b/...", True),
+        ("/a?x=/../y", True),
+        ("/{join('#', w)}/x", True),
+        ("/{join('/../', w)}/x", True),
+        ("/{{..}}/%23", True),
+    ],
+)
+def test_a_path_leads_where_it_says(path: str, fine: bool) -> None:
+    config = {
+        "services": {"s": {"kind": "http", "url": "http://api.test/v1"}},
+        "tools": {
+            "t": {
+                "input": {"properties": {"v": {}, "w": {}}},
+                "calls": {"a": {"service": "s", "get": path}},
+            }
+        },
+    }
+    if fine:
+        load_config(config)
+        return
+    with pytest.raises(ConfigError, match=r"tools\.t\.calls\.a\.get: expected a path"):
+        load_config(config)
+
+
 async def test_a_refusal_is_quoted_within_bounds(autojump_clock: MockClock) -> None:
     async with bench(Scripted(http(404, "é" * 100_000))) as made:
         error = await failure(made)
