@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.config.codec import Codec
     from gateway.core.adapter import Kind
 
-__all__ = ["Loaded", "load", "load_mapping", "strict"]
+__all__ = ["Loaded", "load", "load_mapping"]
 
 _MAX_DEPTH = 64
 _MAPPING = "<mapping>"
@@ -76,15 +76,6 @@ def load_mapping(
         problems.add(("include",), "only a file includes others")
         return Loaded(None, problems)
     return decode(document, kinds, policies, problems, path=root.directory / _MAPPING)
-
-
-def strict(loaded: Loaded) -> Problems:
-    """The secrets that stand in the files themselves, one mistake each.
-
-    Args:
-        loaded: What `load` returned.
-    """
-    return loaded.problems.literals()
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.config.loader import load_mapping, strict
+from gateway.config.loader import load_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ X-Session-Token = "hunter2"
 accept = "text/plain"
 """)
     assert len(loaded.problems) == 0
-    assert [str(problem) for problem in strict(loaded)] == [
+    assert [str(problem) for problem in loaded.problems.literals()] == [
         f'gateway.toml:{line}: services.{key}: a secret in the file: write "env:NAME" or "file:PATH"'
         for line, key in (
             (3, "a.url"),
