@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import trio
 from gateway import Gateway, create_app
 from gateway.server.worker import Addresses, serve
 
-__all__ = ["open_sockets", "send_get", "serving"]
+__all__ = ["open_sockets", "send_get", "serving", "until"]
 
 
 @asynccontextmanager
@@ -51,3 +51,15 @@ async def send_get(port: int, path: str, **headers: str) -> trio.SocketStream:
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     await stream.send_all("\r\n".join([*lines, "", ""]).encode())
     return stream
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 5) -> None:
+    """Wait in real time for what no event tells: other threads, the system's sockets.
+
+    Args:
+        condition: What is waited for.
+        within_s: Seconds after which the test fails.
+    """
+    with trio.fail_after(within_s):
+        while not condition():
+            await trio.sleep(0.001)

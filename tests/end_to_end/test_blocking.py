@@ -17,7 +17,7 @@ from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
 from gateway.testing import InMemoryClient
 from tests.adapters import functions
 from tests.apps import Events
-from tests.support import until
+from tests.end_to_end.support import until
 
 pytestmark = pytest.mark.end_to_end
 

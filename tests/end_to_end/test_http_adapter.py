@@ -19,8 +19,8 @@ import trio
 from gateway.app import Gateway, create_app
 from gateway.core.errors import DeadlineExceeded, GatewayError
 from gateway.core.messages import Context, Request
+from tests.end_to_end.support import until
 from tests.http_service import Received, Scripted, http, raw
-from tests.support import until
 
 pytestmark = pytest.mark.end_to_end
 
