@@ -180,7 +180,9 @@ class _Services:
         self.adapters: dict[str, Adapter] = {}
         self._policies: dict[str, Mapping[str, Callable[[CallFacts], Policy]]] = {}
         for name, service in config.services.items():
-            environment = Environment(service=name, record=record, directory=config.path.parent)
+            # Beside the file that names it: an included one too.
+            directory = problems.origins.find(("services", name)).directory
+            environment = Environment(service=name, record=record, directory=directory)
             try:
                 self.adapters[name] = (
                     _StandIn(instead[name])

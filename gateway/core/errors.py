@@ -32,7 +32,7 @@ _KEPT = frozenset({404, 409, 410, 412, 422})
 """A service's own statuses that reach the client as they are."""
 
 
-_HIDDEN = "something went wrong inside the gateway"
+_HIDDEN = "something went wrong inside the gateway; its log says what, by the request's id"
 """What is told of a bug of ours, whatever its own text says."""
 
 
@@ -272,11 +272,6 @@ class Internal(GatewayError):
     code = "internal"
     title = "Internal error"
     status = 500
-
-    def problem(self, request_id: str | None = None) -> dict[str, Any]:
-        """As every error's, but for the detail, which is always the same."""
-        shown = "something went wrong inside the gateway; its log says what, by the request's id"
-        return {**super().problem(request_id), "detail": shown}
 
 
 ERRORS: tuple[type[GatewayError], ...] = (

@@ -310,3 +310,19 @@ get = "x/{nope6}"
     ]
     for number, name in enumerate(("nope", "nope2", "nope3", "nope4", "nope5", "nope6")):
         assert sum(f"'{name}'" in line for line in said) == 1, number
+
+
+def test_a_module_stands_beside_the_file_that_names_it(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = file.parent / "parts"
+    folder.mkdir()
+    (folder / "beside_the_part.py").write_text("def f():\n    return 7\n")
+    (folder / "service.toml").write_text(
+        '[services.s]\nkind = "python"\nmodule = "beside_the_part"\n'
+    )
+    file.write_text(
+        'include = ["parts/*.toml"]\n[tools.t]\ncalls.a = { service = "s", function = "f" }\n'
+    )
+    assert main(["call", "gateway.toml", "t"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"a": 7}
