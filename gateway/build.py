@@ -225,7 +225,7 @@ class _Services:
             yield policies["timeout"](facts)
 
 
-async def _unmade(_request: Request, _emit: Emit, /) -> Reply:
+async def _unmade(_request: Request, _emit: Emit, /) -> Reply:  # noqa: ASYNC124 - a `Service`
     raise AssertionError("a service that could not be made serves nothing")
 
 
