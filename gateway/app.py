@@ -21,18 +21,18 @@ from gateway.core.errors import (
     Internal,
     NotFound,
     Overloaded,
-    Skipped,
     TooLarge,
 )
-from gateway.core.messages import Branch, Context, Reply, Request
+from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Receive, Scope, Send, client_has_left, headers_of, path_of, respond
+from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
+from gateway.plan.ledger import Ledger
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
-from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
+from gateway.telemetry.events import RequestEnded, RequestStarted
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
@@ -146,7 +146,7 @@ class Gateway:
         """
         tool = self.tools.get(request.name)
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
-        ledger = _Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
+        ledger = Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
         with bound(request), ledger:
             self._check_not_closing()
             if tool is None:
@@ -382,51 +382,3 @@ def _with_headers(send: Send, extra: list[tuple[str, str]]) -> Send:
         await send(message)
 
     return send_with
-
-
-class _Ledger:
-    """Tells telemetry of one request's start and, however it ends, of its end."""
-
-    __slots__ = ("_budget_s", "_request", "_start", "_telemetry", "_tool", "reply", "run")
-
-    def __init__(self, telemetry: Telemetry, request: Request, tool: str, budget_s: float) -> None:
-        self._telemetry = telemetry
-        self._request = request
-        self._tool = tool
-        self._budget_s = budget_s
-        self._start = trio.current_time()
-        self.run: Run | None = None
-        self.reply: Reply
-
-    def __enter__(self) -> None:
-        self._telemetry.record(RequestStarted(self._request))
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        outcome: RequestOutcome = "ok"
-        missing: tuple[GatewayError, ...] = ()
-        if isinstance(error, GatewayError):
-            outcome = "error"
-            if self.run is not None:
-                self.run.abandon("the request had failed")
-        elif error is not None:  # cancelled from outside: nobody waits for the answer
-            left = client_has_left()
-            outcome = "client_left" if left else "cancelled"
-            if self.run is not None:
-                self.run.abandon("the client left" if left else "the request was cancelled")
-        else:
-            missing = self.reply.missing
-            if any(not isinstance(one, Skipped) for one in missing):
-                outcome = "partial"
-        branches: tuple[Branch, ...] = () if self.run is None else self.run.branches
-        self._telemetry.record(
-            RequestEnded(
-                request=self._request,
-                tool=self._tool,
-                outcome=outcome,
-                error=error if isinstance(error, GatewayError) else None,
-                duration_s=trio.current_time() - self._start,
-                budget_s=self._budget_s,
-                branches=branches,
-                missing=missing,
-            )
-        )

@@ -65,6 +65,7 @@ _VOLATILE = (
     (re.compile(r"\b[0-9]+(\.[0-9]+)? ms\b"), "TIME"),
     (re.compile(r"\b[0-9]+\.[0-9]{3,6} s\b"), "TIME"),
     (re.compile(r"\bin [0-9]+\.[0-9]{2}s\b"), "in TIME"),
+    (re.compile(r"\bthe budget of [0-9.]+m?s\b"), "the budget of TIME"),
     (re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"), "WHEN"),
     (re.compile(r'("duration_ms": |duration_ms=)[0-9.]+'), r"\1TIME"),
     (re.compile(r"^date: .*$", re.MULTILINE), "date: WHEN"),

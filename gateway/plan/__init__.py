@@ -8,5 +8,6 @@
 * `merge.py`: the values of the calls → the answer's value
 * `plan.py`: the graph, compiled
 * `run.py`: one request's way through the graph
+* `ledger.py`: what telemetry is told of one request
 * `tool.py`: what clients call
 """

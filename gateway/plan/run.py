@@ -7,6 +7,7 @@ what is there to be merged (docs/adr/0001).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from typing import Any
 
@@ -358,8 +359,10 @@ class Run:
 
 
 def _shown(seconds: float) -> str:
-    """To the millisecond: what was granted is read from a clock, and a few µs went by."""
-    return format_duration(max(0.001, round(seconds, 3)))
+    """To the next millisecond: what was granted is read from a clock, and a little went by."""
+    return format_duration(
+        math.ceil(seconds * 1000 - 1e-6) / 1000 if seconds < math.inf else seconds
+    )
 
 
 def _outcome(error: GatewayError | None) -> Outcome:

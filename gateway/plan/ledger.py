@@ -1,0 +1,73 @@
+"""What telemetry is told of one request."""
+
+from __future__ import annotations
+
+import trio
+
+from gateway.core.errors import GatewayError, Skipped
+from gateway.core.messages import Branch, Reply, Request
+from gateway.net.asgi import client_has_left
+from gateway.plan.run import Run
+from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
+from gateway.telemetry.hub import Telemetry
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Tells telemetry of one request's start and, however it ends, of its end.
+
+    Args:
+        telemetry: Who is told.
+        request: As it came in.
+        tool: The tool's name; empty where there is none.
+        budget_s: Seconds it was granted; may be inf.
+
+    Attributes:
+        run: Its way through the plan, once it has begun.
+        reply: The answer; to be set before the context ends without an exception.
+    """
+
+    __slots__ = ("_budget_s", "_request", "_start", "_telemetry", "_tool", "reply", "run")
+
+    def __init__(self, telemetry: Telemetry, request: Request, tool: str, budget_s: float) -> None:
+        self._telemetry = telemetry
+        self._request = request
+        self._tool = tool
+        self._budget_s = budget_s
+        self._start = trio.current_time()
+        self.run: Run | None = None
+        self.reply: Reply
+
+    def __enter__(self) -> None:
+        self._telemetry.record(RequestStarted(self._request))
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        outcome: RequestOutcome = "ok"
+        missing: tuple[GatewayError, ...] = ()
+        if isinstance(error, GatewayError):
+            outcome = "error"
+            if self.run is not None:
+                self.run.abandon("the request had failed")
+        elif error is not None:  # cancelled from outside: nobody waits for the answer
+            left = client_has_left()
+            outcome = "client_left" if left else "cancelled"
+            if self.run is not None:
+                self.run.abandon("the client left" if left else "the request was cancelled")
+        else:
+            missing = self.reply.missing
+            if any(not isinstance(one, Skipped) for one in missing):
+                outcome = "partial"
+        branches: tuple[Branch, ...] = () if self.run is None else self.run.branches
+        self._telemetry.record(
+            RequestEnded(
+                request=self._request,
+                tool=self._tool,
+                outcome=outcome,
+                error=error if isinstance(error, GatewayError) else None,
+                duration_s=trio.current_time() - self._start,
+                budget_s=self._budget_s,
+                branches=branches,
+                missing=missing,
+            )
+        )
