@@ -77,6 +77,11 @@ class GatewayError(Exception):
         return str(self.args[0])
 
     @property
+    def shown(self) -> str:
+        """What clients are told: the detail, but of a bug of ours only where to look for it."""
+        return _HIDDEN if self.code == "internal" else self.detail
+
+    @property
     def label(self) -> str:
         """How `x-gateway-partial` names this failure: `call=code`."""
         return f"{self.call}={self.code}"
@@ -106,7 +111,7 @@ class GatewayError(Exception):
             "title": self.title,
             "status": self.status,
             "code": self.code,
-            "detail": _HIDDEN if self.code == "internal" else self.detail,
+            "detail": self.shown,
         }
         if request_id is not None:
             problem["request_id"] = request_id

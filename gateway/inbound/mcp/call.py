@@ -27,7 +27,6 @@ BUDGET_KEY: Final = "gateway/timeoutMs"
 
 _MAX_LINE: Final = 2_000
 _MAX_BREACHES: Final = 20
-_BUG: Final = "a fault of the gateway itself; its log has the details under this request id"
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -134,10 +133,6 @@ def _budget_s(params: dict[str, Any], context: Context) -> float:
         raise ProtocolError(INVALID_PARAMS, f"Invalid params: {error.detail}") from error
 
 
-def _detail(error: GatewayError) -> str:
-    return _BUG if error.code == "internal" else error.detail
-
-
 def _line(error: GatewayError) -> str:
     """`code: what is wrong`, on one line."""
     detail = "; ".join(_breach(breach) for breach in error.errors[:_MAX_BREACHES])
@@ -145,8 +140,8 @@ def _line(error: GatewayError) -> str:
         detail += f"; and {len(error.errors) - _MAX_BREACHES} more"
     if error.retry_after_s is not None and math.isfinite(error.retry_after_s):
         again = f"try again in {error.retry_after_s:g} s"
-        detail = f"{detail or _detail(error) or error.title}; {again}"
-    return f"{error.code}: {' '.join((detail or _detail(error) or error.title).split())}"
+        detail = f"{detail or error.shown or error.title}; {again}"
+    return f"{error.code}: {' '.join((detail or error.shown or error.title).split())}"
 
 
 def _breach(breach: Mapping[str, str]) -> str:
