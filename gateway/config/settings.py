@@ -82,6 +82,14 @@ class ServerSettings:
         none=True, default="10s", doc="A client that reads nothing for this long is dropped."
     )
     keep_alive: float = fields.duration(none=True, default="75s", doc="For an idle connection.")
+    allow_half_close: bool = fields.boolean(
+        default=False,
+        doc="Whether a client that will send no more is still there; else it counts as gone.",
+    )
+    http2_prior_knowledge: bool = fields.boolean(
+        default=False,
+        doc="Whether HTTP/2 is spoken in clear, with clients that begin with it.",
+    )
     allowed_hosts: tuple[str, ...] = fields.strings(
         default=("localhost", "127.0.0.1"),
         doc='`Host` values answered, ports aside; `"*"` answers all.',

@@ -13,11 +13,11 @@ import trio
 
 from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
-from gateway.core.errors import DeadlineExceeded, GatewayError
+from gateway.core.errors import DeadlineExceeded, GatewayError, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace
-from gateway.net.asgi import Receive, Scope, read_body
+from gateway.net.asgi import Receive, Scope, peer_of, read_body
 from gateway.plan.tool import Tool
 
 __all__ = ["Front", "body_of", "context_of"]
@@ -68,11 +68,12 @@ class Front(Protocol):
         ...
 
 
-async def body_of(front: Front, receive: Receive, *, timeout_s: float) -> bytes:
+async def body_of(front: Front, scope: Scope, receive: Receive, *, timeout_s: float) -> bytes:
     """The whole request body, read within the request's budget.
 
     Args:
         front: Whose bounds hold.
+        scope: The request's ASGI scope.
         receive: The request's ASGI `receive`.
         timeout_s: The request's budget, seconds; the server's ceiling holds as well.
 
@@ -83,6 +84,13 @@ async def body_of(front: Front, receive: Receive, *, timeout_s: float) -> bytes:
         ClientLeft: The client left before it was complete.
     """
     server = front.server
+    peer = peer_of(scope)
+    if peer is not None:
+        body = peer.body_at_hand()
+        if body is not None and timeout_s > 0:
+            if len(body) > server.max_body:
+                raise TooLarge(f"the body is over {server.max_body} bytes")
+            return body
     timeout_s = min(timeout_s, server.deadline)
     with front.within(timeout_s):
         return await read_body(receive, max_bytes=server.max_body, timeout_s=server.body_timeout)

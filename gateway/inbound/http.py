@@ -95,7 +95,7 @@ class Http:
         # The body's way here has cost the client's budget and the tool's alike.
         timeout_s = budget_s - (trio.current_time() - start)
         reply = await while_connected(
-            receive, lambda: self._front.call(request, timeout_s=timeout_s)
+            scope, receive, lambda: self._front.call(request, timeout_s=timeout_s)
         )
         return 200, _headers(reply, context), reply.encoded
 
@@ -108,7 +108,7 @@ class Http:
         tool, path_values = self._route(path, scope["method"])
         budget_s = min(budget_of(context.headers), tool.deadline_s)
         query = _query(scope["query_string"])
-        body = await body_of(self._front, receive, timeout_s=budget_s)
+        body = await body_of(self._front, scope, receive, timeout_s=budget_s)
         arguments = {
             **tool.arguments.coerce(query),
             **_decoded(body),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextvars import ContextVar
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import trio
@@ -15,14 +15,17 @@ import trio
 from gateway.core.errors import InvalidRequest, TooLarge
 
 __all__ = [
+    "PEER",
     "ASGIApp",
     "ClientLeft",
+    "Peer",
     "Receive",
     "Scope",
     "Send",
     "client_has_left",
     "headers_of",
     "path_of",
+    "peer_of",
     "read_body",
     "respond",
     "while_connected",
@@ -41,6 +44,31 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 """Answers one connection."""
 
 T = TypeVar("T")
+
+PEER = "gateway.peer"
+"""The extension of an ASGI scope under which our own server gives a `Peer`."""
+
+
+class Peer(Protocol):
+    """What our own server tells of a request's client, beyond ASGI.
+
+    Attributes:
+        left: Whether it has left.
+        cancels: Cancelled when it leaves; whoever works for it sets it, and takes it back.
+    """
+
+    left: bool
+    cancels: trio.CancelScope | None
+
+    def body_at_hand(self) -> bytes | None:
+        """The whole body if it was read already; then `receive` does not give it any more."""
+        ...
+
+
+def peer_of(scope: Scope) -> Peer | None:
+    """The request's `Peer`; `None` under another server."""
+    peer: Peer | None = scope.get("extensions", {}).get(PEER)
+    return peer
 
 
 class ClientLeft(Exception):
@@ -114,7 +142,7 @@ async def respond(
 
 
 class _Client:
-    """Whether the client of a `while_connected` has left."""
+    """Whether the client of a `while_connected` has left, under another server."""
 
     __slots__ = ("left",)
 
@@ -122,7 +150,7 @@ class _Client:
         self.left = False
 
 
-_client: ContextVar[_Client | None] = ContextVar("client", default=None)
+_client: ContextVar[_Client | Peer | None] = ContextVar("client", default=None)
 
 
 def client_has_left() -> bool:
@@ -131,12 +159,13 @@ def client_has_left() -> bool:
     return client is not None and client.left
 
 
-async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+async def while_connected(scope: Scope, receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
     """Do `work` while the client stays; its leaving cancels all of it.
 
     Call it once the body was read: until then `receive` belongs to `read_body`.
 
     Args:
+        scope: The request's ASGI scope.
         receive: The request's ASGI `receive`.
         work: What to do for the client.
 
@@ -147,6 +176,24 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) ->
         ClientLeft: The client left first; `work` was cancelled and has ended.
         Exception: What `work` or `receive` raised first, bare.
     """
+    peer = peer_of(scope)
+    if peer is None:
+        return await _while_watched(receive, work)
+    if peer.left:
+        raise ClientLeft
+    with trio.CancelScope() as leaving:
+        peer.cancels = leaving
+        token = _client.set(peer)
+        try:
+            return await work()
+        finally:
+            _client.reset(token)
+            peer.cancels = None
+    raise ClientLeft
+
+
+async def _while_watched(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+    """`while_connected` under a server that tells of a client's leaving by `receive` alone."""
     results: list[T] = []
     errors: list[Exception] = []
     client = _Client()

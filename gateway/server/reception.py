@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
 
-from gateway.server.connection import Connection
+from gateway.server.connection import Connection, Shared
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from gateway.net.asgi import ASGIApp
-    from gateway.server.connection import ConnectionConfig
+    import ssl
+    from collections.abc import AsyncIterator
 
-__all__ = ["Reception"]
+    from gateway.net.asgi import ASGIApp
+    from gateway.server.bounds import ConnectionConfig
+
+__all__ = ["Door", "Reception", "SocketDoor"]
 
 _PAUSE_S = 0.1
 """After an accept that failed, mostly for want of file descriptors: time for some to come free."""
+
+
+class Door(Protocol):
+    """Where connections come in."""
+
+    async def accept(self) -> socket.socket | trio.abc.Stream:
+        """The next connection.
+
+        Raises:
+            OSError: None can be accepted at the moment.
+        """
+        ...
+
+
+class SocketDoor:
+    """A listening socket.
+
+    Args:
+        sock: Listening, non-blocking.
+        tls: What TLS connections are made with; `None` for plain ones.
+    """
+
+    def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        self._sock = sock
+        self._tls = tls
+
+    async def accept(self) -> socket.socket | trio.abc.Stream:
+        """The next connection; a TLS handshake is not done yet."""
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                continue  # another worker was faster, or its client has left already
+            sock.setblocking(False)
+            if self._tls is None:
+                return sock
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            return trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
 
 
 class Reception:
@@ -31,42 +74,68 @@ class Reception:
 
     def __init__(self, app: ASGIApp, config: ConnectionConfig, *, max_connections: int) -> None:
         self._app = app
-        self._config = config
-        self._context = WorkerContext(None)
+        self._shared = Shared.of(config)
         self._max_connections = max_connections
         self._log = logger("gateway.server")
-        self.open = 0
+        self._open: set[Connection] = set()
+        self._dismissed = False
 
-    async def accept(
-        self, listener: trio.abc.Listener[trio.abc.Stream], connections: trio.Nursery
-    ) -> None:
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    @asynccontextmanager
+    async def attended(self) -> AsyncIterator[None]:
+        """Keep the connections' time, and see their clients leave, within this context."""
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._shared.run)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - carried out of the nursery, so it stays bare
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def accept(self, door: Door, connections: trio.Nursery) -> None:
         """Accept connections until cancelled; nothing that comes in ends it.
 
         Args:
-            listener: Listening.
+            door: Where they come in.
             connections: Where each connection's task runs.
         """
         while True:
             try:
-                stream = await listener.accept()
+                accepted = await door.accept()
             except OSError as error:
                 self._log.warning("cannot accept", error=str(error))
                 await trio.sleep(_PAUSE_S)
             else:
-                connections.start_soon(self.receive, stream)
+                connections.start_soon(self.receive, accepted)
 
-    async def receive(self, stream: trio.abc.Stream) -> None:
+    async def receive(self, accepted: socket.socket | trio.abc.Stream) -> None:
         """Serve one connection until it ends; only cancellation and interrupts are raised."""
-        if self.open >= self._max_connections:
-            self._log.debug("too many connections", open=self.open)
-            await trio.aclose_forcefully(stream)
+        if len(self._open) >= self._max_connections:
+            self._log.debug("too many connections", open=len(self._open))
+            if isinstance(accepted, socket.socket):
+                accepted.close()
+            else:
+                await trio.aclose_forcefully(accepted)
             return
-        self.open += 1
+        connection = Connection(self._app, self._shared, accepted)
+        self._open.add(connection)
         try:
-            await Connection(self._app, self._config, self._context, stream).run()
+            if self._dismissed:
+                connection.dismiss()
+            await connection.run()
         finally:
-            self.open -= 1
+            self._open.discard(connection)
 
     async def dismiss(self) -> None:
         """Close idle connections now, and every other one after the answer it is in."""
-        await self._context.terminated.set()
+        self._dismissed = True
+        for connection in self._open:
+            connection.dismiss()
+        await self._shared.hypercorn.terminated.set()

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from gateway.server.connection import ConnectionConfig
+from gateway.server.bounds import ConnectionConfig
 from gateway.server.containment import leaves
-from gateway.server.draining import told_to_go
 from gateway.server.listeners import Listener, open_listeners, tls_context
-from gateway.server.reception import Reception
+from gateway.server.reception import Reception, SocketDoor
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -118,7 +117,9 @@ async def serve(
                 serving = _Serving(
                     app=app,
                     settings=settings,
-                    reception=_reception(app, settings, shutdown),
+                    reception=Reception(
+                        app, _config(settings), max_connections=settings.max_connections
+                    ),
                     listeners=tuple(public),
                     tls=tls,
                 )
@@ -175,11 +176,11 @@ class _Serving:
         """
         for listener in self.listeners:
             listener.listen()
-        async with trio.open_nursery() as connections:
+        async with self.reception.attended(), trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in self.listeners:
-                    stream_listener = _accepting(listener, self.tls)
-                    accepting.start_soon(self.reception.accept, stream_listener, connections)
+                    door = _door(listener, self.tls)
+                    accepting.start_soon(self.reception.accept, door, connections)
                 tell(tuple(_address(listener, self.tls) for listener in self.listeners))
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
@@ -195,28 +196,21 @@ class _Serving:
             await self.reception.dismiss()
 
 
-def _reception(app: Served, settings: ServerSettings, shutdown: trio.Event) -> Reception:
-    telling = told_to_go(app, draining=shutdown.is_set)
-    return Reception(telling, _config(settings), max_connections=settings.max_connections)
-
-
 def _config(settings: ServerSettings) -> ConnectionConfig:
     return ConnectionConfig(
         header_timeout=settings.header_timeout,
         send_timeout=settings.send_timeout,
+        body_timeout=settings.body_timeout,
         keep_alive=settings.keep_alive,
         max_headers=settings.max_headers,
         max_message=settings.max_body,
+        allow_half_close=settings.allow_half_close,
+        http2_prior_knowledge=settings.http2_prior_knowledge,
     )
 
 
-def _accepting(
-    listener: Listener, tls: ssl.SSLContext | None
-) -> trio.abc.Listener[trio.abc.Stream]:
-    plain = trio.SocketListener(trio.socket.from_stdlib_socket(listener.sock))
-    if tls is None or listener.path is not None:
-        return plain
-    return trio.SSLListener(plain, tls, https_compatible=True)
+def _door(listener: Listener, tls: ssl.SSLContext | None) -> SocketDoor:
+    return SocketDoor(listener.sock, None if listener.path is not None else tls)
 
 
 def _address(listener: Listener, tls: ssl.SSLContext | None) -> str:
@@ -247,9 +241,9 @@ async def _answering(
     for listener in listeners:
         listener.listen()
     error: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with reception.attended(), trio.open_nursery() as nursery:
         for listener in listeners:
-            nursery.start_soon(reception.accept, _accepting(listener, None), nursery)
+            nursery.start_soon(reception.accept, _door(listener, None), nursery)
         try:
             yield
         except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so it stays bare

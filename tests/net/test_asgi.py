@@ -87,7 +87,7 @@ async def test_work_for_a_client_that_stays_is_done(autojump_clock: MockClock) -
         await trio.sleep(1)
         return "done"
 
-    assert await while_connected(leaves_after(2), work) == "done"
+    assert await while_connected({}, leaves_after(2), work) == "done"
     assert trio.current_time() == pytest.approx(1, abs=1e-6)
 
 
@@ -101,7 +101,7 @@ async def test_work_for_a_client_that_leaves_is_cancelled(autojump_clock: MockCl
             ended.append(trio.current_time())
 
     with pytest.raises(ClientLeft):
-        await while_connected(leaves_after(1), work)
+        await while_connected({}, leaves_after(1), work)
     assert ended == [pytest.approx(1, abs=1e-6)]
 
 
@@ -111,7 +111,7 @@ async def test_what_else_arrives_is_no_leaving(autojump_clock: MockClock) -> Non
         return "done"
 
     more = {"type": "http.request", "body": b"", "more_body": False}
-    assert await while_connected(leaves_after(2, more, more), work) == "done"
+    assert await while_connected({}, leaves_after(2, more, more), work) == "done"
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), ExceptionGroup("g", [OSError()])])
@@ -121,7 +121,7 @@ async def test_what_work_raises_stays_bare(autojump_clock: MockClock, error: Exc
         raise error
 
     with pytest.raises(type(error)) as caught:
-        await while_connected(leaves_after(2), work)
+        await while_connected({}, leaves_after(2), work)
     assert caught.value is error
 
 
@@ -141,10 +141,10 @@ async def test_what_receive_raises_stays_bare_and_ends_the_work(
             raise ValueError("of the clean-up: the second one")
 
     with pytest.raises(OSError, match="broke") as caught:
-        await while_connected(breaks, work)
+        await while_connected({}, breaks, work)
     assert caught.value is error
     with pytest.raises(OSError, match="broke"):
-        await while_connected(breaks, trio.sleep_forever)
+        await while_connected({}, breaks, trio.sleep_forever)
 
 
 async def test_a_result_that_came_before_the_leaving_counts(autojump_clock: MockClock) -> None:
@@ -153,10 +153,10 @@ async def test_a_result_that_came_before_the_leaving_counts(autojump_clock: Mock
             await trio.sleep(2)
         return "done"
 
-    assert await while_connected(leaves_after(1), work) == "done"
+    assert await while_connected({}, leaves_after(1), work) == "done"
 
 
 async def test_cancellation_from_outside_is_no_leaving(autojump_clock: MockClock) -> None:
     with trio.move_on_after(1) as scope:
-        await while_connected(leaves_after(9), trio.sleep_forever)
+        await while_connected({}, leaves_after(9), trio.sleep_forever)
     assert scope.cancelled_caught

@@ -41,6 +41,9 @@ class Settings:
     max_headers: int = 32 << 10
     max_connections: int = 20_000
     header_timeout: float = 5
+    body_timeout: float = 10
+    allow_half_close: bool = False
+    http2_prior_knowledge: bool = True
     send_timeout: float = 10
     keep_alive: float = 75
     tls: Tls | None = None
@@ -105,7 +108,7 @@ class App:
         match scope["path"]:
             case "/hang":
                 try:
-                    await while_connected(receive, trio.sleep_forever)
+                    await while_connected(scope, receive, trio.sleep_forever)
                 except ClientLeft:
                     self.story.append("left")
                 finally:

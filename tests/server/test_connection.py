@@ -10,20 +10,22 @@ import pytest
 import trio
 import trio.testing
 from h2.connection import H2Connection
-from hypercorn.trio.worker_context import WorkerContext
 
-from gateway.server.connection import Connection, ConnectionConfig
+from gateway.server.bounds import ConnectionConfig
+from gateway.server.connection import Connection, Shared
 from tests.server.serving import App
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-CONFIG = {
+CONFIG: Any = {
     "header_timeout": 5.0,
+    "body_timeout": 10.0,
     "send_timeout": 10.0,
     "keep_alive": 75.0,
     "max_headers": 32 << 10,
     "max_message": 1 << 20,
+    "http2_prior_knowledge": True,
 }
 
 
@@ -33,8 +35,13 @@ class Peer:
 
     app: App
     stream: Any
-    context: WorkerContext
+    connection: Connection
+    shared: Shared
     ended: trio.Event = attrs.field(factory=trio.Event)
+
+    async def dismiss(self) -> None:
+        self.connection.dismiss()
+        await self.shared.hypercorn.terminated.set()
 
     async def say(self, text: str) -> None:
         await self.stream.send_all(text.replace("\n", "\r\n").encode())
@@ -64,13 +71,15 @@ async def connected(*, lockstep: bool = False, **bounds: Any) -> AsyncIterator[P
     pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
     ours, theirs = pair()
     config = ConnectionConfig(**{**CONFIG, **bounds})
-    peer = Peer(App(), theirs, WorkerContext(None))
+    app, shared = App(), Shared.of(config)
+    peer = Peer(app, theirs, Connection(app, shared, ours), shared)
 
     async def run() -> None:
-        await Connection(peer.app, config, peer.context, ours).run()
+        await peer.connection.run()
         peer.ended.set()
 
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(shared.run)
         nursery.start_soon(run)
         yield peer
         nursery.cancel_scope.cancel()
@@ -146,9 +155,9 @@ async def test_an_interrupt_passes() -> None:
 
     ours, theirs = trio.testing.memory_stream_pair()
     await theirs.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    config = ConnectionConfig(**CONFIG)  # type: ignore[arg-type]
-    with pytest.RaisesGroup(KeyboardInterrupt):
-        await Connection(Interrupted(), config, WorkerContext(None), ours).run()
+    config = ConnectionConfig(**CONFIG)
+    with pytest.raises(KeyboardInterrupt):
+        await Connection(Interrupted(), Shared.of(config), ours).run()
 
 
 async def test_the_clients_leaving_ends_its_request(autojump_clock: trio.testing.MockClock) -> None:
@@ -198,7 +207,7 @@ async def test_a_head_must_come_whole_in_its_time(autojump_clock: trio.testing.M
             await peer.say(text)
             await trio.sleep(1)
         assert not peer.ended.is_set()
-        await peer.ended.wait()
+        assert (await peer.hear_all()).startswith(b"HTTP/1.1 408 ")
         assert trio.current_time() == 25
 
 
@@ -208,7 +217,7 @@ async def test_the_next_head_has_its_time_too(autojump_clock: trio.testing.MockC
         await peer.hear(b"ok")
         await trio.sleep(20)
         await peer.say("GET / HT")
-        await peer.ended.wait()
+        assert (await peer.hear_all()).startswith(b"HTTP/1.1 408 ")
         assert trio.current_time() == 25
 
 
@@ -289,9 +298,9 @@ async def test_a_send_that_was_cut_short_closes_the_connection(
             await send({"type": "http.response.body", "body": b"more"})
 
     ours, theirs = trio.testing.lockstep_stream_pair()
-    config = ConnectionConfig(**CONFIG)  # type: ignore[arg-type]
+    config = ConnectionConfig(**CONFIG)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Connection(Cut(), config, WorkerContext(None), ours).run)
+        nursery.start_soon(Connection(Cut(), Shared.of(config), ours).run)
         await theirs.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await theirs.receive_some(100)
     assert trio.current_time() == 1
@@ -306,16 +315,33 @@ async def test_dismissal_closes_what_is_idle_and_lets_answers_end(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with connected() as idle, connected() as busy:
+        await idle.get("/")
+        await idle.hear(b"ok")
         await busy.get("/pause")
         await trio.testing.wait_all_tasks_blocked()
-        await idle.context.terminated.set()
-        await busy.context.terminated.set()
+        await idle.dismiss()
+        await busy.dismiss()
         await idle.ended.wait()
         assert trio.current_time() == 0
         assert (await busy.hear_all()).endswith(b"paused")
         await busy.stream.aclose()
         await busy.ended.wait()
         assert trio.current_time() == 0.3
+
+
+async def test_a_client_that_has_just_connected_may_still_ask_when_dismissed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected() as asks, connected() as silent:
+        await trio.testing.wait_all_tasks_blocked()
+        for peer in (asks, silent):
+            await peer.dismiss()
+        await trio.sleep(0.5)
+        await asks.get("/pause")
+        heard = await asks.hear(b"paused")
+        assert b"connection: close" in heard.lower()
+        await silent.ended.wait()
+        assert trio.current_time() == 1
 
 
 async def test_after_the_disconnect_receive_says_so_again() -> None:
@@ -326,9 +352,9 @@ async def test_after_the_disconnect_receive_says_so_again() -> None:
             seen.extend([(await receive())["type"] for _ in range(4)])
 
     ours, theirs = trio.testing.memory_stream_pair()
-    config = ConnectionConfig(**CONFIG)  # type: ignore[arg-type]
+    config = ConnectionConfig(**CONFIG)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Connection(Asks(), config, WorkerContext(None), ours).run)
+        nursery.start_soon(Connection(Asks(), Shared.of(config), ours).run)
         await theirs.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await trio.testing.wait_all_tasks_blocked()
         await theirs.aclose()
@@ -457,7 +483,7 @@ async def test_a_dismissed_http2_connection_ends_after_its_answer(
         client = Http2(peer)
         pause = await client.get("/pause")
         await trio.testing.wait_all_tasks_blocked()
-        await peer.context.terminated.set()
+        await peer.dismiss()
         assert await client.hear(pause) == (b"200", b"paused")
         await peer.ended.wait()
         assert trio.current_time() == 0.3
@@ -479,18 +505,19 @@ class CancelAt(trio.abc.Instrument):
 async def cancelled_at(step: int, request: bytes) -> bool:
     """Whether a connection that is cancelled at `step` was over before; nothing is left of it."""
     ours, theirs = trio.testing.memory_stream_pair()
-    app, config = App(), ConnectionConfig(**CONFIG)  # type: ignore[arg-type]
+    app, shared = App(), Shared.of(ConnectionConfig(**CONFIG))
+    connection = Connection(app, shared, ours)
     await theirs.send_all(request)
     await theirs.send_eof()
     with trio.CancelScope() as scope:
         instrument = CancelAt(scope, step)
         trio.lowlevel.add_instrument(instrument)
         try:
-            await Connection(app, config, WorkerContext(None), ours).run()
+            await connection.run()
         finally:
             trio.lowlevel.remove_instrument(instrument)
     assert app.under_way == 0
-    heard = await Peer(app, theirs, WorkerContext(None)).hear_all()
+    heard = await Peer(app, theirs, connection, shared).hear_all()
     if not scope.cancelled_caught:
         assert heard
     return not scope.cancelled_caught

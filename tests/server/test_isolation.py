@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.server.connection import ConnectionConfig
+from gateway.server.bounds import ConnectionConfig
 from gateway.server.reception import Reception
 from tests.server.attacks import ATTACKS
 from tests.server.serving import App
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.server.attacks import Attack
 
 
-class Listener(trio.abc.Listener[trio.abc.Stream]):
+class Listener:
     """Accepts what the test connects."""
 
     def __init__(self) -> None:
@@ -35,15 +35,20 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
             raise accepted
         return accepted
 
-    async def aclose(self) -> None:
-        self._receive.close()
-        await trio.lowlevel.checkpoint()
+
+CONFIG: Any = {
+    "header_timeout": 5.0,
+    "body_timeout": 10.0,
+    "send_timeout": 10.0,
+    "keep_alive": 75.0,
+    "max_headers": 32 << 10,
+    "max_message": 1 << 20,
+    "http2_prior_knowledge": True,
+}
 
 
 def reception(app: App, **changes: Any) -> Reception:
-    config = ConnectionConfig(
-        header_timeout=5, send_timeout=10, keep_alive=75, max_headers=32 << 10, max_message=1 << 20
-    )
+    config = ConnectionConfig(**CONFIG)
     return Reception(app, config, **{"max_connections": 100, **changes})
 
 

@@ -71,24 +71,24 @@ class Mcp:
         """
         context = self._front.context(scope, "mcp")
         try:
-            answer = await self._answer(scope["method"], context, receive)
+            answer = await self._answer(scope, context, receive)
         except ClientLeft:
             return
         headers = (("x-request-id", context.request_id), *answer.headers)
         await respond(send, answer.status, headers, answer.body)
 
-    async def _answer(self, method: str, context: Context, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, context: Context, receive: Receive) -> Answer:
         value: Any = None
         start = trio.current_time()
         try:
-            match method:
+            match scope["method"]:
                 case "POST":
                     _check_head(context.headers)
-                    value = jsonrpc.decode(await self._body(context, receive))
+                    value = jsonrpc.decode(await self._body(scope, context, receive))
                     spent_s = trio.current_time() - start
                     era = self._modern if is_modern(value, context.headers) else self._legacy
                     return await while_connected(
-                        receive, partial(era.answer, value, context, spent_s=spent_s)
+                        scope, receive, partial(era.answer, value, context, spent_s=spent_s)
                     )
                 case "DELETE":
                     return self._legacy.end(context)
@@ -101,13 +101,13 @@ class Mcp:
                 self._front.refuse(context, error.error, duration_s=duration_s)
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=error.modern_status)
 
-    async def _body(self, context: Context, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, context: Context, receive: Receive) -> bytes:
         try:
             budget_s = budget_of(context.headers)
         except InvalidRequest:
             budget_s = math.inf  # refused with the call that it is for, if it is for one
         try:
-            return await body_of(self._front, receive, timeout_s=budget_s)
+            return await body_of(self._front, scope, receive, timeout_s=budget_s)
         except GatewayError as error:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST,

@@ -1,0 +1,123 @@
+"""An answer's head, as bytes.
+
+Source: RFC 9112, section 6; RFC 9110, sections 6.6.1 and 8.6.
+"""
+
+from __future__ import annotations
+
+import http
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from email.utils import formatdate
+
+import msgspec
+
+from gateway.core.errors import GatewayError, Internal, InvalidRequest, TooLarge
+from gateway.server.heads import Refused
+
+__all__ = ["AnswerHead", "failure", "refusal"]
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in http.HTTPStatus
+}
+_UNFIT_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_UNFIT_VALUE = re.compile(rb"[\r\n\0]")
+_OURS = frozenset({b"transfer-encoding", b"keep-alive", b"upgrade"})
+"""What frames an answer on this connection is not the application's to say."""
+
+
+class AnswerHead:
+    """What an application says before its body, and what that makes of the body.
+
+    Args:
+        status: 200 to 599.
+        headers: Names and values, bytes.
+
+    Attributes:
+        length: The body's bytes, where the application says so.
+        closes: Whether the application wants the connection to end.
+
+    Raises:
+        ValueError: It would not be a head: a name that is none, a line break in a value.
+    """
+
+    __slots__ = ("_lines", "closes", "dated", "length", "status")
+
+    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.length: int | None = None
+        self.closes = False
+        self.dated = False
+        lines: list[bytes] = []
+        for name, value in headers:
+            if _UNFIT_NAME.search(name) or _UNFIT_VALUE.search(value):
+                raise ValueError(f"the application's header {name!r} is none")
+            lower = name.lower()
+            if lower == b"content-length":
+                self.length = int(value)
+                continue
+            if lower == b"connection":
+                self.closes = self.closes or b"close" in value.lower()
+                continue
+            if lower in _OURS:
+                continue
+            if lower == b"date":
+                self.dated = True
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self._lines = lines
+
+    @property
+    def has_body(self) -> bool:
+        """Whether an answer of this status can have one."""
+        return self.status not in {204, 304}
+
+    def encoded(self, framing: bytes) -> bytes:
+        """The bytes, down to the empty line.
+
+        Args:
+            framing: The lines that say where the body ends, and whether the connection does.
+        """
+        start = _STATUS_LINES.get(self.status) or b"HTTP/1.1 %d \r\n" % self.status
+        date = b"" if self.dated else _date()
+        return b"".join((start, *self._lines, framing, date, b"\r\n"))
+
+
+_TITLES = {408: "Request timeout", 501: "Not implemented"}
+
+_said_date: tuple[int, bytes] = (0, b"")
+
+
+def _date() -> bytes:
+    global _said_date  # noqa: PLW0603 - the same for every answer within a second
+    now = int(time.time())
+    if _said_date[0] != now:
+        _said_date = (now, f"date: {formatdate(now, usegmt=True)}\r\n".encode())
+    return _said_date[1]
+
+
+def refusal(refused: Refused) -> bytes:
+    """The whole answer to a message that is not taken: a problem object, as for any failure."""
+    error = (TooLarge if refused.status in {413, 431} else InvalidRequest)(refused.detail)
+    error.status = refused.status
+    error.title = _TITLES.get(refused.status, error.title)
+    return _last(error)
+
+
+def failure() -> bytes:
+    """The whole answer to a request whose application gave none."""
+    return _last(Internal("the application failed"))
+
+
+def _last(error: GatewayError) -> bytes:
+    request_id = uuid.uuid4().hex
+    body = msgspec.json.encode(error.problem(request_id))
+    lines = (
+        b"content-type: application/problem+json\r\n",
+        b"x-request-id: %b\r\n" % request_id.encode(),
+        b"content-length: %d\r\n" % len(body),
+        b"connection: close\r\n\r\n",
+    )
+    return b"".join((_STATUS_LINES[error.status], _date(), *lines, body))

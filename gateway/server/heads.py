@@ -1,0 +1,257 @@
+"""A request's head: llhttp parses it, and what it lets through but no server should is refused.
+
+Two parsers that read one message differently are how a request is smuggled past a proxy; so
+whatever may be read in two ways is refused, before the application sees it.
+
+Source: RFC 9112, sections 2.2, 3, 5 and 6; RFC 9110, sections 4.2, 7.2 and 9.3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+from httptools import (
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
+
+__all__ = ["HTTP2_PREFACE", "Head", "Refused", "check_partial_head", "parse_head"]
+
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What an HTTP/2 client says first (RFC 9113, section 3.4)."""
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+_WATCHED = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"}
+)
+_REQUEST_LINE = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/1\.[01]\r\n")
+_HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?=[^\n])")
+_MAX_LENGTH_DIGITS = 18
+
+_NOT_OURS = frozenset({b"CONNECT", b"TRACE", b"PRI", b"SOURCE"})
+"""No tunnel is opened here, what came is not told back, and the rest is of other protocols."""
+
+
+class Refused(Exception):
+    """A message that is not taken: the connection ends after the answer that says so.
+
+    Args:
+        status: 400, 408, 413, 431 or 501.
+        detail: What is wrong with it, for whoever sent it.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class Head:
+    """A request's head, checked.
+
+    Attributes:
+        method: Such as `GET`.
+        target: Path and query, still percent-encoded; `*` for `OPTIONS *`.
+        headers: Names in lower case, values without white space around them, in their order.
+        is_1_1: Whether it is HTTP/1.1; else it is HTTP/1.0.
+        keep_alive: Whether its client means to send more on the connection.
+        length: The body's bytes; `None` if it comes in chunks.
+        expects_continue: Whether the client waits for `100 Continue` before it sends the body.
+        upgrade: What the client would rather speak, where that is served.
+    """
+
+    __slots__ = (
+        "_target",
+        "_watched",
+        "expects_continue",
+        "headers",
+        "is_1_1",
+        "keep_alive",
+        "length",
+        "method",
+        "target",
+        "upgrade",
+    )
+
+    method: str
+    target: bytes
+    is_1_1: bool
+    keep_alive: bool
+    length: int | None
+    expects_continue: bool
+    upgrade: Literal["websocket"] | None
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self._watched: Headers = []
+        self._target = b""
+
+    # What llhttp calls.
+
+    def on_url(self, target: bytes) -> None:
+        """Take the request's target, or a part of it."""
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        field = (name.lower(), value.rstrip(b" \t"))
+        self.headers.append(field)
+        if field[0] in _WATCHED:
+            self._watched.append(field)
+
+    # The checks, once llhttp has no objection.
+
+    def conclude(self, parser: HttpRequestParser) -> None:
+        """Fill in what the fields mean together.
+
+        Raises:
+            Refused: They contradict each other, or may be read in two ways.
+        """
+        method: bytes = parser.get_method()
+        if method in _NOT_OURS:
+            raise Refused(501, f"{method.decode()} is not served")
+        self.method = method.decode()
+        self.is_1_1 = parser.get_http_version() == "1.1"
+        self.keep_alive = parser.should_keep_alive()
+        self.target = self._target
+        self.length = 0
+        self.expects_continue = False
+        self.upgrade = None
+        if len(self._watched) == 1 and self._watched[0][0] == b"host":
+            host = self._watched[0][1]  # nearly always: a request without a body
+            if _HOST.fullmatch(host) is None:
+                raise Refused(400, "the Host header is not a host")
+            hosts = [host]
+        else:
+            hosts = self._combine()
+        if self.target[:1] != b"/":
+            self._relate(hosts)
+
+    def _combine(self) -> list[bytes]:
+        """Make sense of the watched headers; the values of Host."""
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in self._watched:
+            values.setdefault(name, []).append(value)
+        hosts = values.get(b"host", [])
+        if len(hosts) > 1 or (self.is_1_1 and not hosts):
+            raise Refused(400, f"expected one Host header, got {len(hosts)}")
+        if hosts and _HOST.fullmatch(hosts[0]) is None:
+            raise Refused(400, "the Host header is not a host")
+        self._frame(values.get(b"content-length", []), values.get(b"transfer-encoding", []))
+        self.expects_continue = (
+            self.is_1_1 and self.length != 0 and _tokens(values, b"expect") == {b"100-continue"}
+        )
+        if (
+            self.method == "GET"
+            and self.is_1_1
+            and b"websocket" in _tokens(values, b"upgrade")
+            and b"upgrade" in _tokens(values, b"connection")
+        ):
+            if self.length != 0:
+                raise Refused(400, "a WebSocket handshake has no body")
+            self.upgrade = "websocket"
+        return hosts
+
+    def _frame(self, lengths: list[bytes], codings: list[bytes]) -> None:
+        """Where the body ends: with both headers, or either twice, opinions would differ."""
+        if codings:
+            if lengths:
+                raise Refused(400, "content-length and transfer-encoding exclude each other")
+            if not self.is_1_1:
+                raise Refused(400, "HTTP/1.0 has no transfer-encoding")
+            self._check_codings(codings)
+            self.length = None
+        elif lengths:
+            if len(lengths) > 1 or not lengths[0].isdigit():
+                raise Refused(400, "expected one content-length of digits")
+            if len(lengths[0]) > _MAX_LENGTH_DIGITS:
+                raise Refused(413, "the body is too large")
+            self.length = int(lengths[0])
+
+    @staticmethod
+    def _check_codings(codings: list[bytes]) -> None:
+        named = [coding.strip(b" \t").lower() for coding in b",".join(codings).split(b",")]
+        if named == [b"chunked"]:
+            return
+        if named[-1] == b"chunked" and b"chunked" not in named[:-1] and b"" not in named:
+            raise Refused(501, "no transfer-encoding but chunked is understood")
+        raise Refused(400, "expected a transfer-encoding of chunked alone")
+
+    def _relate(self, hosts: list[bytes]) -> None:
+        """Turn a target that is no path into one.
+
+        Source: RFC 9112, section 3.2.2: the target's authority stands in for Host; that they
+        differ is nothing a client means.
+        """
+        if self.target == b"*" and self.method == "OPTIONS":
+            return
+        match = _ABSOLUTE.fullmatch(self.target)
+        if match is None:
+            raise Refused(400, "the request's target is neither a path nor a URL")
+        scheme, authority, rest = match.groups()
+        if _HOST.fullmatch(authority) is None or not authority:
+            raise Refused(400, "the request's target names no host")
+        default = b":80" if scheme.lower() == b"http" else b":443"
+        ours = {host.lower().removesuffix(default) for host in hosts}
+        if ours - {authority.lower().removesuffix(default)}:
+            raise Refused(400, "the request's target and its Host header differ")
+        self.target = rest if rest[:1] == b"/" else b"/" + rest
+
+
+def parse_head(raw: bytes) -> Head:
+    """The head that `raw` holds, from the request line to the empty line.
+
+    Raises:
+        Refused: It is malformed, or means two things, or something that is not served.
+    """
+    if _REQUEST_LINE.match(raw) is None:
+        raise Refused(*_why_no_request_line(raw))
+    head = Head()
+    parser = HttpRequestParser(head)
+    try:
+        parser.feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # to something we may not serve: then the header means nothing
+    except HttpParserInvalidMethodError:
+        raise Refused(501, "the method is not served") from None
+    except HttpParserError as error:
+        raise Refused(_status_of(head), f"the request's head is malformed: {error}") from None
+    if b"#" in head._target:  # noqa: SLF001 - its own parser
+        raise Refused(400, "the request's target has a fragment")
+    head.conclude(parser)
+    return head
+
+
+def check_partial_head(raw: bytes | bytearray) -> None:
+    """Refuse a head that is not whole yet, and never will be.
+
+    Raises:
+        Refused: A line of it ends in a bare LF, or a CR stands alone.
+    """
+    if _BARE_LF.search(raw) or _BARE_CR.search(raw):
+        raise Refused(400, "the request's head is malformed: a line ends in CR LF")
+
+
+def _status_of(head: Head) -> int:
+    """400, but for a transfer coding that might be one which we do not understand."""
+    named = {value.lower() for name, value in head.headers if name == b"transfer-encoding"}
+    return 501 if any(value.endswith(b", chunked") for value in named) else 400
+
+
+def _why_no_request_line(raw: bytes) -> tuple[int, str]:
+    if _HTTP_VERSION.match(raw):
+        return 400, "expected HTTP/1.1 or HTTP/1.0"
+    return 400, "expected a request line: a method, a target and HTTP/1.1, one space between"
+
+
+def _tokens(values: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:
+    joined = b",".join(values.get(name, ()))
+    return {token.strip(b" \t").lower() for token in joined.split(b",")} - {b""}
