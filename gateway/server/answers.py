@@ -118,6 +118,6 @@ def _last(error: GatewayError) -> bytes:
         b"content-type: application/problem+json\r\n",
         b"x-request-id: %b\r\n" % request_id.encode(),
         b"content-length: %d\r\n" % len(body),
-        b"connection: close\r\n\r\n",
+        b"connection: close\r\n",
     )
-    return b"".join((_STATUS_LINES[error.status], _date(), *lines, body))
+    return b"".join((_STATUS_LINES[error.status], *lines, _date(), b"\r\n", body))

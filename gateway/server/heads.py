@@ -28,7 +28,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 _WATCHED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"}
 )
-_REQUEST_LINE = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
@@ -247,6 +247,8 @@ def _status_of(head: Head) -> int:
 
 
 def _why_no_request_line(raw: bytes) -> tuple[int, str]:
+    if _BARE_LF.search(raw):
+        return 400, "the request's head is malformed: a line ends in CR LF"
     if _HTTP_VERSION.match(raw):
         return 400, "expected HTTP/1.1 or HTTP/1.0"
     return 400, "expected a request line: a method, a target and HTTP/1.1, one space between"
