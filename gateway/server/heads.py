@@ -120,7 +120,7 @@ class Head:
             raise Refused(501, f"{method.decode()} is not served")
         self.method = method.decode()
         self.is_1_1 = parser.get_http_version() == "1.1"
-        self.keep_alive = parser.should_keep_alive()
+        self.keep_alive = self.is_1_1
         self.target = self._target
         self.length = 0
         self.expects_continue = False
@@ -146,6 +146,10 @@ class Head:
         if hosts and _HOST.fullmatch(hosts[0]) is None:
             raise Refused(400, "the Host header is not a host")
         self._frame(values.get(b"content-length", []), values.get(b"transfer-encoding", []))
+        connection = _tokens(values, b"connection")
+        self.keep_alive = b"close" not in connection and (
+            self.is_1_1 or b"keep-alive" in connection
+        )
         self.expects_continue = (
             self.is_1_1 and self.length != 0 and _tokens(values, b"expect") == {b"100-continue"}
         )
@@ -153,7 +157,7 @@ class Head:
             self.method == "GET"
             and self.is_1_1
             and b"websocket" in _tokens(values, b"upgrade")
-            and b"upgrade" in _tokens(values, b"connection")
+            and b"upgrade" in connection
         ):
             if self.length != 0:
                 raise Refused(400, "a WebSocket handshake has no body")
