@@ -82,32 +82,37 @@ class SocketWire:
         send_timeout: Seconds in which the client takes 64 KiB.
     """
 
-    __slots__ = ("_send_timeout", "_spent", "sock")
+    __slots__ = ("_emptied", "_send_timeout", "_spent", "sock")
 
     def __init__(self, sock: socket.socket, send_timeout: float) -> None:
         self.sock = sock
         self._send_timeout = send_timeout
         self._spent = 0
+        self._emptied = True
         _prepare(sock)
 
     async def receive(self) -> bytes:
         """The next bytes."""
         sock = self.sock
         while True:
+            # After a read that was not filled nothing is likely to be there: asking would cost
+            # a system call and an exception.
+            if self._emptied:
+                try:
+                    await trio.lowlevel.wait_readable(sock)
+                except (trio.ClosedResourceError, ValueError):
+                    return b""
+                self._spent = 0
             try:
                 data = sock.recv(_READ_BYTES)
             except BlockingIOError:
-                pass
+                self._emptied = True
+                continue
             except OSError:
                 return b""
-            else:
-                await self._take_turns(len(data))
-                return data
-            try:
-                await trio.lowlevel.wait_readable(sock)
-            except (trio.ClosedResourceError, ValueError):
-                return b""
-            self._spent = 0
+            self._emptied = len(data) < _READ_BYTES
+            await self._take_turns(len(data))
+            return data
 
     async def send(self, data: bytes) -> None:
         """Have the client's system take all of `data`."""
