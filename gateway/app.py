@@ -28,7 +28,7 @@ from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
+from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, respond
 from gateway.plan.ledger import Ledger
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
@@ -110,10 +110,10 @@ class Gateway:
         """Every tool, by name, in the file's order."""
         return self._built.tools
 
-    def context(self, scope: Scope, protocol: str) -> Context:
-        """Who sends the request with this ASGI scope: request id, address, principal, trace."""
-        headers = headers_of(scope)
-        client = self._proxies.client((scope.get("client") or ("",))[0], headers)
+    def context(self, incoming: Incoming, protocol: str) -> Context:
+        """Who sends `incoming`: request id, address, principal, trace."""
+        headers = incoming.headers
+        client = self._proxies.client((incoming.scope.get("client") or ("",))[0], headers)
         return context_of(headers, protocol, client=client)
 
     @property
@@ -322,7 +322,8 @@ class Gateway:
                 raise ValueError(f"ASGI connections of type {other!r} are not spoken")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = headers_of(scope)
+        incoming = Incoming.of(scope)
+        headers = incoming.headers
         browsers = self._mounted if scope.get("root_path") else self._served
         try:
             self._check_head(scope)
@@ -330,7 +331,7 @@ class Gateway:
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
-            context = self.context(scope, "http")
+            context = self.context(incoming, "http")
             self.refuse(context, error, duration_s=0)
             await respond(send, *problem_answer(error, context))
             return
@@ -339,10 +340,12 @@ class Gateway:
                 await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
             send = _with_headers(send, browsers.cors_headers(headers))
-        protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
-        await protocol(scope, receive, send)
+        protocol = self._mcp if incoming.path == self.config.mcp.path else self._http
+        await protocol(incoming, receive, send)
 
     def _check_head(self, scope: Scope) -> None:
+        if peer_of(scope) is not None:
+            return  # our own server has counted it
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
         if size > self.server.max_headers:

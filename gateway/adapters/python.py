@@ -35,6 +35,7 @@ from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.json_text import decode_json
 from gateway.net.threads import Threads
+from gateway.telemetry.logs import shared
 
 __all__ = ["KIND", "PythonAdapter", "PythonCall", "PythonSettings"]
 
@@ -94,9 +95,10 @@ class PythonAdapter:
             if function is _UNOPENED:
                 raise Unreachable(f"{self._name} is not open")
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
-            if function.is_async:
-                return Reply(await function.run(arguments))
-            return Reply(await self._threads.run(partial(function.run_sync, arguments)))
+            with shared():
+                if function.is_async:
+                    return Reply(await function.run(arguments))
+                return Reply(await self._threads.run(partial(function.run_sync, arguments)))
 
         return invoke
 

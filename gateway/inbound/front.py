@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -16,8 +15,8 @@ from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded, GatewayError, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
-from gateway.core.trace import Trace
-from gateway.net.asgi import Receive, Scope, peer_of, read_body
+from gateway.core.trace import Trace, new_id
+from gateway.net.asgi import Incoming, Receive, Scope, peer_of, read_body
 from gateway.plan.tool import Tool
 
 __all__ = ["Front", "body_of", "context_of"]
@@ -38,11 +37,11 @@ class Front(Protocol):
         """Every tool, by name, in the file's order."""
         ...
 
-    def context(self, scope: Scope, protocol: str) -> Context:
-        """Who sends the request with this ASGI scope: request id, address, principal, trace.
+    def context(self, incoming: Incoming, protocol: str) -> Context:
+        """Who sends `incoming`: request id, address, principal, trace.
 
         Args:
-            scope: The request's ASGI scope.
+            incoming: The request.
             protocol: The inbound protocol's name.
         """
         ...
@@ -111,9 +110,9 @@ def context_of(headers: Mapping[str, str], protocol: str, *, client: str = "") -
         A context whose request id is the client's `x-request-id` if that is 1 to 128 printable
         ASCII characters, else a new one.
     """
-    wanted = headers.get("x-request-id", "")
+    wanted = headers.get("x-request-id")
     return Context(
-        request_id=wanted if _REQUEST_ID.fullmatch(wanted) else uuid.uuid4().hex,
+        request_id=wanted if wanted and _REQUEST_ID.fullmatch(wanted) else new_id(),
         protocol=protocol,
         client=client,
         headers=headers,

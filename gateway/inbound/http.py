@@ -22,10 +22,9 @@ from gateway.inbound.openapi import openapi_document
 from gateway.inbound.routes import Routes
 from gateway.net.asgi import (
     ClientLeft,
+    Incoming,
     Receive,
-    Scope,
     Send,
-    path_of,
     respond,
     while_connected,
 )
@@ -68,19 +67,20 @@ class Http:
         self._routes = tool_routes(front.tools)
         self._documents: dict[str, bytes] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Answer one request; a client that left gets nothing, and all its calls have ended."""
-        context = self._front.context(scope, "http")
+        context = self._front.context(incoming, "http")
         try:
-            answer = await self._answer(scope, receive, context)
+            answer = await self._answer(incoming, receive, context)
         except ClientLeft:
             return
         except GatewayError as error:
             answer = problem_answer(error, context)
         await respond(send, *answer)
 
-    async def _answer(self, scope: Scope, receive: Receive, context: Context) -> Answer:
-        if path_of(scope) == "/openapi.json" and scope["method"] in {"GET", "HEAD"}:
+    async def _answer(self, incoming: Incoming, receive: Receive, context: Context) -> Answer:
+        scope = incoming.scope
+        if incoming.path == "/openapi.json" and scope["method"] in {"GET", "HEAD"}:
             return (
                 200,
                 [JSON, ("x-request-id", context.request_id)],
@@ -88,7 +88,7 @@ class Http:
             )
         start = trio.current_time()
         try:
-            request, budget_s = await self._decode(scope, receive, context)
+            request, budget_s = await self._decode(incoming, receive, context)
         except GatewayError as error:
             self._front.refuse(context, error, duration_s=trio.current_time() - start)
             raise
@@ -100,20 +100,21 @@ class Http:
         return 200, _headers(reply, context), reply.encoded
 
     async def _decode(
-        self, scope: Scope, receive: Receive, context: Context
+        self, incoming: Incoming, receive: Receive, context: Context
     ) -> tuple[Request, float]:
         """The tool's request, and its budget in seconds from its arrival."""
-        path = path_of(scope)
+        scope, path = incoming.scope, incoming.path
         _check_path(path)
         tool, path_values = self._route(path, scope["method"])
         budget_s = min(budget_of(context.headers), tool.deadline_s)
-        query = _query(scope["query_string"])
+        query = scope["query_string"]
         body = await body_of(self._front, scope, receive, timeout_s=budget_s)
-        arguments = {
-            **tool.arguments.coerce(query),
-            **_decoded(body),
-            **tool.arguments.coerce({name: [value] for name, value in path_values.items()}),
-        }
+        arguments = tool.arguments.coerce(_query(query)) if query else {}
+        if body:
+            arguments |= _decoded(body)
+        if path_values:
+            texts = {name: (value,) for name, value in path_values.items()}
+            arguments |= tool.arguments.coerce(texts)
         return Request(tool.name, arguments, context), budget_s
 
     def _route(self, path: str, method: str) -> tuple[Tool, Mapping[str, str]]:
@@ -151,6 +152,8 @@ def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:
 
 
 def _check_path(path: str) -> None:
+    if "%" not in path:
+        return
     try:
         unquote(path, errors="strict")
     except UnicodeDecodeError:

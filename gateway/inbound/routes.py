@@ -51,7 +51,9 @@ class Routes(Generic[T]):
         Returns:
             An empty mapping where there is nothing.
         """
-        segments = [unquote(segment) for segment in path.split("/")[1:]]
+        segments = path.split("/")[1:]
+        if "%" in path:
+            segments = [unquote(segment) for segment in segments]
         answers: dict[str, tuple[T, Mapping[str, str]]] = {}
         for branch, values in self._root.find(segments, 0, []):
             for method, (target, names) in branch.targets.items():

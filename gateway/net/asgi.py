@@ -5,11 +5,12 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
+import attrs
 import trio
 
 from gateway.core.errors import InvalidRequest, TooLarge
@@ -18,6 +19,7 @@ __all__ = [
     "PEER",
     "ASGIApp",
     "ClientLeft",
+    "Incoming",
     "Peer",
     "Receive",
     "Scope",
@@ -75,11 +77,31 @@ class ClientLeft(Exception):
     """The client closed its connection before its answer; there is nobody to tell."""
 
 
+@attrs.frozen(slots=True)
+class Incoming:
+    """A request whose head was read: what every protocol asks of it, found once.
+
+    Args:
+        scope: Its ASGI scope.
+        path: As `path_of` gives it.
+        headers: As `headers_of` gives them.
+    """
+
+    scope: Scope
+    path: str
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, scope: Scope) -> Incoming:
+        """The request with this ASGI scope."""
+        return cls(scope, path_of(scope), headers_of(scope))
+
+
 def headers_of(scope: Scope) -> dict[str, str]:
     """The request's headers: names in lower case, several values of one name joined by `, `."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = str(raw_name, "latin-1").lower(), str(raw_value, "latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
@@ -89,10 +111,11 @@ def path_of(scope: Scope) -> str:
     raw = scope.get("raw_path")
     path: str = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"])
     mounted_at = scope.get("root_path", "").rstrip("/")
-    for root in {mounted_at, quote(mounted_at)} - {""}:
-        if path == root or path.startswith(root + "/"):
-            path = path[len(root) :]
-            break
+    if mounted_at:
+        for root in (mounted_at, quote(mounted_at)):
+            if path == root or path.startswith(root + "/"):
+                path = path[len(root) :]
+                break
     return path or "/"
 
 

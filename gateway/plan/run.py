@@ -71,8 +71,9 @@ class Run:
             return
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for node in first:
+            for node in first[1:]:
                 nursery.start_soon(self._follow, node, emit, discard)
+            await self._follow(first[0], emit, discard)  # a task less
         if self._unheard is not None:
             raise self._unheard
 

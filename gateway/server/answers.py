@@ -8,13 +8,13 @@ from __future__ import annotations
 import http
 import re
 import time
-import uuid
 from collections.abc import Iterable
 from email.utils import formatdate
 
 import msgspec
 
 from gateway.core.errors import GatewayError, Internal, InvalidRequest, TooLarge
+from gateway.core.trace import new_id
 from gateway.server.heads import Refused
 
 __all__ = ["AnswerHead", "failure", "refusal"]
@@ -112,7 +112,7 @@ def failure() -> bytes:
 
 
 def _last(error: GatewayError) -> bytes:
-    request_id = uuid.uuid4().hex
+    request_id = new_id()
     body = msgspec.json.encode(error.problem(request_id))
     lines = (
         b"content-type: application/problem+json\r\n",

@@ -10,13 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from gateway.telemetry.counts import Counts, Durations, Levels
 from gateway.telemetry.events import (
     AbandonedThreadEnded,
     CallEnded,
@@ -55,24 +56,11 @@ class _WithoutCreated(Collector):
             yield metric
 
 
-class _Family:
-    """One metric's labelled children, kept: `labels()` costs more than the sample itself."""
-
-    __slots__ = ("_children", "_metric")
-
-    def __init__(self, metric: Counter | Gauge | Histogram) -> None:
-        self._metric = metric
-        self._children: dict[tuple[str, ...], Any] = {}
-
-    def __call__(self, *labels: str) -> Any:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
-
-
 class Metrics:
-    """Counts every event it hears, in a registry of its own. Safe in any thread."""
+    """Counts every event it hears, in a registry of its own.
+
+    Events of requests and calls come from the loop's thread; those of threads from any.
+    """
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -89,43 +77,51 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
 
-        def counter(name: str, text: str, *labels: str) -> _Family:
-            return _Family(Counter(f"gateway_{name}", text, labels, registry=registry))
+        def counts(name: str, text: str, *labels: str) -> dict[tuple[str, ...], int]:
+            made = Counts(f"gateway_{name}", text, labels)
+            registry.register(made)
+            return made.counts
 
-        def gauge(name: str, text: str, *labels: str) -> _Family:
-            return _Family(Gauge(f"gateway_{name}", text, labels, registry=registry))
+        def levels(name: str, text: str, *labels: str) -> dict[tuple[str, ...], int]:
+            made = Levels(f"gateway_{name}", text, labels)
+            registry.register(made)
+            return made.levels
 
-        def histogram(name: str, text: str, *labels: str) -> _Family:
-            made = Histogram(f"gateway_{name}", text, labels, registry=registry, buckets=_BUCKETS_S)
-            return _Family(made)
+        def durations(name: str, text: str, label: str) -> Durations:
+            made = Durations(f"gateway_{name}", text, label, _BUCKETS_S)
+            registry.register(made)
+            return made
 
-        self._requests = counter(
-            "requests_total", "Requests that ended.", "tool", "protocol", "outcome", "code"
+        self._requests = counts(
+            "requests", "Requests that ended.", "tool", "protocol", "outcome", "code"
         )
-        self._request_duration = histogram(
+        self._request_duration = durations(
             "request_duration_seconds", "From a request's start to its end.", "tool"
         )
-        self._requests_in_flight = Gauge(
-            "gateway_requests_in_flight", "Requests under way.", registry=registry
-        )
-        self._calls = counter(
-            "calls_total", "Calls that ended.", "tool", "service", "outcome", "code"
-        )
-        self._call_duration = histogram(
+        self._requests_in_flight = levels("requests_in_flight", "Requests under way.")
+        self._calls = counts("calls", "Calls that ended.", "tool", "service", "outcome", "code")
+        self._call_duration = durations(
             "call_duration_seconds", "From a call's start to its end.", "service"
         )
-        self._calls_in_flight = gauge("calls_in_flight", "Calls under way.", "service")
-        self._partials = counter(
-            "partial_answers_total", "Answers in which an optional call is missing.", "tool"
+        self._calls_in_flight = levels("calls_in_flight", "Calls under way.", "service")
+        self._partials = counts(
+            "partial_answers", "Answers in which an optional call is missing.", "tool"
         )
-        self._cancels = counter(
-            "cancels_total", "Requests of which something was cancelled under way.", "reason"
+        self._cancels = counts(
+            "cancels", "Requests of which something was cancelled under way.", "reason"
         )
-        self._threads = gauge(
-            "abandoned_threads", "Threads that nobody waits for and that still run.", "service"
+        # Told from other threads too: Prometheus' own have the locks.
+        self._threads = Gauge(
+            "gateway_abandoned_threads",
+            "Threads that nobody waits for and that still run.",
+            ("service",),
+            registry=registry,
         )
-        self._threads_total = counter(
-            "threads_abandoned_total", "Threads that somebody stopped waiting for.", "service"
+        self._threads_total = Counter(
+            "gateway_threads_abandoned",
+            "Threads that somebody stopped waiting for.",
+            ("service",),
+            registry=registry,
         )
 
     def __call__(self, event: Event) -> None:
@@ -148,36 +144,36 @@ class Metrics:
         return encode(self._exposed), content_type
 
     def _request_started(self, _event: RequestStarted) -> None:
-        self._requests_in_flight.inc()
+        self._requests_in_flight[()] += 1
 
     def _request_ended(self, event: RequestEnded) -> None:
         tool = event.tool
-        self._requests_in_flight.dec()
-        self._requests(tool, event.request.context.protocol, event.outcome, event.code).inc()
-        self._request_duration(tool).observe(event.duration_s)
+        self._requests_in_flight[()] -= 1
+        self._requests[tool, event.request.context.protocol, event.outcome, event.code] += 1
+        self._request_duration.observe(tool, event.duration_s)
         if event.outcome == "partial":
-            self._partials(tool).inc()
+            self._partials[tool,] += 1
         reason = _cancelled_by(event)
         if reason is not None:
-            self._cancels(reason).inc()
+            self._cancels[reason,] += 1
 
     def _call_started(self, event: CallStarted) -> None:
-        self._calls_in_flight(event.service).inc()
+        self._calls_in_flight[event.service,] += 1
 
     def _call_ended(self, event: CallEnded) -> None:
         branch = event.branch
         code = "" if branch.error is None else branch.error.code
-        self._calls(event.tool, branch.service, branch.outcome, code).inc()
+        self._calls[event.tool, branch.service, branch.outcome, code] += 1
         if branch.started_s is not None:
-            self._calls_in_flight(branch.service).dec()
-            self._call_duration(branch.service).observe(branch.ended_s - branch.started_s)
+            self._calls_in_flight[branch.service,] -= 1
+            self._call_duration.observe(branch.service, branch.ended_s - branch.started_s)
 
     def _thread_abandoned(self, event: ThreadAbandoned) -> None:
-        self._threads(event.service).inc()
-        self._threads_total(event.service).inc()
+        self._threads.labels(event.service).inc()
+        self._threads_total.labels(event.service).inc()
 
     def _abandoned_thread_ended(self, event: AbandonedThreadEnded) -> None:
-        self._threads(event.service).dec()
+        self._threads.labels(event.service).dec()
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:

@@ -24,6 +24,7 @@ from gateway.inbound.mcp.sessions import Sessions
 from gateway.inbound.mcp.versions import is_modern
 from gateway.net.asgi import (
     ClientLeft,
+    Incoming,
     Receive,
     Scope,
     Send,
@@ -58,20 +59,20 @@ class Mcp:
         self._modern = Modern(front, catalog)
         self._legacy = Legacy(front, catalog, Sessions())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Serve one HTTP request.
 
         Args:
-            scope: An ASGI `http` scope whose path is `settings.path`.
+            incoming: The request; its path is `settings.path`.
             receive: ASGI's.
             send: ASGI's.
 
         Cancellation: ends every call below it. So does the client's leaving, in every revision:
         no answer can reach it any more.
         """
-        context = self._front.context(scope, "mcp")
+        context = self._front.context(incoming, "mcp")
         try:
-            answer = await self._answer(scope, context, receive)
+            answer = await self._answer(incoming.scope, context, receive)
         except ClientLeft:
             return
         headers = (("x-request-id", context.request_id), *answer.headers)

@@ -18,7 +18,7 @@ from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import headers_of
+from gateway.net.asgi import Incoming
 from gateway.plan.tool import Tool
 
 Script = Callable[[Request], Awaitable[Reply]]
@@ -60,8 +60,8 @@ class ScriptedFront:
         self.started = trio.Event()
         self.ended = trio.Event()
 
-    def context(self, scope: Any, protocol: str) -> Context:
-        return context_of(headers_of(scope), protocol)
+    def context(self, incoming: Incoming, protocol: str) -> Context:
+        return context_of(incoming.headers, protocol)
 
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         self.refused.append(error)
@@ -181,7 +181,7 @@ async def send(
             if value is not None
         ],
     }
-    await app(scope, receive, respond)
+    await app(Incoming.of(scope), receive, respond)
     if not sent:
         raise NoAnswerError
     start, end = sent

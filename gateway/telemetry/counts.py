@@ -1,0 +1,111 @@
+"""Counters, gauges and histograms as plain numbers.
+
+Prometheus' own take a lock and several calls for each sample; events of requests come from the
+loop's thread alone, so adding to a number in a dict is all there is to do. What was counted turns
+into Prometheus' families when it is asked for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeAlias
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["Counts", "Durations", "Levels"]
+
+Labels: TypeAlias = tuple[str, ...]
+
+
+class Counts(Collector):
+    """A counter: `counts[labels] += 1`, labels in their order.
+
+    Args:
+        name: The metric's, without `_total`.
+        text: What it counts.
+        labels: The labels' names.
+    """
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._about = (name, text, labels)
+        self.counts: defaultdict[Labels, int] = defaultdict(int)
+
+    def collect(self) -> Iterator[Metric]:
+        """What was counted."""
+        name, text, labels = self._about
+        family = CounterMetricFamily(name, text, labels=labels)
+        for values, count in self.counts.items():
+            family.add_metric(values, count)
+        yield family
+
+
+class Levels(Collector):
+    """A gauge: `levels[labels] += 1`, and `-= 1`.
+
+    Args:
+        name: The metric's.
+        text: What it measures.
+        labels: The labels' names; without any it is there from the start.
+    """
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+        self._about = (name, text, labels)
+        self.levels: defaultdict[Labels, int] = defaultdict(int)
+        if not labels:
+            self.levels[()] = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """What it measures now."""
+        name, text, labels = self._about
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for values, level in self.levels.items():
+            family.add_metric(values, level)
+        yield family
+
+
+class Durations(Collector):
+    """A histogram of durations with one label.
+
+    Args:
+        name: The metric's.
+        text: What it measures.
+        label: The label's name.
+        buckets_s: The buckets' upper bounds, seconds, ascending.
+    """
+
+    def __init__(self, name: str, text: str, label: str, buckets_s: Sequence[float]) -> None:
+        self._about = (name, text, (label,))
+        self._bounds = tuple(buckets_s)
+        self._seen: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def observe(self, label: str, seconds: float) -> None:
+        """Book one duration."""
+        seen = self._seen.get(label)
+        if seen is None:
+            seen = self._seen[label] = [0] * (len(self._bounds) + 1)
+            self._sums[label] = 0.0
+        seen[bisect_left(self._bounds, seconds)] += 1
+        self._sums[label] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """What was booked."""
+        name, text, labels = self._about
+        family = HistogramMetricFamily(name, text, labels=labels)
+        bounds = [*map(str, self._bounds), "+Inf"]
+        for label, seen in self._seen.items():
+            buckets = list(zip(bounds, accumulate(seen), strict=True))
+            family.add_metric((label,), buckets, self._sums[label])
+        yield family
