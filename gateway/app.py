@@ -6,9 +6,11 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
+from trio.lowlevel import in_trio_task
 
 from gateway.access.browsers import BrowserGuard
 from gateway.access.proxies import TrustedProxies
@@ -37,6 +39,9 @@ from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from gateway.guest import Hosted
+
 __all__ = ["Gateway", "create_app"]
 
 logger = logging.getLogger(__name__)
@@ -49,7 +54,9 @@ def create_app(
     services: Mapping[str, Service] | None = None,
     listeners: Iterable[Listener] = (),
 ) -> Gateway:
-    """The gateway of a `gateway.toml`, as an ASGI application for a server or host on Trio.
+    """The gateway of a `gateway.toml`, as an ASGI application for servers and hosts.
+
+    They may run on Trio or on asyncio: there the gateway runs its Trio loop inside theirs.
 
     Args:
         source: The file's path, or its content as a mapping.
@@ -214,6 +221,10 @@ class Gateway:
             ValueError: A service cannot be opened; the message says which and why.
             RuntimeError: It is entered already, or a request has opened the gateway.
         """
+        if not in_trio_task():
+            async with self._hosted.running():
+                yield
+            return
         self._begin()
         self._driven = True
         async with self._opened():
@@ -311,6 +322,9 @@ class Gateway:
         Raises:
             ValueError: It is of a type that nothing here speaks.
         """
+        if scope["type"] != "lifespan" and not in_trio_task():
+            await self._answer_hosted(scope, receive, send)
+            return
         match scope["type"]:
             case "http":
                 await self._answer(scope, receive, send)
@@ -321,6 +335,24 @@ class Gateway:
             case other:
                 raise ValueError(f"ASGI connections of type {other!r} are not spoken")
 
+    @cached_property
+    def _hosted(self) -> Hosted:
+        from gateway.guest import Hosted  # noqa: PLC0415 - asyncio is imported in its hosts alone
+
+        return Hosted(self, self.running)
+
+    async def _answer_hosted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a connection of an asyncio host, over in Trio; refuse it here where that is not."""
+        try:
+            guest = await self._hosted.guest()
+        except Overloaded as error:
+            if scope["type"] == "http":
+                await self._turn_away(scope, send, error)
+            else:
+                await send({"type": "websocket.close", "code": 1013})
+        else:
+            await self._hosted.serve(guest, scope, receive, send)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
         browsers = self._mounted if scope.get("root_path") else self._served
@@ -330,9 +362,7 @@ class Gateway:
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
-            context = self.context(scope, "http")
-            self.refuse(context, error, duration_s=0)
-            await respond(send, *problem_answer(error, context))
+            await self._turn_away(scope, send, error)
             return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":
@@ -341,6 +371,11 @@ class Gateway:
             send = _with_headers(send, browsers.cors_headers(headers))
         protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
         await protocol(scope, receive, send)
+
+    async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
+        context = self.context(scope, "http")
+        self.refuse(context, error, duration_s=0)
+        await respond(send, *problem_answer(error, context))
 
     def _check_head(self, scope: Scope) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
