@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeVar
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeAlias, TypeVar
 
 import trio
+from trio.lowlevel import Abort
 
 from gateway.guest.run import outlast
 from gateway.net.asgi import Receive, Send
@@ -14,6 +15,8 @@ from gateway.net.asgi import Receive, Send
 __all__ = ["Bridge"]
 
 T = TypeVar("T")
+
+Message: TypeAlias = MutableMapping[str, Any]
 
 
 class Bridge:
@@ -32,41 +35,60 @@ class Bridge:
         self._loop = loop
         self._receive = receive
         self._send = send
-        self._ahead: list[asyncio.Task[MutableMapping[str, Any]]] = []
+        self._head: Message | None = None
+        self._ahead: list[asyncio.Task[Message]] = []
 
-    async def receive(self) -> MutableMapping[str, Any]:
+    # Tasks are made without the loop's factory: an eager one would step them in Trio's turn.
+
+    async def receive(self) -> Message:
         """The client's next message: ASGI's `receive`, for Trio.
+
+        Raises:
+            Exception: What the host's raised.
+            ConnectionAbortedError: The host has cancelled it.
 
         Cancellation: loses no message; the next `receive` gets it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        task = self._ahead.pop() if self._ahead else self._begin(self._receive)
+        task = self._ahead.pop() if self._ahead else asyncio.Task(self._take(), loop=self._loop)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
+        def abort(_: object) -> Abort:
             self._ahead.append(task)
-            return trio.lowlevel.Abort.SUCCEEDED
+            return Abort.SUCCEEDED
 
-        await _done(task, abort)
+        await _ended(task, abort)
         return _result(task)
 
-    async def send(self, message: MutableMapping[str, Any]) -> None:
+    async def send(self, message: Message) -> None:
         """Take a message for the client: ASGI's `send`, for Trio.
+
+        The head of an answer goes with what comes after it, as ASGI lets servers do.
+
+        Raises:
+            Exception: What the host's raised.
+            ConnectionAbortedError: The host has cancelled it.
 
         Cancellation: cancels the host's `send`, and goes on once that has ended.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        task = self._begin(self._send, message)
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        task = asyncio.Task(self._give(message), loop=self._loop)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
+        def abort(_: object) -> Abort:
             task.cancel()
-            return trio.lowlevel.Abort.FAILED
+            return Abort.FAILED
 
-        await _done(task, abort)
+        await _ended(task, abort)
         await trio.lowlevel.checkpoint_if_cancelled()
         _result(task)
 
     async def close(self) -> None:
-        """End, on asyncio, what is still being received."""
+        """End, on asyncio, what is still being received.
+
+        Cancellation: it has ended all the same.
+        """
         for task in self._ahead:
             task.cancel()
         for task in self._ahead:
@@ -74,20 +96,20 @@ class Bridge:
             if not task.cancelled():
                 task.exception()  # seen: nobody waits for it any more
 
-    def _begin(self, function: Callable[..., Awaitable[T]], *args: object) -> asyncio.Task[T]:
-        async def run() -> T:
-            return await function(*args)
+    async def _take(self) -> Message:
+        return await self._receive()
 
-        # Not by the loop's factory: an eager one would step it here, in Trio's turn.
-        return asyncio.Task(run(), loop=self._loop)
+    async def _give(self, message: Message) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            await self._send(head)
+        await self._send(message)
 
 
-async def _done(
-    task: asyncio.Task[Any], abort: Callable[[object], trio.lowlevel.Abort]
-) -> None:
+async def _ended(task: asyncio.Task[Any], abort: Callable[[object], Abort]) -> None:
     """Wait, on Trio, until `task` is done."""
     # Most end in their first step. A turn for the host is enough for that, and as Trio stays
-    # runnable it need not send a thread to wait for its I/O: that costs more than all else here.
+    # runnable it sends no thread to wait for its I/O: that costs more than all else here.
     await trio.lowlevel.cancel_shielded_checkpoint()
     if task.done():
         return
@@ -96,9 +118,9 @@ async def _done(
     def wake(_: object) -> None:
         trio.lowlevel.reschedule(waiting)
 
-    def stop(raise_cancel: object) -> trio.lowlevel.Abort:
+    def stop(raise_cancel: object) -> Abort:
         stopped = abort(raise_cancel)
-        if stopped is trio.lowlevel.Abort.SUCCEEDED:
+        if stopped is Abort.SUCCEEDED:
             task.remove_done_callback(wake)
         return stopped
 

@@ -26,7 +26,7 @@ Ts = TypeVarTuple("Ts")
 
 logger = logging.getLogger(__name__)
 
-_here: trio.lowlevel.RunVar[Guest] = trio.lowlevel.RunVar("guest")
+_here: trio.lowlevel.RunVar[Guest | None] = trio.lowlevel.RunVar("guest", None)
 
 
 class Guest:
@@ -37,15 +37,21 @@ class Guest:
 
     Attributes:
         loop: The host's event loop.
+        members: How many have joined and not left.
     """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._members = 0
+        self.members = 0
         self._calls: set[_Call] = set()
         self._closing = trio.Event()
         self._ended: asyncio.Future[None] = self.loop.create_future()
         self._lifetime = self._live()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the last one has left, or the event loop ends."""
+        return self._closing.is_set()
 
     @property
     def ended(self) -> bool:
@@ -59,19 +65,14 @@ class Guest:
         """The guest of the running loop; the first one to join starts it.
 
         Raises:
-            RuntimeError: This thread has a Trio run already that is nobody's here.
+            RuntimeError: This thread has another Trio run already.
         """
-        while trio.lowlevel.in_trio_run():
-            guest = _here.get(None)
-            if guest is None or guest.loop is not asyncio.get_running_loop():
-                raise RuntimeError("this thread has another Trio run, which is not over")
-            if not guest._closing.is_set():
-                break
-            await asyncio.shield(guest._ended)
-        else:
+        while (guest := _present()) is not None and guest.closing:
+            await guest.over()
+        if guest is None:
             guest = cls()
-            await anext(guest._lifetime)
-        guest._members += 1
+            await guest.start()
+        guest.members += 1
         return guest
 
     async def leave(self) -> None:
@@ -79,9 +80,17 @@ class Guest:
 
         Cancellation: it is over all the same.
         """
-        self._members -= 1
-        if self._members == 0:
+        self.members -= 1
+        if self.members == 0:
             await self._lifetime.aclose()
+
+    async def start(self) -> None:
+        """Start the Trio run; it takes calls at once."""
+        await anext(self._lifetime)
+
+    async def over(self) -> None:
+        """Wait until the Trio run is over."""
+        await asyncio.shield(self._ended)
 
     async def _live(self) -> AsyncGenerator[None]:
         """From the run's start to its end.
@@ -176,6 +185,16 @@ class Guest:
             await holding  # noqa: ASYNC102 - it is asyncio that waits
 
 
+def _present() -> Guest | None:
+    """The guest of this thread's Trio run, if there is one."""
+    if not trio.lowlevel.in_trio_run():
+        return None
+    guest = _here.get()
+    if guest is None or guest.loop is not asyncio.get_running_loop():
+        raise RuntimeError("this thread has another Trio run, which is not over")
+    return guest
+
+
 class _Call:
     """One call into Trio: the task over there, and what came of it."""
 
@@ -220,10 +239,20 @@ async def outlast(
 
     Cancellation: goes on once `future` is done.
     """
+    if future.done():
+        return
+    waiter: asyncio.Future[None]
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
     cancelled: asyncio.CancelledError | None = None
+    future.add_done_callback(wake)
     while not future.done():
+        waiter = future.get_loop().create_future()
         try:
-            await asyncio.wait((future,))
+            await waiter
         except asyncio.CancelledError as error:
             cancelled = error
             on_cancel()
