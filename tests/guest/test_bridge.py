@@ -220,7 +220,7 @@ def test_what_the_app_raises_reaches_the_host_bare() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_what_the_host_raises_reaches_the_app(late: bool) -> None:  # noqa: FBT001 - a parameter
+def test_what_the_host_raises_reaches_the_app(late: bool) -> None:
     caught: list[Exception] = []
 
     async def app(_scope: Any, receive: Any, _send: Any) -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import attrs
 import httpx
 import pytest
@@ -461,7 +462,7 @@ def test_code_inside_is_on_trio_and_the_hosts_on_asyncio() -> None:
     libraries: list[str] = []
 
     async def serve(request: Request, emit: Emit, /) -> Reply:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         await anyio.to_thread.run_sync(lambda: None)
         libraries.append(sniffio.current_async_library())
         return Reply(1)
@@ -477,7 +478,7 @@ def test_code_inside_is_on_trio_and_the_hosts_on_asyncio() -> None:
 
             async def noted_send(message: Any) -> None:
                 async with asyncio.timeout(5):
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                     await send(message)
                 libraries.append(sniffio.current_async_library())
 
