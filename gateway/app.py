@@ -30,7 +30,7 @@ from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond
+from gateway.net.asgi import Receive, Scope, Send, headers_of, path_of, respond, with_headers
 from gateway.plan.ledger import Ledger
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
@@ -323,7 +323,7 @@ class Gateway:
             ValueError: It is of a type that nothing here speaks.
         """
         if scope["type"] != "lifespan" and not in_trio_task():
-            await self._answer_hosted(scope, receive, send)
+            await self._hosted(scope, receive, send)
             return
         match scope["type"]:
             case "http":
@@ -339,19 +339,7 @@ class Gateway:
     def _hosted(self) -> Hosted:
         from gateway.guest import Hosted  # noqa: PLC0415 - asyncio is imported in its hosts alone
 
-        return Hosted(self, self.running)
-
-    async def _answer_hosted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a connection of an asyncio host, over in Trio; refuse it here where that is not."""
-        try:
-            guest = await self._hosted.guest()
-        except Overloaded as error:
-            if scope["type"] == "http":
-                await self._turn_away(scope, send, error)
-            else:
-                await send({"type": "websocket.close", "code": 1013})
-        else:
-            await self._hosted.serve(guest, scope, receive, send)
+        return Hosted(self, self.running, self._turn_away)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
@@ -368,11 +356,14 @@ class Gateway:
             if scope["method"] == "OPTIONS":
                 await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
-            send = _with_headers(send, browsers.cors_headers(headers))
+            send = with_headers(send, browsers.cors_headers(headers))
         protocol = self._mcp if path_of(scope) == self.config.mcp.path else self._http
         await protocol(scope, receive, send)
 
     async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1013})
+            return
         context = self.context(scope, "http")
         self.refuse(context, error, duration_s=0)
         await respond(send, *problem_answer(error, context))
@@ -406,14 +397,3 @@ async def _hold_commits(
     async with trio.open_nursery() as commits:
         task_status.started(commits)
         await closing.wait()
-
-
-def _with_headers(send: Send, extra: list[tuple[str, str]]) -> Send:
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
-
-    async def send_with(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *raw]
-        await send(message)
-
-    return send_with

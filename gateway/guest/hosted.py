@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from gateway.core.errors import Overloaded
@@ -21,13 +21,18 @@ class Hosted:
     Args:
         app: The gateway, for connections that have come to Trio.
         running: Opens and closes it there.
+        turn_away: Refuses a connection here on asyncio, where there is no guest to answer it.
     """
 
     def __init__(
-        self, app: ASGIApp, running: Callable[[], AbstractAsyncContextManager[None]]
+        self,
+        app: ASGIApp,
+        running: Callable[[], AbstractAsyncContextManager[None]],
+        turn_away: Callable[[Scope, Send, Overloaded], Awaitable[None]],
     ) -> None:
         self._app = app
         self._running = running
+        self._turn_away = turn_away
         self._guest: Guest | None = None
         self._driven = False
 
@@ -48,31 +53,21 @@ class Hosted:
             self._guest = before
             await guest.leave()  # noqa: ASYNC102 - it is asyncio that waits
 
-    async def guest(self) -> Guest:
-        """The guest that is to answer; where no host opens the gateway, a request starts it.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection over in Trio; where no host opens the gateway, that does.
 
         Raises:
-            Overloaded: The gateway is closed, or its guest has crashed.
-            RuntimeError: The gateway is open in another event loop.
+            RuntimeError: The gateway is open in another event loop, or crashed under it.
+
+        Cancellation: cancels the answering, and goes on once that has ended.
         """
         guest = self._of_this_loop()
         if guest is None and not self._driven:
             guest = self._guest = await Guest.join()
         if guest is None or guest.ended:
-            raise Overloaded("the gateway is not open; its log says why", retry_after_s=1)
-        return guest
-
-    async def serve(self, guest: Guest, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection over in Trio.
-
-        Args:
-            guest: What `guest` gave.
-            scope: The connection's, as the other two.
-            receive: The host's.
-            send: The host's.
-
-        Cancellation: cancels the answering, and goes on once that has ended.
-        """
+            error = Overloaded("the gateway is not open; its log says why", retry_after_s=1)
+            await self._turn_away(scope, send, error)
+            return
         bridge = Bridge(guest.loop, receive, send)
         try:
             await guest.call(self._app, scope, bridge.receive, bridge.send)

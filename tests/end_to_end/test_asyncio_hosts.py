@@ -88,13 +88,17 @@ async def echo(_scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
+async def never(_scope: Any, _send: Any, _error: Any) -> None:
+    raise AssertionError
+
+
 def bridged(app: Any) -> Any:
-    """`app`, which runs on Trio, for a server on asyncio."""
-    bridge = Hosted(app, nothing)
+    """`app`, which runs on Trio, for a server on asyncio that needs no lifespan of it."""
+    bridge = Hosted(app, nothing, never)
 
     async def hosted_app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] != "lifespan"
-        await bridge.serve(await bridge.guest(), scope, receive, send)
+        await bridge(scope, receive, send)
 
     return hosted_app
 

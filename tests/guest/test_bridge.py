@@ -62,17 +62,20 @@ async def nothing() -> AsyncIterator[None]:
     yield
 
 
+async def never(_scope: Any, _send: Any, _error: Any) -> None:
+    raise AssertionError
+
+
 App = Callable[[Any, Any, Any], Awaitable[None]]
 Connect = Callable[[Client], Awaitable[None]]
 
 
 def bridged(app: App, host: Callable[[Connect], Awaitable[None]]) -> None:
     """Let `host` connect clients to `app`, which runs on Trio; no task may be left of it."""
-    hosted = Hosted(app, nothing)
+    hosted = Hosted(app, nothing, never)
 
     async def connect(client: Client) -> None:
-        guest = await hosted.guest()
-        await hosted.serve(guest, {}, client.receive, client.send)
+        await hosted({}, client.receive, client.send)
 
     async def main() -> None:
         async with hosted.running():

@@ -220,6 +220,22 @@ def test_a_host_that_is_cancelled_while_it_opens_leaves_nothing() -> None:
     in_host(main)
 
 
+def test_a_request_still_under_way_as_its_host_leaves_is_cut() -> None:
+    hanging = ScriptedService().hang()
+    app = gateway({"x": get()}, {"s": hanging})
+
+    async def main() -> None:
+        async with app.running():
+            request = asyncio.create_task(post(app))
+            while not hanging.active:
+                await asyncio.sleep(0)
+        assert (hanging.active, hanging.cancelled) == (0, 1)
+        with pytest.raises(RuntimeError, match="Trio loop ended"):
+            await request
+
+    in_host(main)
+
+
 def test_two_gateways_in_one_host_share_its_guest() -> None:
     one, other = answering(1), answering(2)
 
@@ -250,7 +266,8 @@ def test_a_gateway_may_start_while_the_last_one_ends() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(second())
             async with one.running():
-                guest = await one._hosted.guest()
+                guest = one._hosted._guest
+                assert guest is not None
                 entered.set()
 
     in_host(main)
@@ -398,8 +415,8 @@ def test_after_a_crash_requests_are_refused_and_the_host_lives_on(
     async def main() -> None:
         async with app.running():
             trio.lowlevel.spawn_system_task(crash)
-            guest = await app._hosted.guest()
-            await guest.over()
+            assert app._hosted._guest is not None
+            await app._hosted._guest.over()
             assert_refused(await post(app))
 
     with pytest.raises(RuntimeError, match="Trio loop ended"):
