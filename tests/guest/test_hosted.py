@@ -415,13 +415,16 @@ def test_after_a_crash_requests_are_refused_and_the_host_lives_on(
 
     answers: list[httpx.Response] = []
 
+    async def host() -> None:
+        async with app.running():
+            trio.lowlevel.spawn_system_task(crash)
+            assert app._hosted._guest is not None
+            await app._hosted._guest.over()
+            answers.append(await post(app))
+
     async def main() -> None:
         with pytest.raises(RuntimeError, match="Trio loop ended"):
-            async with app.running():
-                trio.lowlevel.spawn_system_task(crash)
-                assert app._hosted._guest is not None
-                await app._hosted._guest.over()
-                answers.append(await post(app))
+            await host()
         answers.append(await post(app))
 
     in_host(main)
