@@ -14,6 +14,7 @@ The public names; a map of the rest:
 * `telemetry`: events → metrics, logs
 * `admin`: health and metrics, on an address of their own
 * `server`: Hypercorn, hardened
+* `guest`: the Trio loop inside the loops of asyncio hosts
 * `cli`: the `gateway` command
 * `build`: config → objects; `app`: the ASGI application
 * `testing`: scripted services, an in-memory client, cancellation at every checkpoint

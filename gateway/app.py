@@ -6,9 +6,11 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
+from trio.lowlevel import in_trio_task
 
 from gateway.access.browsers import BrowserGuard
 from gateway.access.proxies import TrustedProxies
@@ -28,7 +30,7 @@ from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, respond
+from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, respond, with_headers
 from gateway.plan.ledger import Ledger
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
@@ -36,6 +38,9 @@ from gateway.telemetry.events import RequestEnded, RequestStarted
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from gateway.guest import Hosted
 
 __all__ = ["Gateway", "create_app"]
 
@@ -49,7 +54,9 @@ def create_app(
     services: Mapping[str, Service] | None = None,
     listeners: Iterable[Listener] = (),
 ) -> Gateway:
-    """The gateway of a `gateway.toml`, as an ASGI application for a server or host on Trio.
+    """The gateway of a `gateway.toml`, as an ASGI application for servers and hosts.
+
+    They may run on Trio or on asyncio: there the gateway runs its Trio loop inside theirs.
 
     Args:
         source: The file's path, or its content as a mapping.
@@ -214,6 +221,10 @@ class Gateway:
             ValueError: A service cannot be opened; the message says which and why.
             RuntimeError: It is entered already, or a request has opened the gateway.
         """
+        if not in_trio_task():
+            async with self._hosted.running():
+                yield
+            return
         self._begin()
         self._driven = True
         async with self._opened():
@@ -311,6 +322,9 @@ class Gateway:
         Raises:
             ValueError: It is of a type that nothing here speaks.
         """
+        if scope["type"] != "lifespan" and not in_trio_task():
+            await self._hosted(scope, receive, send)
+            return
         match scope["type"]:
             case "http":
                 await self._answer(scope, receive, send)
@@ -320,6 +334,12 @@ class Gateway:
                 await send({"type": "websocket.close", "code": 1008})
             case other:
                 raise ValueError(f"ASGI connections of type {other!r} are not spoken")
+
+    @cached_property
+    def _hosted(self) -> Hosted:
+        from gateway.guest import Hosted  # noqa: PLC0415 - asyncio is imported in its hosts alone
+
+        return Hosted(self, self.running, self._turn_away)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         incoming = Incoming.of(scope)
@@ -331,17 +351,23 @@ class Gateway:
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
-            context = self.context(incoming, "http")
-            self.refuse(context, error, duration_s=0)
-            await respond(send, *problem_answer(error, context))
+            await self._turn_away(scope, send, error)
             return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":
                 await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
-            send = _with_headers(send, browsers.cors_headers(headers))
+            send = with_headers(send, browsers.cors_headers(headers))
         protocol = self._mcp if incoming.path == self.config.mcp.path else self._http
         await protocol(incoming, receive, send)
+
+    async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1013})
+            return
+        context = self.context(Incoming.of(scope), "http")
+        self.refuse(context, error, duration_s=0)
+        await respond(send, *problem_answer(error, context))
 
     def _check_head(self, scope: Scope) -> None:
         if peer_of(scope) is not None:
@@ -374,14 +400,3 @@ async def _hold_commits(
     async with trio.open_nursery() as commits:
         task_status.started(commits)
         await closing.wait()
-
-
-def _with_headers(send: Send, extra: list[tuple[str, str]]) -> Send:
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra]
-
-    async def send_with(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *raw]
-        await send(message)
-
-    return send_with

@@ -51,12 +51,13 @@ PAGES = [
 _FENCE = re.compile(r"^```(\w*) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([a-z_-]+\.(?:toml|py))\n")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-_PORT = re.compile(r'\b(127\.0\.0\.1(?::|", ))([0-9]{4,5})\b')
+_PORT = re.compile(r'(\b127\.0\.0\.1(?::|", )|--port )([0-9]{4,5})\b')
 _PROGRAMS = {
     "python": "",
     "gateway": "-m gateway",
     "hypercorn": "-m hypercorn",
     "pytest": "-m pytest -p no:cacheprovider",
+    "uvicorn": "-m uvicorn",
 }
 _SERVER = {"bind": '["127.0.0.1:8080"]', "admin": '{ bind = "127.0.0.1:9901" }'}
 """The addresses of a file that names none: written out, so that they can be replaced."""

@@ -24,7 +24,8 @@ ARROWS = {
     | {"telemetry"},
 }
 ARROWS["build"] = {"inbound", "admin"} | ARROWS["inbound"]
-ARROWS["app"] = {"build"} | ARROWS["build"]
+ARROWS["guest"] = {"net", "config", "core", "telemetry"}
+ARROWS["app"] = {"build", "guest"} | ARROWS["build"]
 ARROWS["server"] = {"app"} | ARROWS["app"]
 ARROWS["testing"] = {"app"} | ARROWS["app"]
 ARROWS["cli"] = {"server"} | ARROWS["server"]

@@ -31,6 +31,7 @@ __all__ = [
     "read_body",
     "respond",
     "while_connected",
+    "with_headers",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -162,6 +163,18 @@ async def respond(
         raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
+
+
+def with_headers(send: Send, headers: Iterable[tuple[str, str]]) -> Send:
+    """A `send` that adds `headers` to the answer's own."""
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+    async def send_with(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *raw]
+        await send(message)
+
+    return send_with
 
 
 class _Client:

@@ -8,7 +8,7 @@ from mcp import Client
 
 from gateway.core.errors import Unreachable
 from gateway.testing import ScriptedService
-from tests.end_to_end.support import serving
+from tests.end_to_end.hosts import HOSTS, hosted
 
 pytestmark = pytest.mark.end_to_end
 
@@ -38,16 +38,17 @@ CONFIG = {
 }
 
 
+@HOSTS
 @pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
-async def test_the_sdks_client_gets_a_partial_answer_by_the_deadline(mode: str) -> None:
+async def test_the_sdks_client_gets_a_partial_answer_by_the_deadline(mode: str, host: str) -> None:
     services = {
         "users": ScriptedService().reply({"name": "Amber Heron"}),
         "orders": ScriptedService().fail(Unreachable("connection refused")),
         "crm": ScriptedService().hang(),
     }
     async with (
-        serving(CONFIG, services=services) as (app, port),
-        Client(f"http://127.0.0.1:{port}/mcp", mode=mode) as client,
+        hosted(host, CONFIG, services=services) as served,
+        Client(f"{served.url}/mcp", mode=mode) as client,
     ):
         (tool,) = (await client.list_tools()).tools
         assert tool.name == "customer"
@@ -70,17 +71,18 @@ async def test_the_sdks_client_gets_a_partial_answer_by_the_deadline(mode: str) 
         assert wrong.is_error
         assert wrong.structured_content is not None
         assert wrong.structured_content["errors"][0]["pointer"] == "/id"
-        assert app.in_flight == 0
+        assert served.app.in_flight == 0
 
 
+@HOSTS
 @pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
-async def test_the_sdks_client_cancels_and_every_downstream_call_ends(mode: str) -> None:
+async def test_the_sdks_client_cancels_and_every_downstream_call_ends(mode: str, host: str) -> None:
     hanging = ScriptedService().hang()
     config = {**CONFIG, "tools": {"customer": {**CONFIG["tools"]["customer"], "deadline": "9s"}}}
     services = dict.fromkeys(("users", "orders", "crm"), hanging)
     async with (
-        serving(config, services=services) as (app, port),
-        Client(f"http://127.0.0.1:{port}/mcp", mode=mode) as client,
+        hosted(host, config, services=services) as served,
+        Client(f"{served.url}/mcp", mode=mode) as client,
     ):
         for _ in range(5):
             with trio.CancelScope() as scope:
@@ -91,6 +93,6 @@ async def test_the_sdks_client_cancels_and_every_downstream_call_ends(mode: str)
                             await trio.sleep(0.002)
                     scope.cancel()
             with trio.fail_after(0.5):
-                while hanging.active or app.in_flight:
+                while hanging.active or served.app.in_flight:
                     await trio.sleep(0.002)
         assert hanging.cancelled == 15
