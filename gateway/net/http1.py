@@ -18,7 +18,7 @@ from gateway.net.body import Body
 from gateway.net.connection import Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream
 from gateway.net.pool import Pool
-from gateway.net.request import IDEMPOTENT, head_of, tell_budget
+from gateway.net.request import IDEMPOTENT, closing, head_of, tell_budget
 from gateway.net.wire import Unsent
 
 __all__ = ["Http1Client"]
@@ -167,21 +167,20 @@ async def _send_pieces(
         Exception: What its pieces raised.
     """
     left = length or 0
-    async for piece in pieces:
-        if not piece:
-            continue  # an empty chunk would be the last
-        left -= len(piece)
-        if length is not None and left < 0:
-            raise Internal("a request's body is longer than was announced")
-        data = piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
-        if not await _sent(connection, data):
-            return
-    if length is None:
-        if not await _sent(connection, b"0\r\n\r\n"):
-            return
-    elif left:
+    async with closing(pieces):
+        async for piece in pieces:
+            if not piece:
+                continue  # an empty chunk would be the last
+            left -= len(piece)
+            if length is not None and left < 0:
+                raise Internal("a request's body is longer than was announced")
+            data = piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+            if not await _sent(connection, data):
+                return
+    if left > 0:
         raise Internal("a request's body is shorter than was announced")
-    connection.end()
+    if length is not None or await _sent(connection, b"0\r\n\r\n"):
+        connection.end()
 
 
 async def _sent(connection: Connection, data: bytes) -> bool:

@@ -22,7 +22,7 @@ from gateway.net.body import Body
 from gateway.net.client import ClientSettings
 from gateway.net.guard import AddressGuard
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream
-from gateway.net.request import head_of, tell_budget
+from gateway.net.request import closing, head_of, tell_budget
 
 __all__ = ["open_http2"]
 
@@ -83,7 +83,7 @@ class Http2Client:
         """As `HttpClient`; but a body in pieces is sent before the reply is read."""
         prepared = self._prepared(request)
         # The permit is held to the end of the body: the pool behind it is never contended.
-        async with self._limiter:
+        async with closing(request.content), self._limiter:
             left_ms = await tell_budget()
             if left_ms is not None:
                 prepared.headers[self._budget_header] = str(left_ms)
@@ -97,14 +97,15 @@ class Http2Client:
 
     def _prepared(self, request: HttpRequest) -> httpx.Request:
         head_of(request, self._budget_header)  # HTTP/1.1 may be chosen: it must carry it too
+        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers]
+        if request.content_length is not None:
+            headers.append((b"content-length", b"%d" % request.content_length))
         prepared = self._client.build_request(
             request.method,
             f"{request.origin}{request.target}",
-            headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers],
-            content=request.content if isinstance(request.content, bytes) else None,
+            headers=headers,
+            content=request.content,
         )
-        if request.content_length is not None:
-            prepared.headers["content-length"] = str(request.content_length)
         prepared.stream = _Content(request.content)
         return prepared
 

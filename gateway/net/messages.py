@@ -69,8 +69,8 @@ class HttpRequest:
         origin: Who is asked.
         target: Path and query, percent-encoded; begins with `/`.
         headers: Names and values in order, text as latin-1 has it: each character is one byte.
-        content: The whole body, none, or its pieces as they come. Pieces are iterated once and
-            not closed: whose they are closes them.
+        content: The whole body, none, or its pieces as they come. Pieces are iterated once; a
+            generator is closed where its end is not reached.
         content_length: Bytes that the pieces amount to; without it they go out chunked.
     """
 

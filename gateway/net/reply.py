@@ -257,7 +257,7 @@ class ReplyReader:
     def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.ended:
                 self.keeps_alive = False  # it is what follows that is wrong
             elif self._parser.get_status_code() != 101 or not self._head:  # it tells of itself

@@ -5,8 +5,11 @@ Source: RFC 9112, sections 3 and 6; RFC 9110, section 5.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -14,7 +17,7 @@ from gateway.core.deadline import remaining_ms
 from gateway.core.errors import DeadlineExceeded, Internal, InvalidArguments
 from gateway.net.messages import HttpRequest
 
-__all__ = ["IDEMPOTENT", "check_target", "head_of", "tell_budget"]
+__all__ = ["IDEMPOTENT", "check_target", "closing", "head_of", "tell_budget"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods whose requests may be sent again: RFC 9110, section 9.2.2."""
@@ -106,3 +109,10 @@ async def tell_budget() -> int | None:
         await trio.lowlevel.checkpoint_if_cancelled()
         raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
     return left_ms
+
+
+def closing(content: object) -> AbstractAsyncContextManager[object]:
+    """Close `content` at the end if it is a generator: half-way, it would be left to the collector."""
+    if isinstance(content, AsyncGenerator):
+        return contextlib.aclosing(content)
+    return contextlib.nullcontext()
