@@ -34,15 +34,6 @@ class Body:
         self._size = 0
         self._pieces: list[bytes] = []
 
-    def expect(self, announced: int | None) -> None:
-        """Refuse a body that says beforehand that it is over the bound.
-
-        Raises:
-            BadReply: It does.
-        """
-        if self._unpack is None and announced is not None and announced > self._max_bytes:
-            raise BadReply(f"the reply is over {self._max_bytes} bytes")
-
     def take(self, raw: bytes) -> None:
         """Take the next piece.
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 import trio
 
-from gateway.core.errors import Internal, Unreachable
+from gateway.core.errors import BadReply, Internal, Unreachable
 from gateway.net.body import Body
 from gateway.net.connection import Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream
@@ -112,13 +112,15 @@ class Http1Client:
 
     async def _read(self, connection: Connection, encoding: str) -> bytes:
         """The whole body, decompressed, within its bound."""
+        reply = connection.reply
+        if not encoding and (reply.announced or 0) > self._max_bytes:
+            raise BadReply(f"the reply is over {self._max_bytes} bytes")
         piece = await connection.receive()
         if not piece:
-            return b""
-        if not encoding and connection.reply.ended and len(piece) <= self._max_bytes:
+            return b""  # whatever its encoding
+        if not encoding and reply.ended and len(piece) <= self._max_bytes:
             return piece
         body = Body(encoding, self._max_bytes)
-        body.expect(connection.reply.announced)
         while piece:
             body.take(piece)
             piece = await connection.receive()

@@ -141,7 +141,7 @@ class HttpClient(Protocol):
         """The reply to `request` as it comes: not decompressed, not bounded, not redirected.
 
         Leaving the context at the body's end gives the connection back; before it, closes it. A
-        body in pieces is sent meanwhile, by a task that ends with the context.
+        body in pieces is sent meanwhile, by a task that ends with the context; a whole one before.
 
         Raises:
             Unreachable, BadReply, InvalidArguments, DeadlineExceeded: As `send`.

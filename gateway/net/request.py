@@ -6,7 +6,6 @@ Source: RFC 9112, sections 3 and 6; RFC 9110, section 5.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
@@ -35,7 +34,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DEFAULTS = {
     "accept": "accept: */*\r\n",
     "accept-encoding": "accept-encoding: identity\r\n",
-    "user-agent": f"user-agent: trio-gateway/{importlib.metadata.version('trio-gateway')}\r\n",
+    "user-agent": "user-agent: trio-gateway\r\n",
 }
 
 

@@ -116,8 +116,7 @@ def test_a_head_says_what_is_asked() -> None:
     lines = head_of(request, "x-budget").split("\r\n")
     assert lines[:5] == ["GET /x?y=1 HTTP/1.1", "host: api.test", "x-a: 1", "X-B: ", "x-a: \xe9"]
     assert lines[5:7] == ["accept: */*", "accept-encoding: identity"]
-    assert lines[7].startswith("user-agent: trio-gateway/")
-    assert lines[8:] == [""]
+    assert lines[7:] == ["user-agent: trio-gateway", ""]
 
 
 def test_the_callers_headers_stand_in_for_the_clients() -> None:
@@ -527,7 +526,7 @@ async def test_a_stream_that_breaks_is_unreachable(autojump_clock: MockClock, ho
 
 
 async def test_a_body_that_announces_too_much_is_not_read(autojump_clock: MockClock) -> None:
-    answer = raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\nx")
+    answer = raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n")
     async with bench(Scripted(answer)) as made:
         with pytest.raises(BadReply, match="over 1000 bytes"):
             await made.client.send(GET)
