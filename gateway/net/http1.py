@@ -186,6 +186,8 @@ async def _send_pieces(
 
 
 async def _sent(connection: Connection, data: bytes) -> bool:
+    # Neither the pieces nor a socket with room need wait: others get their turn here.
+    await trio.lowlevel.checkpoint()
     try:
         await connection.send(data)
     except Unreachable:

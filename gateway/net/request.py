@@ -24,7 +24,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 MAX_TARGET = 65_536
 """Characters of path and query."""
 
-_TARGET = re.compile(r"/[!-~]*")
+_TARGET = re.compile(r"/[!\"$-~]*")
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _LINES = re.compile(rf"(?:{_NAME}:\x20[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
 _METHOD = re.compile(_NAME)
