@@ -17,6 +17,7 @@ from gateway.core.errors import Unreachable
 from gateway.net.client import ClientSettings, HttpRequest, Origin, open_client, open_http1
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
+from gateway.net.wire import SocketWire, Unsent
 from tests.end_to_end.support import open_sockets, serving, until
 from tests.http_service import Received, Scripted, http, raw
 
@@ -141,6 +142,30 @@ async def test_a_reset_under_way_is_sent_again_if_it_may_be() -> None:
         with pytest.raises(Unreachable):
             await made.send("POST", b"x")
     assert [one.method for one in service.requests] == ["GET", "GET", "GET", "POST"]
+
+
+async def test_whether_anything_was_sent_is_known() -> None:
+    ours, theirs = socket.socketpair()
+    wire = SocketWire(ours)
+    theirs.close()
+    with pytest.raises(Unsent, match="Broken pipe"):
+        await wire.send(b"x")
+    wire.close()
+
+    ours, theirs = socket.socketpair()
+    wire = SocketWire(ours)
+
+    async def leave() -> None:
+        await trio.sleep(0.05)
+        theirs.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave)
+        with pytest.raises(Unreachable) as caught:
+            await wire.send(b"x" * 10_000_000)
+    assert type(caught.value) is Unreachable
+    wire.close()
+    wire.close()
 
 
 @pytest.mark.parametrize("how", ["send", "stream"])

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from gateway.core.errors import Unreachable
 from gateway.net.client import ClientSettings, HttpRequest, Origin, open_http1
-from gateway.net.dial import Dialer
+from gateway.net.dial import Dialer, _Race
 from gateway.net.guard import AddressGuard
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.http_service import Scripted, http
@@ -120,6 +120,15 @@ def test_cancelled_anywhere_nothing_stays_open(addresses: list[str]) -> None:
             assert not net.open
 
     assert cancel_at_every_checkpoint(scenario) > 2
+
+
+async def test_who_comes_second_in_the_same_step_is_closed() -> None:
+    async with network() as net:
+        net.serve("10.0.0.1", 80, silent)
+        race = _Race(["10.0.0.1"] * 2, API)
+        for _ in range(2):
+            await race._try("10.0.0.1", trio.Event(), trio.CancelScope())
+        assert net.open == {race._winner}
 
 
 # ------------------------------------------------------------------ TLS

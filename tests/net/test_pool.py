@@ -11,8 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway.core.errors import Unreachable
 from gateway.net.connection import Connection
-from gateway.net.messages import Origin
+from gateway.net.http1 import Http1Client
+from gateway.net.messages import HttpRequest, Origin
 from gateway.net.pool import IDLE_S, Pool
+from gateway.net.wire import Unsent
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 
 A, B = Origin.of("http://a.test"), Origin.of("http://b.test")
@@ -27,10 +29,13 @@ class FakeWire:
         self.origin = origin
         self.stale = False
         self.closed = False
+        self.broken: Unreachable | None = None
         service.open.append(self)
 
     async def send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
+        if self.broken is not None:
+            raise self.broken
 
     async def receive(self) -> bytes:
         await trio.sleep(self.service.after_s)
@@ -320,6 +325,21 @@ async def test_after_it_was_closed_nothing_is_kept() -> None:
     assert len(service.open) == 1
     pool.give_back(held)
     assert service.open == []
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_what_had_not_left_is_sent_again_whatever_it_is(sent: bool) -> None:
+    service = FakeService()
+    client = Http1Client(Pool(service.connect, 1), "x-budget", 100)
+    request = HttpRequest("POST", A, "/", (), b"body")
+    await client.send(request)
+    service.open[0].broken = Unreachable("broke") if sent else Unsent("broke")
+    if sent:
+        with pytest.raises(Unreachable):
+            await client.send(request)
+    else:
+        assert (await client.send(request)).status == 200
+    assert (service.made, client.pool.taken) == (1 if sent else 2, 0)
 
 
 @pytest.mark.parametrize("busy", [False, True])
