@@ -5,6 +5,7 @@ Source: RFC 8305 (happy eyeballs); RFC 9110, section 4.3.4.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
@@ -94,7 +95,9 @@ async def _connected(addresses: list[str], origin: Origin) -> trio.socket.Socket
 
 
 def _refused(origin: Origin, error: OSError) -> Unreachable:
-    return Unreachable(f"{origin.authority} is not to be reached: {error.strerror or error}")
+    # Trio's own text repeats the address.
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return Unreachable(f"{origin.authority} is not to be reached: {reason}")
 
 
 async def _attempt(address: str, port: int) -> trio.socket.SocketType:
