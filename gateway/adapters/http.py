@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import attrs
 import msgspec
@@ -25,7 +25,14 @@ from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, InvalidArguments, InvalidRequest, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
-from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
+from gateway.net.client import (
+    ClientSettings,
+    HttpClient,
+    HttpReply,
+    HttpRequest,
+    Origin,
+    open_client,
+)
 from gateway.net.guard import AddressGuard
 from gateway.net.json_text import decode_json
 
@@ -43,6 +50,9 @@ _OURS = "the gateway writes it"
 _LONG_WORD = 8
 """Characters from which on a word of a secret is one itself."""
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET = re.compile(r"[\w!$&'()*+,;=:@%/?.~\[\]-]*", re.ASCII)
+_UNQUOTED = "!$&'()*+,;=:@%/?~[]"
+"""What stands in a path and a query as it is, `%` because placeholders are encoded already."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -127,12 +137,17 @@ class HttpAdapter:
         self._name = environment.service
         self._environment = environment
         self._settings = settings
-        self._base = settings.url.rstrip("/")
+        parts = urlsplit(settings.url)
+        self._origin = Origin.of(settings.url)
+        self._prefix = parts.path.rstrip("/")
         self._client: HttpClient | None = None
-        self._headers = tuple(
-            (key.lower(), value.reveal() if isinstance(value, Secret) else value)
-            for key, value in settings.headers.items()
-        )
+        self._headers = {
+            **_basic_authorization(settings.url),
+            **{
+                key.lower(): value.reveal() if isinstance(value, Secret) else value
+                for key, value in settings.headers.items()
+            },
+        }
         self._secrets = _secrets(settings)
         self._forward = settings.forward
         self._budget_header = settings.budget_header.lower()
@@ -143,9 +158,10 @@ class HttpAdapter:
         if any(name.lower() == self._budget_header for name in call.headers or ()):
             raise ValueError(f"headers: {self._budget_header} carries the budget: {_OURS}")
         verb = _verb(call)
+        method = verb.upper()
 
         async def send(request: Request, _emit: Emit, /) -> Reply:
-            return await self._send(verb, request)
+            return await self._send(verb, method, request)
 
         return send
 
@@ -153,17 +169,16 @@ class HttpAdapter:
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
         settings = self._settings
-        parts = urlsplit(settings.url)
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        origin = self._origin
+        guard = AddressGuard.of(
+            origin.host, origin.port, self._environment, allow_private=settings.allow_private
+        )
         client_settings = ClientSettings(
-            guard=AddressGuard.of(
-                host, port, self._environment, allow_private=settings.allow_private
-            ),
+            guard=guard,
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=self._budget_header,
-            tls=parts.scheme == "https" or settings.follow_redirects,
+            tls=origin.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
         )
@@ -171,23 +186,23 @@ class HttpAdapter:
             yield
         self._client = None
 
-    async def _send(self, verb: str, request: Request) -> Reply:
+    async def _send(self, verb: str, method: str, request: Request) -> Reply:
         if self._client is None:
             raise Unreachable(f"{self._name} is not open")
         arguments = request.arguments
         content_type, content = _body(arguments)
-        headers = self._request_headers(
-            request.context, {"content-type": content_type, **(arguments.get("headers") or {})}
-        )
-        url = self._base + _with_query(arguments[verb], arguments.get("query"))
+        headers = self._request_headers(request.context, content_type, arguments.get("headers"))
+        target = self._prefix + _with_query(arguments[verb], arguments.get("query"))
         reply = await self._client.send(
-            HttpRequest(verb.upper(), url, tuple(headers.items()), content)
+            HttpRequest(method, self._origin, _encoded(target), headers, content)
         )
         if not 200 <= reply.status < 300:
             raise self._refusal(reply)
         return Reply(None if verb == "head" else _decoded(reply))
 
-    def _request_headers(self, context: Context, own: Mapping[str, Any]) -> dict[str, str]:
+    def _request_headers(
+        self, context: Context, content_type: str | None, own: Mapping[str, Any] | None
+    ) -> tuple[tuple[str, str], ...]:
         """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
         headers = dict(self._headers)
         for name in self._forward:
@@ -195,11 +210,14 @@ class HttpAdapter:
                 headers[name] = _as_it_came(name, context.request_id)  # ours, if it sent none
             elif name in context.headers:
                 headers[name] = _as_it_came(name, context.headers[name])
-        for name, value in own.items():
-            if value is not None:
-                headers[name.lower()] = _header_text(name, value)
+        if content_type is not None:
+            headers["content-type"] = content_type
+        if own:
+            for name, value in own.items():
+                if value is not None:
+                    headers[name.lower()] = _header_text(name, value)
         headers["traceparent"] = context.trace.traceparent
-        return headers
+        return tuple(headers.items())
 
     def _refusal(self, reply: HttpReply) -> Rejected | BadReply:
         said = reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace").strip()
@@ -221,10 +239,22 @@ def _secrets(settings: HttpSettings) -> tuple[str, ...]:
             secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
     parts = urlsplit(settings.url)
     if parts.password:
-        password = unquote(parts.password)
-        pair = f"{unquote(parts.username or '')}:{password}".encode()
-        secrets |= {parts.password, password, base64.b64encode(pair).decode()}
+        pair = base64.b64encode(_user_and_password(settings.url)).decode()
+        secrets |= {parts.password, unquote(parts.password), pair}
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
+
+
+def _basic_authorization(url: str) -> dict[str, str]:
+    """The header for the user and the password of a URL, if it names any: RFC 7617."""
+    pair = _user_and_password(url)
+    return {"authorization": f"Basic {base64.b64encode(pair).decode()}"} if pair else {}
+
+
+def _user_and_password(url: str) -> bytes:
+    parts = urlsplit(url)
+    if not parts.username and not parts.password:
+        return b""
+    return f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
 
 
 def _body(arguments: Mapping[str, Any]) -> tuple[str | None, bytes | None]:
@@ -293,6 +323,20 @@ def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
     if not encoded:
         return path
     return f"{path}{'&' if '?' in path else '?'}{encoded}"
+
+
+def _encoded(target: str) -> str:
+    """A path and a query as a request has them: what has no place there percent-encoded.
+
+    Raises:
+        InvalidArguments: It cannot be, for it is no text.
+    """
+    if _TARGET.fullmatch(target):
+        return target
+    try:
+        return quote(target, safe=_UNQUOTED)
+    except UnicodeEncodeError as error:
+        raise InvalidArguments(f"not called: its path is no text: {error.reason}") from error
 
 
 def _decoded(reply: HttpReply) -> Any:

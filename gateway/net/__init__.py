@@ -2,6 +2,12 @@
 
 * `asgi.py`: headers, bounded bodies, answers, the client's leaving
 * `client.py`: the one factory of HTTP clients for services
+  * `messages.py`: requests, replies, and what a client promises
+  * `http1.py`: requests over the pool; `request.py`: their heads; `body.py`: whole replies
+  * `pool.py`: the connections of a service; `connection.py`: one of them
+  * `reply.py`: a reply from its bytes; `wire.py`: bytes from a socket; `dial.py`: connecting
+  * `redirects.py`: redirects followed; `http2.py`: httpx, for services that want HTTP/2
+* `transport.py`: our pool beneath httpx, for libraries that want it
 * `guard.py`: which addresses may be connected to
 * `json_text.py`: JSON from outside, bounded in depth
 * `threads.py`: blocking functions in threads, counted when abandoned

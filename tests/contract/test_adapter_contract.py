@@ -115,7 +115,7 @@ async def over_http(does: Does) -> AsyncGenerator[Scene]:
 
         def left() -> int:
             client = app._built.adapters["s"]._client  # type: ignore[attr-defined]
-            return int(client._limiter.borrowed_tokens)
+            return int(client.pool.taken)
 
         def budget_s() -> list[float]:
             return [int(one.header("x-request-timeout-ms")) / 1000 for one in service.requests]

@@ -196,5 +196,5 @@ async def test_after_seconds_of_cancellation_every_connection_can_be_had() -> No
                     nursery.start_soon(ask, app)
         assert service.connections <= 10
         client = app._built.adapters["s"]._client  # type: ignore[attr-defined]
-        assert client._limiter.borrowed_tokens == 0
+        assert client.pool.taken == 0
     await until(lambda: sockets() <= before, within_s=2)

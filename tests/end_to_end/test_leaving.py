@@ -116,8 +116,8 @@ async def measure(clients: int, host: str = "ours") -> list[float]:
                 while trio.lowlevel.current_statistics().tasks_living > tasks:
                     await trio.sleep(0.01)
             await until(lambda: open_sockets() <= sockets and app.in_flight == 0)
-            limiters = [adapter._client._limiter for adapter in app._built.adapters.values()]
-            assert [one.borrowed_tokens for one in limiters] == [0, 0, 0]
+            pools = [adapter._client.pool for adapter in app._built.adapters.values()]
+            assert [(one.taken, one.idle) for one in pools] == [(0, 0)] * 3
             assert (
                 b'gateway_cancels_total{reason="client_left"} %d.0' % clients
                 in (app.metrics.render()[0])

@@ -1,0 +1,149 @@
+"""One connection to a service: a request, its reply, the next request."""
+
+from __future__ import annotations
+
+from gateway.core.errors import Unreachable
+from gateway.net.messages import Origin
+from gateway.net.reply import ReplyReader
+from gateway.net.wire import Wire
+
+__all__ = ["Connection"]
+
+_ONE_WRITE = 65_536
+"""Bytes of head and body that leave together; of a larger body there is no copy."""
+
+
+class Connection:
+    """An HTTP/1.1 connection, one request at a time.
+
+    Args:
+        origin: Who is at its other end.
+        wire: Its bytes; from here on this connection's.
+
+    Attributes:
+        origin: As above.
+        idle_since: The time at which it was last given back.
+        reused: Whether it has served a request.
+        reply: The reply under way, or the last one.
+    """
+
+    __slots__ = ("_ahead", "_sent", "_wire", "idle_since", "origin", "reply", "reused")
+
+    def __init__(self, origin: Origin, wire: Wire) -> None:
+        self.origin = origin
+        self.idle_since = 0.0
+        self.reused = False
+        self.reply = ReplyReader()
+        self._wire = wire
+        self._sent = False
+        self._ahead = b""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether its request and reply are complete, and another may follow."""
+        return self._sent and self.reply.ended and self.reply.keeps_alive
+
+    def is_stale(self) -> bool:
+        """Whether the service closed it, or sent what nobody asked for, while it was idle."""
+        return self._wire.is_stale()
+
+    def close(self) -> None:
+        """Close it at once; a second time does nothing."""
+        self._wire.close()
+
+    def restart(self, wire: Wire) -> None:
+        """Go on over `wire`, as new."""
+        self._wire = wire
+        self.reused = False
+
+    async def begin(self, head: bytes, *, bodiless: bool) -> None:
+        """Begin a request: send `head`; its body is still to come.
+
+        Args:
+            head: The head, complete, and perhaps the body with it.
+            bodiless: Whether the reply has no body whatever it says: the request is a HEAD.
+
+        Raises:
+            Unsent: The connection broke, and nothing had left.
+            Unreachable: The connection broke.
+        """
+        self.reply = ReplyReader(bodiless=bodiless)
+        self._sent = False
+        self._ahead = b""
+        await self._wire.send(head)
+
+    async def send(self, data: bytes) -> None:
+        """Send some more of the request's body, framed already.
+
+        Raises:
+            Unreachable: The connection broke.
+        """
+        await self._wire.send(data)
+
+    def end(self) -> None:
+        """Say that all of the request was sent."""
+        self._sent = True
+
+    async def ask(self, head: bytes, content: bytes | None, *, bodiless: bool) -> None:
+        """Send a whole request and read the head of its reply.
+
+        Raises:
+            Unsent: The connection broke, and nothing had left.
+            Unreachable: The connection broke.
+            BadReply: What came is not HTTP.
+        """
+        if content is None or len(head) + len(content) <= _ONE_WRITE:
+            await self.begin(head + content if content else head, bodiless=bodiless)
+            self._sent = True
+            await self.read_head()
+            return
+        await self.begin(head, bodiless=bodiless)
+        broken: Unreachable | None = None
+        try:
+            await self._wire.send(content)
+            self._sent = True
+        except Unreachable as error:
+            broken = error  # whoever refuses a body answers, and closes before it has it all
+        try:
+            await self.read_head()
+        except Unreachable:
+            if broken is None:
+                raise
+            raise broken from None
+
+    async def read_head(self) -> None:
+        """Read the reply's head; `reply` has it then.
+
+        Raises:
+            Unreachable: The connection broke.
+            BadReply: What came is not HTTP.
+        """
+        reply = self.reply
+        rest: bytes | None = None
+        while rest is None:
+            data = await self._wire.receive()
+            if not data:
+                reply.take_end()
+            rest = reply.take_head(data)
+        self._ahead = reply.take_body(rest) if rest else b""
+
+    async def receive(self) -> bytes:
+        """The next piece of the body, `b""` at its end.
+
+        Raises:
+            Unreachable: The connection broke.
+            BadReply: What came is not HTTP.
+        """
+        if self._ahead:
+            piece, self._ahead = self._ahead, b""
+            return piece
+        reply = self.reply
+        while not reply.ended:
+            data = await self._wire.receive()
+            if not data:
+                reply.take_end()
+                break
+            piece = reply.take_body(data)
+            if piece:
+                return piece
+        return b""

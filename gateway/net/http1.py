@@ -1,0 +1,225 @@
+"""Requests over the pool: the hot path has no task, no nursery and no scope of its own.
+
+A request that breaks on a connection that was idle is sent once more on a new one, if no byte of a
+reply came and sending it twice is harmless: the service may have closed just then.
+
+Source: RFC 9110, section 9.2.2; RFC 9112, section 9.3.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+
+import trio
+
+from gateway.core.errors import BadReply, Internal, Unreachable
+from gateway.net.body import Body
+from gateway.net.connection import Connection
+from gateway.net.messages import HttpReply, HttpRequest, HttpStream
+from gateway.net.pool import Pool
+from gateway.net.request import IDEMPOTENT, closing, head_of, tell_budget
+from gateway.net.wire import Unsent
+
+__all__ = ["Http1Client"]
+
+
+class Http1Client:
+    """Sends requests over HTTP/1.1.
+
+    Args:
+        pool: Its connections.
+        budget_header: Carries what remains of the budget; in lower case.
+        max_reply_bytes: Largest body of a whole reply, decompressed.
+    """
+
+    def __init__(self, pool: Pool, budget_header: str, max_reply_bytes: int) -> None:
+        self.pool = pool
+        self._budget_header = budget_header
+        self._max_bytes = max_reply_bytes
+
+    async def send(self, request: HttpRequest, /) -> HttpReply:
+        """As `HttpClient`."""
+        connection = await self.ask(request)
+        try:
+            reply = connection.reply
+            headers = reply.joined_headers()
+            body = await self._read(connection, headers.get("content-encoding", ""))
+        finally:
+            self.pool.give_back(connection)
+        return HttpReply(reply.status, headers, body)
+
+    async def ask(self, request: HttpRequest, /) -> Connection:
+        """A connection over which all of `request` was sent and the head of its reply came.
+
+        It is to be given back to `pool`, whatever happens.
+
+        Raises:
+            GatewayError: As `HttpClient.send`.
+        """
+        connection = await self._begin(request)
+        pieces = _pieces(request)
+        if pieces is not None:
+            try:
+                await _send_pieces(connection, pieces, request.content_length)
+                await connection.read_head()
+            except BaseException:
+                self.pool.give_back(connection)
+                raise
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: HttpRequest, /) -> AsyncIterator[HttpStream]:
+        """As `HttpClient`."""
+        connection = await self._begin(request)
+        pieces = _pieces(request)
+        try:
+            if pieces is None:
+                with contextlib.closing(_Stream(connection)) as stream:
+                    yield stream
+            else:
+                async with _sending(connection, pieces, request.content_length):
+                    await connection.read_head()
+                    with contextlib.closing(_Stream(connection)) as stream:
+                        yield stream
+        finally:
+            self.pool.give_back(connection)
+
+    async def _begin(self, request: HttpRequest) -> Connection:
+        """A connection with `request` begun: a whole one answered, of another the head sent."""
+        head = head_of(request, self._budget_header)
+        content = request.content
+        connection = await self.pool.take(request.origin)
+        try:
+            while True:
+                left_ms = await tell_budget()
+                told = "" if left_ms is None else f"{self._budget_header}: {left_ms}\r\n"
+                data = f"{head}{told}\r\n".encode("latin-1")
+                bodiless = request.method == "HEAD"
+                try:
+                    if content is None or isinstance(content, bytes):
+                        await connection.ask(data, content, bodiless=bodiless)
+                    else:
+                        await connection.begin(data, bodiless=bodiless)
+                    return connection
+                except Unreachable as error:
+                    if not _may_be_repeated(request, connection, error):
+                        raise
+                await self.pool.renew(connection)
+        except BaseException:
+            self.pool.give_back(connection)
+            raise
+
+    async def _read(self, connection: Connection, encoding: str) -> bytes:
+        """The whole body, decompressed, within its bound."""
+        reply = connection.reply
+        if not encoding and (reply.announced or 0) > self._max_bytes:
+            raise BadReply(f"the reply is over {self._max_bytes} bytes")
+        piece = await connection.receive()
+        if not piece:
+            return b""  # whatever its encoding
+        if not encoding and reply.ended and len(piece) <= self._max_bytes:
+            return piece
+        body = Body(encoding, self._max_bytes)
+        while piece:
+            body.take(piece)
+            piece = await connection.receive()
+        return body.whole()
+
+
+def _pieces(request: HttpRequest) -> AsyncIterable[bytes] | None:
+    """The body that comes in pieces; `None` if it is whole, or there is none."""
+    content = request.content
+    return None if content is None or isinstance(content, bytes) else content
+
+
+def _may_be_repeated(request: HttpRequest, connection: Connection, error: Unreachable) -> bool:
+    if not connection.reused or connection.reply.started:
+        return False
+    return isinstance(error, Unsent) or (request.method in IDEMPOTENT and _pieces(request) is None)
+
+
+class _Stream:
+    """A reply of which the body is still to come, for as long as its context lasts."""
+
+    __slots__ = ("_connection", "raw_headers", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self.status: int = connection.reply.status
+        self.raw_headers: Sequence[tuple[bytes, bytes]] = connection.reply.headers
+
+    async def receive(self) -> bytes:
+        if self._connection is None:
+            raise trio.ClosedResourceError("the reply's context was left")
+        return await self._connection.receive()
+
+    def close(self) -> None:
+        """Its connection is another's from here on."""
+        self._connection = None
+
+
+async def _send_pieces(
+    connection: Connection, pieces: AsyncIterable[bytes], length: int | None
+) -> None:
+    """Send a request's body until it ends or the connection breaks.
+
+    Raises:
+        Internal: It is not as long as was announced.
+        Exception: What its pieces raised.
+    """
+    left = length or 0
+    async with closing(pieces):
+        async for piece in pieces:
+            if not piece:
+                continue  # an empty chunk would be the last
+            left -= len(piece)
+            if length is not None and left < 0:
+                raise Internal("a request's body is longer than was announced")
+            data = piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+            if not await _sent(connection, data):
+                return
+    if left > 0:
+        raise Internal("a request's body is shorter than was announced")
+    if length is not None or await _sent(connection, b"0\r\n\r\n"):
+        connection.end()
+
+
+async def _sent(connection: Connection, data: bytes) -> bool:
+    # Neither the pieces nor a socket with room need wait: others get their turn here.
+    await trio.lowlevel.checkpoint()
+    try:
+        await connection.send(data)
+    except Unreachable:
+        # Whoever refuses a body answers, and closes before it has all of it: reading tells.
+        return False
+    return True
+
+
+@contextlib.asynccontextmanager
+async def _sending(
+    connection: Connection, pieces: AsyncIterable[bytes], length: int | None
+) -> AsyncIterator[None]:
+    """Send a request's body while the reply is read, at most until the context is left.
+
+    What is raised, inside or by the pieces, leaves bare.
+    """
+    failure: Exception | None = None
+
+    async def send(scope: trio.CancelScope) -> None:
+        nonlocal failure
+        try:
+            await _send_pieces(connection, pieces, length)
+        except Exception as error:  # noqa: BLE001 - it is raised where the nursery ended
+            failure = failure or error
+            scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, nursery.cancel_scope)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - likewise: a nursery would wrap it
+            failure = failure or error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,264 @@
+"""One reply, from bytes to its head and the pieces of its body; no I/O.
+
+llhttp reads heads and chunks; a length is counted here, so that what follows a reply is seen to
+the byte.
+
+Source: RFC 9112, sections 4 to 9.
+"""
+
+from __future__ import annotations
+
+import math
+
+import httptools
+
+from gateway.core.errors import BadReply, Unreachable
+
+__all__ = ["MAX_HEAD", "ReplyReader"]
+
+MAX_HEAD = 65_536
+"""Bytes of a head, those of interim replies included; and of chunks' framing without any body."""
+
+_MAX_INTERIM = 16
+"""Interim replies (1xx) before the one that counts."""
+
+_END = b"\r\n\r\n"
+_BODILESS = frozenset({204, 304})
+_UNTIL_CLOSE = math.inf
+_CHUNKED = -1.0
+
+
+class ReplyReader:
+    """Reads one reply.
+
+    Args:
+        bodiless: Whether the request was a HEAD: the reply ends with its head.
+
+    Attributes:
+        status: Its status.
+        headers: Names in lower case, values, in order; trailers are dropped.
+        started: Whether a byte of it came.
+        ended: Whether all of it came.
+        announced: The bytes its head says the body has; `None` where it does not say.
+        keeps_alive: Whether the connection may serve another request once this reply ended.
+    """
+
+    __slots__ = (
+        "_bodiless",
+        "_chunks",
+        "_head",
+        "_head_bytes",
+        "_interim",
+        "_left",
+        "_parser",
+        "_silent",
+        "_tail",
+        "announced",
+        "ended",
+        "headers",
+        "keeps_alive",
+        "started",
+        "status",
+    )
+
+    def __init__(self, *, bodiless: bool = False) -> None:
+        self._bodiless = bodiless
+        self._head_bytes = 0
+        self._interim = 0
+        self._left = 0.0
+        self._silent = 0
+        self._chunks: list[bytes] = []
+        self.announced: int | None = None
+        self.started = False
+        self.ended = False
+        self.keeps_alive = True
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        self._tail = b""
+        self._head = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def joined_headers(self) -> dict[str, str]:
+        """The headers by name, repeated ones joined by `, `: RFC 9110, section 5.3."""
+        joined: dict[str, str] = {}
+        for raw_name, raw_value in self.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return joined
+
+    # What llhttp calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or a trailer."""
+        if not self._head:
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The head's end."""
+        self._head = True
+
+    def on_body(self, piece: bytes) -> None:
+        """Some of a chunk; of a second reply's, if this one ended."""
+        if not self.ended:
+            self._chunks.append(piece)
+
+    def on_message_begin(self) -> None:
+        """A reply's first byte: of a second one, if this one ended."""
+        if self.ended:
+            self.keeps_alive = False
+
+    def on_message_complete(self) -> None:
+        """The last chunk's end; of an interim reply, its head's."""
+        if self._left == _CHUNKED:
+            self.ended = True
+
+    # What whoever reads calls.
+
+    def take_head(self, data: bytes) -> bytes | None:
+        """Take the next bytes of the head.
+
+        Args:
+            data: Not empty.
+
+        Returns:
+            The body's first bytes, perhaps none, if the head is complete; `None` if not yet.
+
+        Raises:
+            BadReply: It is no head, or over its bound.
+        """
+        self.started = True
+        while True:
+            rest = self._take_one(data)
+            if rest is None:
+                return None
+            if self.status >= 200:
+                self._frame()
+                return rest
+            self._interim += 1
+            if self.status == 101:
+                raise BadReply("what came back is not HTTP: it switches protocols unasked")
+            if self._interim > _MAX_INTERIM:
+                raise BadReply(f"what came back is not HTTP: over {_MAX_INTERIM} interim replies")
+            self._expect_head()
+            if not rest:
+                return None
+            data = rest
+
+    def _take_one(self, data: bytes) -> bytes | None:
+        end = self._end_of_head(data)
+        head = data if end < 0 else data[:end]
+        self._head_bytes += len(head)
+        if self._head_bytes > MAX_HEAD:
+            raise BadReply(f"what came back is not HTTP: its head is over {MAX_HEAD} bytes")
+        self._feed(head)
+        if end < 0:
+            return None
+        if not self._head:
+            raise BadReply("what came back is not HTTP: an empty line is no head")
+        self.status = self._parser.get_status_code()
+        return data[end:]
+
+    def _end_of_head(self, data: bytes) -> int:
+        """Where in `data` the head ends, -1 if it goes on."""
+        if not self._tail:
+            end = data.find(_END)
+            if end >= 0:
+                return end + 4
+            self._tail = data[-3:]
+            return -1
+        joined = self._tail + data
+        end = joined.find(_END)
+        if end >= 0:
+            return end + 4 - len(self._tail)
+        self._tail = joined[-3:]
+        return -1
+
+    def _frame(self) -> None:
+        """See from the head how long the body is, and whether another reply may follow."""
+        coding: bytes | None = None
+        version = self._parser.get_http_version()
+        persistent = version == "1.1"
+        if not persistent and version != "1.0":
+            raise BadReply("what came back is not HTTP: neither 1.0 nor 1.1")
+        for name, value in self.headers:
+            if name == b"content-length":
+                self.announced = int(value)
+            elif name == b"transfer-encoding":
+                coding = value if coding is None else coding + b"," + value
+            elif name == b"connection":
+                options = {option.strip() for option in value.lower().split(b",")}
+                persistent = b"close" not in options and (persistent or b"keep-alive" in options)
+        if self._bodiless or self.status in _BODILESS:
+            self.announced, self._left = 0, 0
+        elif coding is not None:
+            if coding.lower() != b"chunked" or version != "1.1" or self.announced is not None:
+                raise BadReply("what came back is not HTTP: a transfer coding that is not chunked")
+            self._left = _CHUNKED
+        elif self.announced is not None:
+            self._left = self.announced
+        else:
+            self._left = _UNTIL_CLOSE
+            persistent = False
+        self.keeps_alive = persistent
+        self.ended = self._left == 0
+
+    def take_body(self, data: bytes) -> bytes:
+        """Take the next bytes of the body.
+
+        Args:
+            data: Not empty.
+
+        Returns:
+            The piece of the body in them; perhaps empty, though more will come.
+
+        Raises:
+            BadReply: It is not framed as HTTP has it.
+        """
+        if self.ended:
+            # Nobody asked for it: RFC 9112, section 9.2. It is never taken for the next reply.
+            self.keeps_alive = False
+            return b""
+        if self._left == _CHUNKED:
+            return self._take_chunks(data)
+        if len(data) > self._left:
+            self.keeps_alive = False
+            data = data[: int(self._left)]
+        self._left -= len(data)
+        self.ended = self._left == 0
+        return data
+
+    def _take_chunks(self, data: bytes) -> bytes:
+        self._feed(data)
+        if not self._chunks:
+            # Extensions and trailers: llhttp gathers them, whatever their size.
+            self._silent += len(data)
+            if self._silent > MAX_HEAD:
+                raise BadReply(f"what came back is not HTTP: over {MAX_HEAD} bytes frame nothing")
+            return b""
+        self._silent = 0
+        piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks = []
+        return piece
+
+    def take_end(self) -> None:
+        """Take the connection's end.
+
+        Raises:
+            Unreachable: The reply is not complete.
+        """
+        if self._left != _UNTIL_CLOSE:
+            where = "half-way" if self.started else "before its reply"
+            raise Unreachable(f"the connection broke: the service closed it {where}")
+        self.ended = True
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self.ended:
+                self.keeps_alive = False  # it is what follows that is wrong
+            elif self._parser.get_status_code() != 101 or not self._head:  # it tells of itself
+                raise BadReply(f"what came back is not HTTP: {error}") from error

@@ -1,0 +1,162 @@
+"""Bytes to a service and from it, over a plain socket or over any of Trio's streams."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+import trio
+
+from gateway.core.errors import Unreachable
+
+__all__ = ["SocketWire", "StreamWire", "Unsent", "Wire"]
+
+_READ_BYTES = 65_536
+_UNWAITED = 16
+"""Reads in a row that did not have to wait, after which others get their turn."""
+
+
+class Unsent(Unreachable):
+    """The connection broke before any byte of what was to be sent had left."""
+
+
+class Wire(Protocol):
+    """One connection's bytes."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`.
+
+        Raises:
+            Unsent: The connection broke, and nothing of it had left.
+            Unreachable: The connection broke.
+
+        Cancellation: some of it may have been sent.
+        """
+        ...
+
+    async def receive(self) -> bytes:
+        """What came, at least a byte; `b""` if the service closed.
+
+        Raises:
+            Unreachable: The connection broke.
+        """
+        ...
+
+    def is_stale(self) -> bool:
+        """Whether it is no use while nothing is under way: closed, or bytes nobody asked for."""
+        ...
+
+    def close(self) -> None:
+        """Close it at once, in whatever state it is; a second time does nothing."""
+        ...
+
+
+def _broken(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    return f"the connection broke: {reason or str(cause) or type(cause).__name__}"
+
+
+class SocketWire:
+    """A plain TCP socket, read and written directly: it waits only where the kernel would block.
+
+    Args:
+        sock: Connected; from here on this wire's.
+    """
+
+    __slots__ = ("_socket", "_unwaited")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._unwaited = 0
+
+    async def send(self, data: bytes) -> None:
+        """As `Wire`."""
+        # The reply to it cannot be there yet: the next read waits before it asks.
+        self._unwaited = _UNWAITED
+        sent = 0
+        try:
+            sent = self._sent(data)
+            if sent == len(data):
+                return
+            rest = memoryview(data)
+            while sent < len(data):
+                await trio.lowlevel.wait_writable(self._socket)
+                sent += self._sent(rest[sent:])
+        except OSError as error:
+            raise (Unreachable if sent else Unsent)(_broken(error)) from error
+
+    def _sent(self, data: bytes | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+
+    async def receive(self) -> bytes:
+        """As `Wire`."""
+        try:
+            while True:
+                if self._unwaited < _UNWAITED:
+                    self._unwaited += 1
+                    try:
+                        return self._socket.recv(_READ_BYTES)
+                    except BlockingIOError:
+                        pass
+                await trio.lowlevel.wait_readable(self._socket)
+                self._unwaited = 0
+        except OSError as error:
+            raise Unreachable(_broken(error)) from error
+
+    def is_stale(self) -> bool:
+        """As `Wire`."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """As `Wire`."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+class StreamWire:
+    """Any of Trio's streams: TLS, or a network in memory.
+
+    Args:
+        stream: Connected; from here on this wire's.
+        sock: The socket below it.
+    """
+
+    __slots__ = ("_socket", "_stream")
+
+    def __init__(self, stream: trio.abc.Stream, sock: trio.socket.SocketType) -> None:
+        self._stream = stream
+        self._socket = sock
+
+    async def send(self, data: bytes) -> None:
+        """As `Wire`; how much had left is not to be known."""
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Unreachable(_broken(error)) from error
+
+    async def receive(self) -> bytes:
+        """As `Wire`."""
+        try:
+            return bytes(await self._stream.receive_some(_READ_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Unreachable(_broken(error)) from error
+
+    def is_stale(self) -> bool:
+        """As `Wire`."""
+        return self._socket.is_readable()
+
+    def close(self) -> None:
+        """As `Wire`; without TLS's farewell, which would have to be waited for."""
+        self._socket.close()
