@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from gateway.net.asgi import ASGIApp, Receive, Scope, Send
 
-__all__ = ["told_to_go"]
+__all__ = ["Reason", "told_to_go"]
+
+Reason: TypeAlias = Literal["ending", "restarting"]
+"""Why a worker drains: the whole server ends, or another worker takes its place."""
 
 
 def told_to_go(app: ASGIApp, *, draining: Callable[[], bool]) -> ASGIApp:

@@ -11,8 +11,8 @@ import trio
 
 from gateway.server.connection import ConnectionConfig
 from gateway.server.containment import leaves
-from gateway.server.draining import told_to_go
-from gateway.server.listeners import Listener, open_listeners, tls_context
+from gateway.server.draining import Reason, told_to_go
+from gateway.server.listeners import Listener, Listeners, tls_context
 from gateway.server.reception import Reception
 from gateway.telemetry.logs import logger
 
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from gateway.config.settings import ServerSettings
     from gateway.net.asgi import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Addresses", "Served", "StartError", "serve"]
+__all__ = ["Addresses", "Served", "StartError", "addresses_of", "serve"]
 
 _GRACE_S = 0.5
 """After the drain, for the (partial) answers of what it cut."""
 
 _LAST_S = 0.9
 """After the drain, everything is cancelled: within a second of it the worker has ended."""
+
+_FAREWELL_S = 0.5
+"""A replaced worker still takes requests on the connections it has, and tells their clients to go:
+one that sends its request just then is answered, not cut off."""
 
 _OPERATORS = 256
 """Connections to the admin address."""
@@ -80,7 +84,9 @@ async def serve(
     settings: ServerSettings,
     *,
     admin: Callable[[Callable[[], Status]], ASGIApp] | None = None,
+    listeners: Listeners | None = None,
     shutdown: trio.Event,
+    reason: Callable[[], Reason] = lambda: "ending",
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `shutdown` is set and what is in flight then is over.
@@ -89,14 +95,18 @@ async def serve(
     admin address answers from before the start until after the end. From `shutdown` on no
     connection is accepted, idle ones are closed, requests get `settings.drain` seconds and half a
     second to send their answers, then everything is cancelled: it returns within a second of the
-    drain's end, whatever clients do.
+    drain's end, whatever clients do. A worker that is replaced leaves the admin address to its
+    successor at once, and closes idle connections only after half a second, so that no request is
+    lost that is on its way.
 
     Args:
         app: What to serve.
         settings: The bounds of `[server]`.
         admin: From what tells the status to the admin application; without it the admin address
             stays closed.
+        listeners: Where to listen, instead of opening what `settings` bind; they are closed.
         shutdown: Set it to end.
+        reason: Asked once `shutdown` is set.
         task_status: Told the real addresses once requests are served.
 
     Raises:
@@ -109,9 +119,8 @@ async def serve(
     tls = tls_context(settings.tls.certificate, settings.tls.key) if settings.tls else None
     progress = _Progress(app, shutdown, task_status)
     async with (
-        _bound(settings.bind) as public,
-        _bound((settings.admin.bind,) if admin else ()) as operators,
-        _answering(admin(progress.status) if admin else None, operators, settings),
+        _listening(settings, listeners, operators=admin is not None) as open_,
+        _answering(admin(progress.status) if admin else None, open_.admin, settings) as answering,
     ):
         with trio.CancelScope() as whole:
             async with _running(app):
@@ -119,11 +128,13 @@ async def serve(
                     app=app,
                     settings=settings,
                     reception=_reception(app, settings, shutdown),
-                    listeners=tuple(public),
+                    listeners=open_.public,
                     tls=tls,
+                    reason=reason,
+                    answering=answering,
                 )
-                admin_address = _address(operators[0], None) if operators else None
-                await serving.run(shutdown, whole, partial(progress.start, admin_address))
+                addresses = addresses_of(open_, settings)
+                await serving.run(shutdown, whole, partial(progress.start, addresses))
         if whole.cancelled_caught:
             logger("gateway.server").warning("cut at the end of the drain")
 
@@ -143,11 +154,13 @@ class _Progress:
             return "draining"
         return "ready" if self.started and self.app.ready else "starting"
 
-    def start(self, admin: str | None, public: tuple[str, ...]) -> None:
+    def start(self, addresses: Addresses) -> None:
         """Requests are served at these addresses from now on."""
         self.started = True
-        logger("gateway.server").info("serving", public=list(public), admin=admin)
-        self.task_status.started(Addresses(public, admin))
+        logger("gateway.server").info(
+            "serving", public=list(addresses.public), admin=addresses.admin
+        )
+        self.task_status.started(addresses)
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -159,19 +172,18 @@ class _Serving:
     reception: Reception
     listeners: tuple[Listener, ...]
     tls: ssl.SSLContext | None
+    reason: Callable[[], Reason]
+    answering: trio.CancelScope
 
     async def run(
-        self,
-        shutdown: trio.Event,
-        whole: trio.CancelScope,
-        tell: Callable[[tuple[str, ...]], None],
+        self, shutdown: trio.Event, whole: trio.CancelScope, tell: Callable[[], None]
     ) -> None:
         """Accept until `shutdown`, then drain.
 
         Args:
             shutdown: Ends it.
             whole: Given its deadline when the drain begins.
-            tell: Told the public addresses once connections are accepted.
+            tell: Called once connections are accepted.
         """
         for listener in self.listeners:
             listener.listen()
@@ -180,7 +192,7 @@ class _Serving:
                 for listener in self.listeners:
                     stream_listener = _accepting(listener, self.tls)
                     accepting.start_soon(self.reception.accept, stream_listener, connections)
-                tell(tuple(_address(listener, self.tls) for listener in self.listeners))
+                tell()
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
             drained = trio.current_time() + self.settings.drain
@@ -192,6 +204,9 @@ class _Serving:
             for listener in self.listeners:
                 listener.close()
             self.app.begin_drain(self.settings.drain)
+            if self.reason() == "restarting":
+                self.answering.cancel()
+                await trio.sleep(min(_FAREWELL_S, self.settings.drain))
             await self.reception.dismiss()
 
 
@@ -214,49 +229,85 @@ def _accepting(
     listener: Listener, tls: ssl.SSLContext | None
 ) -> trio.abc.Listener[trio.abc.Stream]:
     plain = trio.SocketListener(trio.socket.from_stdlib_socket(listener.sock))
-    if tls is None or listener.path is not None:
+    if tls is None or listener.local:
         return plain
     return trio.SSLListener(plain, tls, https_compatible=True)
 
 
-def _address(listener: Listener, tls: ssl.SSLContext | None) -> str:
-    if listener.path is not None:
-        return listener.address
-    return f"{'http' if tls is None else 'https'}://{listener.address}"
+def addresses_of(listeners: Listeners, settings: ServerSettings) -> Addresses:
+    """Where a server with these sockets is reached."""
+    scheme = "https" if settings.tls else "http"
+    admin = listeners.admin[0] if listeners.admin else None
+    return Addresses(
+        tuple(_address(listener, scheme) for listener in listeners.public),
+        None if admin is None else _address(admin, "http"),
+    )
+
+
+def _address(listener: Listener, scheme: str) -> str:
+    return listener.address if listener.local else f"{scheme}://{listener.address}"
 
 
 @asynccontextmanager
-async def _bound(binds: tuple[str, ...]) -> AsyncIterator[list[Listener]]:
-    listeners = await open_listeners(binds)
+async def _listening(
+    settings: ServerSettings, listeners: Listeners | None, *, operators: bool
+) -> AsyncIterator[Listeners]:
+    if listeners is None:
+        # In a thread: names are looked up. Not abandoned: what it opens must be closed.
+        listeners = await trio.to_thread.run_sync(
+            Listeners.open,
+            settings.bind,
+            (settings.admin.bind,) if operators else (),
+            abandon_on_cancel=False,
+            limiter=trio.CapacityLimiter(1),
+        )
     try:
         yield listeners
     finally:
-        for listener in listeners:
-            listener.close()
+        listeners.close()
 
 
 @asynccontextmanager
 async def _answering(
-    app: ASGIApp | None, listeners: list[Listener], settings: ServerSettings
-) -> AsyncIterator[None]:
-    """The admin side: answers as long as this context is open."""
+    app: ASGIApp | None, listeners: tuple[Listener, ...], settings: ServerSettings
+) -> AsyncIterator[trio.CancelScope]:
+    """The admin side: answers as long as this context is open.
+
+    Yields:
+        Cancelled, it accepts no further connection.
+    """
     if app is None:
-        yield
+        yield trio.CancelScope()
         return
     reception = Reception(app, _config(settings), max_connections=_OPERATORS)
-    for listener in listeners:
-        listener.listen()
     error: Exception | None = None
     async with trio.open_nursery() as nursery:
-        for listener in listeners:
-            nursery.start_soon(reception.accept, _accepting(listener, None), nursery)
+        accepting = await nursery.start(_accept_all, reception, listeners, nursery)
         try:
-            yield
+            yield accepting
         except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so it stays bare
             error = caught
         nursery.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+async def _accept_all(
+    reception: Reception,
+    listeners: tuple[Listener, ...],
+    connections: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[trio.CancelScope],
+) -> None:
+    """Accept on every listener until the scope that was told is cancelled; close them then."""
+    for listener in listeners:
+        listener.listen()
+    async with trio.open_nursery() as accepting:
+        for listener in listeners:
+            accepting.start_soon(reception.accept, _accepting(listener, None), connections)
+        task_status.started(accepting.cancel_scope)
+    for listener in listeners:
+        listener.close()
 
 
 @asynccontextmanager
