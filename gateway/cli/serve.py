@@ -7,7 +7,9 @@ from typing import Any
 
 from gateway.app import Gateway, create_app
 from gateway.cli.check import count
-from gateway.cli.serving import serve_gateway
+from gateway.cli.serving import offer_of
+from gateway.server.offer import Offer
+from gateway.server.supervisor import supervise
 from gateway.server.worker import Addresses
 from gateway.telemetry.logs import logger
 
@@ -30,8 +32,10 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    app = create_app(options.file)
-    return serve_gateway(app, app, _announce)
+    def load() -> Offer:
+        return offer_of(create_app(options.file), _announce)
+
+    return supervise(load(), load)
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:

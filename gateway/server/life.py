@@ -31,7 +31,7 @@ _THRESHOLDS = (50_000, 20, 100)
 class Heed(Protocol):
     """Listens to whoever may end a worker, from `task_status.started` on, until cancelled."""
 
-    async def __call__(self, life: Life, *, task_status: trio.TaskStatus[None]) -> None:
+    async def __call__(self, life: Life, /, *, task_status: trio.TaskStatus[None]) -> None:
         """Call `life.drain` and `life.cut` when told to."""
         ...
 

@@ -56,7 +56,7 @@ def run(
     return life.run(_heed_signals, serving, on_started)
 
 
-async def _heed_signals(life: Life, *, task_status: trio.TaskStatus[None]) -> None:
+async def _heed_signals(life: Life, /, *, task_status: trio.TaskStatus[None]) -> None:
     """Drain at the first signal, cut at the second."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()

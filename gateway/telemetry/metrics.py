@@ -25,6 +25,7 @@ from gateway.telemetry.events import (
     RequestEnded,
     RequestStarted,
     ThreadAbandoned,
+    WorkerStarted,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Metrics:
             CallEnded: self._call_ended,
             ThreadAbandoned: self._thread_abandoned,
             AbandonedThreadEnded: self._abandoned_thread_ended,
+            WorkerStarted: self._worker_started,
         }
         Info("gateway", "What runs.", registry=registry).info({"version": _version()})
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -126,6 +128,12 @@ class Metrics:
         )
         self._threads_total = counter(
             "threads_abandoned_total", "Threads that somebody stopped waiting for.", "service"
+        )
+
+        self._restarts = Counter(
+            "gateway_worker_restarts_total",
+            "Workers that ended unasked, and were replaced.",
+            registry=registry,
         )
 
     def __call__(self, event: Event) -> None:
@@ -178,6 +186,9 @@ class Metrics:
 
     def _abandoned_thread_ended(self, event: AbandonedThreadEnded) -> None:
         self._threads(event.service).dec()
+
+    def _worker_started(self, event: WorkerStarted) -> None:
+        self._restarts.inc(event.restarts)
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:
