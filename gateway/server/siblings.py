@@ -1,7 +1,7 @@
 """What the workers of one server know of one another: who is ready, and each one's metrics.
 
-Made before they are forked. A worker's state is one byte of memory that all of them share. Its
-metrics are asked for with a message to its own pair of sockets that carries one end of a fresh
+Made before they are forked. A worker's state and the number of its connections are two cells of
+memory that all of them share. Its metrics are asked for with a message to its own pair of sockets that carries one end of a fresh
 pair: there the page comes back, and its end is the page's end. So there is nothing to bind, no
 file to remove, and nobody else who could ask.
 """
@@ -32,6 +32,9 @@ _STATES: Mapping[Status, int] = {
     "draining": _DRAINING,
 }
 
+_CELL = 4
+"""Bytes of a number in shared memory."""
+
 _TIMEOUT_S = 1.0
 """For a sibling's page, from the question to its last byte."""
 
@@ -47,7 +50,8 @@ class Siblings:
     """
 
     def __init__(self, size: int) -> None:
-        self._board = mmap.mmap(-1, size)
+        self._memory = mmap.mmap(-1, 2 * size * _CELL)
+        self._board = memoryview(self._memory).cast("I")
         self._ask: list[socket.socket] = []
         self._answer: list[socket.socket] = []
         try:
@@ -66,11 +70,12 @@ class Siblings:
         """Forget them, in this process alone."""
         for sock in (*self._ask, *self._answer):
             sock.close()
-        self._board.close()
+        self._board.release()
+        self._memory.close()
 
     def mark(self, number: int, status: Status | None) -> None:
         """Note what worker `number` is about; `None` if it is gone."""
-        self._board[number] = _ABSENT if status is None else _STATES[status]
+        self._board[2 * number] = _ABSENT if status is None else _STATES[status]
 
     def whole(self, status: Status) -> Status:
         """What the server as a whole is about: ready as soon as one worker is.
@@ -78,7 +83,13 @@ class Siblings:
         Args:
             status: What the worker that asks is about.
         """
-        return "ready" if _READY in self._board[:] else status
+        return "ready" if _READY in self._board[::2] else status
+
+    def ahead(self, number: int, connections: int) -> bool:
+        """Whether worker `number`, which has so many connections, has more than another."""
+        self._board[2 * number + 1] = connections
+        ready = [at for at in range(0, len(self._board), 2) if self._board[at] == _READY]
+        return any(self._board[at + 1] < connections for at in ready)
 
     async def pages(self, number: int, accept: str) -> dict[int, bytes | None]:
         """Every other worker's metrics, asked for at once; within a second.
@@ -99,7 +110,7 @@ class Siblings:
         return pages
 
     async def _fetch(self, other: int, accept: str, pages: dict[int, bytes | None]) -> None:
-        if self._board[other] == _ABSENT:
+        if self._board[2 * other] == _ABSENT:
             return
         ours, theirs = socket.socketpair()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))

@@ -12,6 +12,7 @@ import trio
 from gateway.server.connection import ConnectionConfig
 from gateway.server.containment import leaves
 from gateway.server.draining import Reason, told_to_go
+from gateway.server.fair import FairListener
 from gateway.server.listeners import Listener, Listeners, tls_context
 from gateway.server.reception import Reception
 from gateway.telemetry.logs import logger
@@ -85,6 +86,7 @@ async def serve(
     *,
     admin: Callable[[Callable[[], Status]], ASGIApp] | None = None,
     listeners: Listeners | None = None,
+    ahead: Callable[[int], bool] | None = None,
     shutdown: trio.Event,
     reason: Callable[[], Reason] = lambda: "ending",
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
@@ -105,6 +107,8 @@ async def serve(
         admin: From what tells the status to the admin application; without it the admin address
             stays closed.
         listeners: Where to listen, instead of opening what `settings` bind; they are closed.
+        ahead: From this worker's connections to whether another one that accepts on the same
+            sockets has fewer; `None` where there is no other.
         shutdown: Set it to end.
         reason: Asked once `shutdown` is set.
         task_status: Told the real addresses once requests are served.
@@ -130,6 +134,7 @@ async def serve(
                     reception=_reception(app, settings, shutdown),
                     listeners=open_.public,
                     tls=tls,
+                    ahead=ahead,
                     reason=reason,
                     answering=answering,
                 )
@@ -172,6 +177,7 @@ class _Serving:
     reception: Reception
     listeners: tuple[Listener, ...]
     tls: ssl.SSLContext | None
+    ahead: Callable[[int], bool] | None
     reason: Callable[[], Reason]
     answering: trio.CancelScope
 
@@ -190,8 +196,7 @@ class _Serving:
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in self.listeners:
-                    stream_listener = _accepting(listener, self.tls)
-                    accepting.start_soon(self.reception.accept, stream_listener, connections)
+                    accepting.start_soon(self.reception.accept, self._on(listener), connections)
                 tell()
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
@@ -208,6 +213,12 @@ class _Serving:
                 self.answering.cancel()
                 await trio.sleep(min(_FAREWELL_S, self.settings.drain))
             await self.reception.dismiss()
+
+    def _on(self, listener: Listener) -> trio.abc.Listener[trio.abc.Stream]:
+        if self.ahead is None:
+            return _accepting(listener, self.tls)
+        ahead = self.ahead
+        return _accepting(listener, self.tls, lambda: ahead(self.reception.open))
 
 
 def _reception(app: Served, settings: ServerSettings, shutdown: trio.Event) -> Reception:
@@ -226,9 +237,13 @@ def _config(settings: ServerSettings) -> ConnectionConfig:
 
 
 def _accepting(
-    listener: Listener, tls: ssl.SSLContext | None
+    listener: Listener, tls: ssl.SSLContext | None, ahead: Callable[[], bool] | None = None
 ) -> trio.abc.Listener[trio.abc.Stream]:
-    plain = trio.SocketListener(trio.socket.from_stdlib_socket(listener.sock))
+    plain: trio.abc.Listener[trio.SocketStream]
+    if ahead is None:
+        plain = trio.SocketListener(trio.socket.from_stdlib_socket(listener.sock))
+    else:
+        plain = FairListener(listener.sock, ahead)
     if tls is None or listener.local:
         return plain
     return trio.SSLListener(plain, tls, https_compatible=True)
