@@ -1,0 +1,348 @@
+"""Several workers as processes: killed, reloaded, ended, under load.
+
+`python -m tests.end_to_end.test_workers kill 100` (or `end`, `reload`) does what CI does a few
+times as often as is wanted, and prints what it saw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc"),
+]
+ROOT = Path(__file__).parents[2]
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+)
+
+
+# ---------------------------------------------------------------------- the server, as a process
+
+
+@attrs.define
+class Server:
+    """A supervisor and its workers, seen from outside."""
+
+    process: subprocess.Popen[str]
+    file: Path
+    log: Path
+    public: list[str]
+    admin: str
+
+    @property
+    def port(self) -> int:
+        return int(self.public[0].rpartition(":")[2])
+
+    @property
+    def workers(self) -> set[int]:
+        """Its children that live."""
+        return {pid for pid, (parent, state) in processes().items() if self.is_child(parent, state)}
+
+    def is_child(self, parent: int, state: str) -> bool:
+        return parent == self.process.pid and state != "Z"
+
+    def write(self, **keys: Any) -> None:
+        self.file.write_text(json.dumps({**json.loads(self.file.read_text()), **keys}))
+
+    def reload(self, **keys: Any) -> list[str]:
+        """Change the file, tell the server, wait until it serves; where it is then."""
+        self.write(**keys)
+        self.process.send_signal(signal.SIGHUP)
+        assert self.process.stdout is not None
+        self.public = json.loads(self.process.stdout.readline())[:-1]
+        return self.public
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def ask(self, path: str) -> socket.socket:
+        client = self.connect()
+        client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        return client
+
+    def answer(self) -> tuple[str, int]:
+        """What a new connection is told, and by whom."""
+        text, pid = httpx.get(f"http://127.0.0.1:{self.port}/").text.split()
+        return text, int(pid)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log."""
+        return [json.loads(one) for one in self.log.read_text().splitlines() if one[:1] == "{"]
+
+    def end(self, *signals: int, within_s: float = 15) -> int:
+        for number in signals or (signal.SIGTERM,):
+            self.process.send_signal(number)
+            time.sleep(0.1)
+        return self.process.wait(within_s)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Every process: its parent and its state."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            found[int(path.parent.name)] = (int(parent), state)
+    return found
+
+
+def gone(pid: int) -> bool:
+    return processes().get(pid, (0, "Z"))[1] == "Z"
+
+
+def until(condition: Callable[[], object], *, within_s: float = 10) -> float:
+    """Wait until `condition` holds; the seconds it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < within_s, "it did not happen"
+        time.sleep(0.005)
+    return time.monotonic() - start
+
+
+@contextmanager
+def supervised(folder: Path, **keys: Any) -> Iterator[Server]:
+    """A server of `keys`, ended with the test, and no process of it left."""
+    file, log = folder / "settings.json", folder / "log"
+    file.write_text(json.dumps(keys))
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.server.supervised", str(file)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        *public, admin = json.loads(line) if line else (None,)
+        server = Server(process, file, log, public, admin)
+        if line:
+            until(lambda: len(server.workers) == keys.get("workers", 2))
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+# ---------------------------------------------------------------------- clients
+
+
+@attrs.define
+class Seen:
+    """What clients saw.
+
+    Args:
+        answers: How many answers.
+        failures: Of each request that failed: when, and who had answered on its connection.
+        refused: Connections that were refused.
+        first: By worker, when its first answer came.
+        texts: What was answered.
+    """
+
+    answers: int = 0
+    failures: list[tuple[float, int | None]] = attrs.field(factory=list)
+    refused: int = 0
+    first: dict[int, float] = attrs.field(factory=dict)
+    texts: set[str] = attrs.field(factory=set)
+
+
+@attrs.frozen
+class Clients:
+    """Clients that keep asking: some on one connection for long, some on a new one each time."""
+
+    port: int
+    seen: Seen = attrs.field(factory=Seen)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(self.ask, 1 if number % 3 == 0 else 30)
+
+    async def ask(self, requests: int) -> None:
+        while True:
+            try:
+                stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+            except OSError:
+                self.seen.refused += 1
+                await trio.sleep(0.01)
+                continue
+            async with stream:
+                await self.converse(stream, requests)
+
+    async def converse(self, stream: trio.SocketStream, requests: int) -> None:
+        pid = None
+        for _ in range(requests):
+            try:
+                await stream.send_all(b"GET /pause HTTP/1.1\r\nhost: x\r\n\r\n")
+                head, text, pid = await self.receive(stream)
+            except (trio.BrokenResourceError, EOFError):
+                self.seen.failures.append((time.monotonic(), pid))
+                return
+            self.seen.answers += 1
+            self.seen.first.setdefault(pid, time.monotonic())
+            self.seen.texts.add(text)
+            if b"connection: close" in head:
+                return
+
+    async def receive(self, stream: trio.SocketStream) -> tuple[bytes, str, int]:
+        got = b""
+        while True:
+            piece = await stream.receive_some(4096)
+            if not piece:
+                raise EOFError
+            got += piece
+            head, end, body = got.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head.lower())
+            if end and length and len(body) >= int(length[1]):
+                text, pid = body.decode().split()
+                return head.lower(), text, int(pid)
+
+
+# ---------------------------------------------------------------------- what is promised
+
+
+async def kill_workers(server: Server, times: int) -> tuple[Seen, list[float]]:
+    """Kill a random worker under load, time and again: what clients saw, and how long each
+    place was without a worker that answers."""
+    clients = Clients(server.port)
+    seen, killed, gaps = clients.seen, dict[int, float](), list[float]()
+    chosen = random.Random(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(clients.run)
+        await trio.sleep(0.3)
+        for _ in range(times):
+            before = server.workers
+            victim = chosen.choice(sorted(before))
+            killed[victim] = time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+            with trio.fail_after(10):
+                while not (new := set(seen.first) - before):
+                    await trio.sleep(0.002)
+            gaps.append(seen.first[new.pop()] - killed[victim])
+            await trio.sleep(chosen.uniform(0.02, 0.2))
+        nursery.cancel_scope.cancel()
+    for when, pid in seen.failures:
+        if pid is not None:
+            assert pid in killed, "a request failed on a worker that lives"
+        else:
+            assert any(0 <= when - kill < 0.5 for kill in killed.values()), "nobody was killed"
+    assert seen.refused == 0
+    return seen, gaps
+
+
+async def test_a_killed_worker_fails_its_own_requests_alone_and_is_replaced(tmp_path: Path) -> None:
+    with supervised(tmp_path) as server:
+        seen, gaps = await kill_workers(server, 5)
+        metrics = httpx.get(f"{server.admin}/metrics").text
+        assert server.end() == 0
+    assert seen.answers > 100
+    assert max(gaps) < 3
+    restarts = re.findall(r"gateway_worker_restarts_total{worker=\"\d\"} (\d)", metrics)
+    assert sum(map(int, restarts)) == 5
+
+
+def end_busy(folder: Path, drain_s: float) -> float:
+    """End a server that has a client who does not read, a handler that does not end and an open
+    WebSocket; the seconds it took. Nothing is left of it."""
+    path = folder / "gateway.sock"
+    bind = ["127.0.0.1:0", f"unix:{path}"]
+    with supervised(folder, bind=bind, drain=drain_s) as server:
+        workers = server.workers
+        clients = [server.ask("/big"), server.ask("/hang"), server.connect()]
+        clients[-1].sendall(UPGRADE)
+        assert b"101" in clients[-1].recv(4096)
+        assert path.is_socket()
+        time.sleep(0.1)
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(drain_s + 10) == 0
+        took = time.monotonic() - start
+        assert all(map(gone, workers))
+        assert not path.exists()
+        with pytest.raises(OSError, match="refused"):
+            server.connect()
+        for client in clients:
+            client.close()
+    return took
+
+
+def test_an_end_takes_no_longer_than_the_drain_and_a_second(tmp_path: Path) -> None:
+    for _ in range(3):
+        assert 0.5 < end_busy(tmp_path, 0.5) < 0.5 + 1 + 2  # the machine may be busy
+
+
+async def reload_often(server: Server, times: int) -> Seen:
+    clients = Clients(server.port)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(clients.run)
+        await trio.sleep(0.2)
+        for number in range(times):
+            await trio.to_thread.run_sync(lambda text: server.reload(text=text), f"text{number}")
+            with trio.fail_after(10):
+                while f"text{number}" not in clients.seen.texts:
+                    await trio.sleep(0.01)
+            await trio.sleep(0.3)
+        nursery.cancel_scope.cancel()
+    return clients.seen
+
+
+async def test_a_reload_under_load_fails_nothing(tmp_path: Path) -> None:
+    with supervised(tmp_path, drain=2) as server:
+        old = server.workers
+        seen = await reload_often(server, 3)
+        assert (seen.refused, seen.failures) == (0, [])
+        assert seen.texts == {"ok", "text0", "text1", "text2"}
+        until(lambda: len(server.workers) == 2)
+        assert not old & server.workers
+        assert server.end() == 0
+
+
+# ---------------------------------------------------------------------- by hand
+
+
+def main() -> None:
+    what, times = sys.argv[1], int(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        if what == "end":
+            took = sorted(end_busy(Path(folder), 1) for _ in range(times))
+            print(f"{times} ends with a drain of 1 s: {took[0]:.3f} to {took[-1]:.3f} s")
+            return
+        with supervised(Path(folder), drain=2) as server:
+            if what == "kill":
+                seen, gaps = trio.run(kill_workers, server, times)
+                gaps.sort()
+                print(f"{times} kills: replaced within {gaps[len(gaps) // 2]:.3f} s", end=" ")
+                print(f"(median), {gaps[-1]:.3f} s (most)")
+            else:
+                seen = trio.run(reload_often, server, times)
+            print(f"{seen.answers} answers, {len(seen.failures)} failures, {seen.refused} refused")
+            assert server.end() == 0
+
+
+if __name__ == "__main__":
+    main()
