@@ -13,7 +13,7 @@ from gateway.server.worker import Addresses, Served
 from gateway.telemetry.events import WorkerStarted
 from gateway.telemetry.logs import configure
 
-__all__ = ["offer_of", "serve_here"]
+__all__ = ["configure_log", "offer_of", "serve_here"]
 
 
 def offer_of(gateway: Gateway, on_serving: Callable[[Gateway, Addresses], None]) -> Offer:
@@ -25,12 +25,12 @@ def offer_of(gateway: Gateway, on_serving: Callable[[Gateway, Addresses], None])
     """
 
     def work(post: Post) -> Work:
-        _configure_log(gateway, post.number if post.size > 1 else None)
+        configure_log(gateway, post.number if post.size > 1 else None)
         gateway.metrics(WorkerStarted(post.restarts))
         return Work(app=gateway, metrics=gateway.metrics.render, admin=partial(_admin, gateway))
 
     def serving(addresses: Addresses) -> None:
-        _configure_log(gateway)
+        configure_log(gateway)
         on_serving(gateway, addresses)
 
     return Offer(
@@ -51,7 +51,7 @@ def serve_here(
     Returns:
         The exit status, as `gateway.server.run.run` gives it.
     """
-    _configure_log(gateway)
+    configure_log(gateway)
     return run(
         lambda: served,
         gateway.server,
@@ -60,7 +60,13 @@ def serve_here(
     )
 
 
-def _configure_log(gateway: Gateway, worker: int | None = None) -> None:
+def configure_log(gateway: Gateway, worker: int | None = None) -> None:
+    """Give this process the log that the gateway's file asks for.
+
+    Args:
+        gateway: Whose file.
+        worker: The number of this process, where there are several.
+    """
     telemetry = gateway.config.telemetry
     configure(log=telemetry.log, level=telemetry.level, worker=worker)
 

@@ -114,9 +114,9 @@ def fork(live: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
         OSError: The system has no room for it.
     """
     ours, theirs = socket.socketpair()
-    # What is buffered would be written by both.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()  # what is buffered would be written by both
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     pid = -1
     try:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from gateway.config.settings import ServerSettings
+
 __all__ = ["ListenError", "Listener", "Listeners", "open_listeners", "tls_context"]
 
 _BACKLOG = 4096
@@ -84,37 +86,44 @@ class Listeners:
     Args:
         public: For clients.
         admin: For operators.
+        tls: What is spoken on the public ones that have a port; `None` for plain HTTP.
     """
 
     public: tuple[Listener, ...] = ()
     admin: tuple[Listener, ...] = ()
+    tls: ssl.SSLContext | None = None
 
     @classmethod
     def open(
-        cls, public: Iterable[str], admin: Iterable[str], *, kept: Listeners | None = None
+        cls, settings: ServerSettings, *, operators: bool = True, kept: Listeners | None = None
     ) -> Listeners:
         """Bind every address, as `open_listeners` does.
 
         Args:
-            public: What clients connect to.
-            admin: What operators connect to.
+            settings: Say where, and with which certificate.
+            operators: Whether the admin address is opened too.
             kept: Open ones that are used again where their text is the same.
 
         Raises:
-            ListenError: One of them cannot be bound; those of `kept` alone are left open.
+            ListenError: One of them cannot be bound, or the certificate cannot be used; those of
+                `kept` alone are left open.
         """
         kept = kept or cls()
-        opened = cls(tuple(open_listeners(public, kept=kept.public)))
+        tls = tls_context(settings.tls.certificate, settings.tls.key) if settings.tls else None
+        public = tuple(open_listeners(settings.bind, kept=kept.public))
         try:
-            return cls(opened.public, tuple(open_listeners(admin, kept=kept.admin)))
+            binds = (settings.admin.bind,) if operators else ()
+            return cls(public, tuple(open_listeners(binds, kept=kept.admin)), tls)
         except BaseException:
-            opened.close(but=kept)
+            cls(public).close(but=kept)
             raise
 
     def lent(self) -> Listeners:
         """The same sockets for a process that inherited them; see `Listener.lent`."""
-        return Listeners(
-            tuple(one.lent() for one in self.public), tuple(one.lent() for one in self.admin)
+        return attrs.evolve(
+            self,
+            public=tuple(one.lent() for one in self.public),
+            admin=tuple(one.lent() for one in self.admin),
         )
 
     def close(self, *, but: Listeners | None = None) -> None:

@@ -90,12 +90,11 @@ class Generation:
             before: What is served now.
 
         Raises:
-            ListenError: An address cannot be bound.
+            ListenError: An address cannot be bound, or the certificate cannot be used.
             OSError: There are too many open files.
         """
-        settings = offer.settings
         kept = before.listeners if before else None
-        listeners = Listeners.open(settings.bind, (settings.admin.bind,), kept=kept)
+        listeners = Listeners.open(offer.settings, kept=kept)
         try:
             return cls(offer, listeners, Siblings(offer.workers) if offer.workers > 1 else None)
         except BaseException:
@@ -117,7 +116,7 @@ class Generation:
     @property
     def addresses(self) -> Addresses:
         """Where it is reached."""
-        return addresses_of(self.listeners, self.offer.settings)
+        return addresses_of(self.listeners)
 
     def mark(self, number: int, status: Status | None) -> None:
         """Let every worker know what worker `number` is about."""

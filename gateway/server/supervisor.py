@@ -116,6 +116,7 @@ class _Supervisor:
         self._seats: list[_Seat] = []
         self._current: Generation | None = None
         self._trial: Generation | None = None
+        self._again = False
         self._ending = False
         self._status = 0
 
@@ -135,7 +136,8 @@ class _Supervisor:
                 if status is not None:
                     self._ended(child, status)
             self._keep_time()
-        self._log.info("ended", status=self._status)
+        if self._current is not None:
+            self._log.info("ended", status=self._status)
         return self._status
 
     def clear(self) -> None:
@@ -195,7 +197,8 @@ class _Supervisor:
 
     def _load_anew(self) -> None:
         if self._current is None:
-            return  # the first one is still starting, from the same file
+            self._again = True  # the first one is still starting
+            return
         self._drop_trial()
         try:
             self._try(self._reload())
@@ -227,10 +230,16 @@ class _Supervisor:
             for number, ended in enumerate(restarts)
         ]
         self._log.info("reloaded" if old else "started", workers=size)
-        generation.offer.serving(generation.addresses)
+        try:
+            generation.offer.serving(generation.addresses)
+        except OSError as error:  # nobody reads standard output any more
+            self._log.warning("not told where", error=str(error))
         for child in self._children:
             if child.post.number >= size:
                 self._send_away(child)
+        if self._again:
+            self._again = False
+            self._load_anew()
 
     def _send_away(self, child: Child) -> None:
         drain = child.generation.offer.settings.drain

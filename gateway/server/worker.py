@@ -13,7 +13,7 @@ from gateway.server.connection import ConnectionConfig
 from gateway.server.containment import leaves
 from gateway.server.draining import Reason, told_to_go
 from gateway.server.fair import FairListener
-from gateway.server.listeners import Listener, Listeners, tls_context
+from gateway.server.listeners import Listener, Listeners
 from gateway.server.reception import Reception
 from gateway.telemetry.logs import logger
 
@@ -106,7 +106,7 @@ async def serve(
         settings: The bounds of `[server]`.
         admin: From what tells the status to the admin application; without it the admin address
             stays closed.
-        listeners: Where to listen, instead of opening what `settings` bind; they are closed.
+        listeners: Where to listen, instead of what `settings` say; they are closed.
         ahead: From this worker's connections to whether another one that accepts on the same
             sockets has fewer; `None` where there is no other.
         shutdown: Set it to end.
@@ -120,11 +120,14 @@ async def serve(
 
     Cancellation: everything ends at once; no connection, socket or socket file is left.
     """
-    tls = tls_context(settings.tls.certificate, settings.tls.key) if settings.tls else None
     progress = _Progress(app, shutdown, task_status)
     async with (
         _listening(settings, listeners, operators=admin is not None) as open_,
-        _answering(admin(progress.status) if admin else None, open_.admin, settings) as answering,
+        _answering(
+            told_to_go(admin(progress.status), draining=shutdown.is_set) if admin else None,
+            open_.admin,
+            settings,
+        ) as answering,
     ):
         with trio.CancelScope() as whole:
             async with _running(app):
@@ -133,13 +136,12 @@ async def serve(
                     settings=settings,
                     reception=_reception(app, settings, shutdown),
                     listeners=open_.public,
-                    tls=tls,
+                    tls=open_.tls,
                     ahead=ahead,
                     reason=reason,
                     answering=answering,
                 )
-                addresses = addresses_of(open_, settings)
-                await serving.run(shutdown, whole, partial(progress.start, addresses))
+                await serving.run(shutdown, whole, partial(progress.start, addresses_of(open_)))
         if whole.cancelled_caught:
             logger("gateway.server").warning("cut at the end of the drain")
 
@@ -249,9 +251,9 @@ def _accepting(
     return trio.SSLListener(plain, tls, https_compatible=True)
 
 
-def addresses_of(listeners: Listeners, settings: ServerSettings) -> Addresses:
+def addresses_of(listeners: Listeners) -> Addresses:
     """Where a server with these sockets is reached."""
-    scheme = "https" if settings.tls else "http"
+    scheme = "https" if listeners.tls else "http"
     admin = listeners.admin[0] if listeners.admin else None
     return Addresses(
         tuple(_address(listener, scheme) for listener in listeners.public),
@@ -270,9 +272,7 @@ async def _listening(
     if listeners is None:
         # In a thread: names are looked up. Not abandoned: what it opens must be closed.
         listeners = await trio.to_thread.run_sync(
-            Listeners.open,
-            settings.bind,
-            (settings.admin.bind,) if operators else (),
+            partial(Listeners.open, settings, operators=operators),
             abandon_on_cancel=False,
             limiter=trio.CapacityLimiter(1),
         )

@@ -137,9 +137,10 @@ def supervised(folder: Path, **keys: Any) -> Iterator[Server]:
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        *public, admin = json.loads(line) if line else (None,)
+        serves = line.startswith("[")
+        *public, admin = json.loads(line) if serves else (None,)
         server = Server(process, file, log, public, admin)
-        if line:
+        if serves:
             until(lambda: len(server.workers) == keys.get("workers", 2))
         yield server
     finally:
@@ -236,8 +237,8 @@ async def kill_workers(server: Server, times: int) -> tuple[Seen, list[float]]:
         nursery.start_soon(clients.run)
         await trio.sleep(0.3)
         for _ in range(times):
-            before = server.workers
-            victim = chosen.choice(sorted(before))
+            before = server.workers | set(seen.first)
+            victim = chosen.choice(sorted(server.workers))
             killed[victim] = time.monotonic()
             os.kill(victim, signal.SIGKILL)
             with trio.fail_after(10):
@@ -258,7 +259,8 @@ async def kill_workers(server: Server, times: int) -> tuple[Seen, list[float]]:
 async def test_a_killed_worker_fails_its_own_requests_alone_and_is_replaced(tmp_path: Path) -> None:
     with supervised(tmp_path) as server:
         seen, gaps = await kill_workers(server, 5)
-        metrics = httpx.get(f"{server.admin}/metrics").text
+        async with httpx.AsyncClient() as operator:
+            metrics = (await operator.get(f"{server.admin}/metrics")).text
         assert server.end() == 0
     assert seen.answers > 100
     assert max(gaps) < 3
@@ -319,6 +321,179 @@ async def test_a_reload_under_load_fails_nothing(tmp_path: Path) -> None:
         assert seen.texts == {"ok", "text0", "text1", "text2"}
         until(lambda: len(server.workers) == 2)
         assert not old & server.workers
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("{", "Expecting property name"),
+        ('{"start": "fail"}', "the new worker did not start (status 1); its own lines say why"),
+        ('{"bind": ["127.0.0.1:0", "127.0.0.1:%d"]}', "address already in use"),
+        ('{"bind": ["unix:%s"], "start": "fail"}', "did not start"),
+    ],
+)
+def test_a_reload_that_fails_changes_nothing(tmp_path: Path, change: str, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, supervised(tmp_path) as server:
+        workers, path = server.workers, tmp_path / "new.sock"
+        change = change.replace("%d", str(taken.getsockname()[1])).replace("%s", str(path))
+        server.file.write_text(change)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: said in server.log.read_text())
+        (line,) = [one for one in server.lines() if one["event"].startswith("not reloaded")]
+        assert said in line["problems"][0]
+        until(lambda: server.workers == workers)
+        assert not path.exists()
+        assert server.answer()[0] == "ok"
+        # And the next one is taken.
+        server.file.write_text("{}")
+        server.reload(text="new")
+        until(lambda: not workers & server.workers and len(server.workers) == 2)
+        assert server.end() == 0
+
+
+def test_a_reload_opens_what_is_new_and_closes_what_is_gone(tmp_path: Path) -> None:
+    first, second = (f"unix:{tmp_path / name}" for name in ("first", "second"))
+    stays = "127.0.0.1:0"
+    with supervised(tmp_path, bind=[stays, first], workers=3) as server:
+        before = server.public
+        with socket.create_connection(("127.0.0.1", server.port)) as idle:
+            after = server.reload(bind=[stays, second], workers=1)
+            assert (after[0], after[1]) == (before[0], second)
+            assert not (tmp_path / "first").exists()
+            until(lambda: len(server.workers) == 1)
+            assert idle.recv(1) == b""  # told to go: its worker is no more
+        transport = httpx.HTTPTransport(uds=str(tmp_path / "second"))
+        with httpx.Client(transport=transport, base_url="http://x") as client:
+            assert client.get("/").status_code == 200
+        server.reload(workers=3)
+        until(lambda: len(server.workers) == 3)
+        assert server.end() == 0
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_worker_that_cannot_start_is_exit_status_1_and_said_once(tmp_path: Path) -> None:
+    with supervised(tmp_path, start="fail", workers=3) as server:
+        assert server.process.wait(10) == 1
+        said = server.log.read_text()
+    assert said == "gateway: start-up failed: RuntimeError: no such database\n"
+
+
+def test_a_port_that_is_taken_is_exit_status_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        with supervised(tmp_path, bind=[bind]) as server:
+            assert server.process.wait(10) == 1
+            said = server.log.read_text()
+    assert said == f"gateway: cannot listen on {bind}: address already in use\n"
+
+
+def test_a_signal_ends_a_start_that_hangs(tmp_path: Path) -> None:
+    with supervised(tmp_path, start="hang") as server:
+        # Its first line is the worker's own.
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_cuts_at_once(tmp_path: Path, number: int) -> None:
+    with supervised(tmp_path, drain=30) as server:
+        workers = server.workers
+        with server.ask("/hang"):
+            time.sleep(0.1)
+            assert server.end(number, number) == 128 + number
+        assert all(map(gone, workers))
+
+
+def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    with supervised(tmp_path, drain=0.2) as server:
+        workers = server.workers
+        with server.ask("/block"):
+            time.sleep(0.1)
+            start = time.monotonic()
+            assert server.end() == 0
+            assert 1.1 < time.monotonic() - start < 1.2 + 3
+        assert all(map(gone, workers))
+        assert any(one["event"] == "worker does not end: killed" for one in server.lines())
+
+
+def test_without_their_supervisor_workers_drain_and_end(tmp_path: Path) -> None:
+    with supervised(tmp_path, drain=0.5) as server:
+        workers = server.workers
+        with server.ask("/hang"), server.ask("/big"):
+            time.sleep(0.1)
+            server.process.kill()
+            server.process.wait()
+            assert until(lambda: all(map(gone, workers))) < 0.5 + 1 + 3
+        with pytest.raises(OSError, match="refused"):
+            server.connect()
+
+
+def test_a_signal_to_one_worker_drains_it_and_it_is_replaced(tmp_path: Path) -> None:
+    with supervised(tmp_path) as server:
+        before = server.workers
+        one = min(before)
+        os.kill(one, signal.SIGHUP)  # is not for workers
+        os.kill(one, signal.SIGTERM)
+        os.kill(one, signal.SIGTERM)
+        until(lambda: len(server.workers - before) == 1)
+        until(lambda: gone(one))
+        assert one not in processes(), "a zombie is left"
+        assert server.workers > before - {one}
+        assert server.end() == 0
+
+
+def test_a_place_that_fails_again_and_again_is_filled_less_and_less_often(tmp_path: Path) -> None:
+    with supervised(tmp_path) as server:
+        for _ in range(4):
+            victim = max(server.workers)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda gone=victim: gone not in server.workers and len(server.workers) == 2)
+        ended = [one for one in server.lines() if one["event"] == "worker ended"]
+        assert {one["signal"] for one in ended} == {"SIGKILL"}
+        assert {one["again_in_s"] for one in ended} <= {0, 0.05, 0.1, 0.2, 0.4}
+        assert server.end() == 0
+
+
+def test_the_supervisor_has_no_thread(tmp_path: Path) -> None:
+    with supervised(tmp_path) as server:
+        assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) == 1
+        assert server.end() == 0
+
+
+# ---------------------------------------------------------------------- the admin address
+
+
+def test_any_worker_tells_the_metrics_of_all(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=3) as server:
+        until(lambda: up(server) == ["1.0"] * 3)
+        for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
+            page = httpx.get(f"{server.admin}/metrics", headers={"accept": accept}).text
+            assert re.findall(r'process_open_fds{worker="(\d)"}', page) == ["0", "1", "2"]
+            assert page.count("# TYPE process_open_fds ") == 1
+            assert page.endswith("# EOF\n") == accept.startswith("application")
+        assert server.end() == 0
+
+
+def up(server: Server) -> list[str]:
+    page = httpx.get(f"{server.admin}/metrics", timeout=10).text
+    return re.findall(r'gateway_worker_up{worker="\d"} (.*)', page)
+
+
+def test_a_worker_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=2, drain=0.2) as server, server.ask("/block"):
+        time.sleep(0.1)
+        start = time.monotonic()
+        assert sorted(up(server)) == ["0.0", "1.0"]
+        assert time.monotonic() - start < 1 + 3
+        assert httpx.get(f"{server.admin}/health/ready").status_code == 200
+        assert server.end() == 0
+
+
+def test_one_worker_has_the_page_of_one_process(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=1) as server:
+        page = httpx.get(f"{server.admin}/metrics").text
+        assert "worker=" not in page
+        assert "gateway_worker_restarts_total 0.0" in page
         assert server.end() == 0
 
 
