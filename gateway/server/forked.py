@@ -76,6 +76,7 @@ class _Worker:
                     self.generation.offer.settings,
                     admin=partial(self._admin, work, siblings),
                     listeners=self.generation.listeners.lent(),
+                    succeeds=self.post.on_trial,
                     ahead=None if siblings is None else partial(siblings.ahead, self.post.number),
                     shutdown=self.life.shutdown,
                     reason=lambda: self.life.reason,

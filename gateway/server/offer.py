@@ -29,11 +29,13 @@ class Post:
         number: From 0 up.
         size: How many there are.
         restarts: How many workers in this place ended unasked before this one.
+        on_trial: Whether others serve, until this one has shown that it can.
     """
 
     number: int
     size: int
     restarts: int = 0
+    on_trial: bool = False
 
 
 @attrs.frozen(slots=True, kw_only=True)

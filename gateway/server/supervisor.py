@@ -274,7 +274,12 @@ class _Supervisor:
             OSError: The system has no room for it.
         """
         restarts = self._seats[number].restarts if number < len(self._seats) else 0
-        post = Post(number=number, size=generation.offer.workers, restarts=restarts)
+        post = Post(
+            number=number,
+            size=generation.offer.workers,
+            restarts=restarts,
+            on_trial=generation is self._trial and self._current is not None,
+        )
         pid, line = fork(partial(self._be_worker, generation, post))
         child = Child(pid=pid, line=line, post=post, generation=generation)
         self._children.add(child)

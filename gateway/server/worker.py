@@ -86,6 +86,7 @@ async def serve(
     *,
     admin: Callable[[Callable[[], Status]], ASGIApp] | None = None,
     listeners: Listeners | None = None,
+    succeeds: bool = False,
     ahead: Callable[[int], bool] | None = None,
     shutdown: trio.Event,
     reason: Callable[[], Reason] = lambda: "ending",
@@ -107,6 +108,7 @@ async def serve(
         admin: From what tells the status to the admin application; without it the admin address
             stays closed.
         listeners: Where to listen, instead of what `settings` say; they are closed.
+        succeeds: Whether somebody else answers on the admin address until this one serves.
         ahead: From this worker's connections to whether another one that accepts on the same
             sockets has fewer; `None` where there is no other.
         shutdown: Set it to end.
@@ -121,12 +123,15 @@ async def serve(
     Cancellation: everything ends at once; no connection, socket or socket file is left.
     """
     progress = _Progress(app, shutdown, task_status)
+    if not succeeds:
+        progress.answers.set()
     async with (
         _listening(settings, listeners, operators=admin is not None) as open_,
         _answering(
             told_to_go(admin(progress.status), draining=shutdown.is_set) if admin else None,
             open_.admin,
             settings,
+            progress.answers,
         ) as answering,
     ):
         with trio.CancelScope() as whole:
@@ -154,6 +159,7 @@ class _Progress:
     shutdown: trio.Event
     task_status: trio.TaskStatus[Addresses]
     started: bool = False
+    answers: trio.Event = attrs.field(factory=trio.Event)
 
     def status(self) -> Status:
         """What readiness says."""
@@ -164,6 +170,7 @@ class _Progress:
     def start(self, addresses: Addresses) -> None:
         """Requests are served at these addresses from now on."""
         self.started = True
+        self.answers.set()
         logger("gateway.server").info(
             "serving", public=list(addresses.public), admin=addresses.admin
         )
@@ -284,9 +291,12 @@ async def _listening(
 
 @asynccontextmanager
 async def _answering(
-    app: ASGIApp | None, listeners: tuple[Listener, ...], settings: ServerSettings
+    app: ASGIApp | None,
+    listeners: tuple[Listener, ...],
+    settings: ServerSettings,
+    begin: trio.Event,
 ) -> AsyncIterator[trio.CancelScope]:
-    """The admin side: answers as long as this context is open.
+    """The admin side: answers from `begin` on, as long as this context is open.
 
     Yields:
         Cancelled, it accepts no further connection.
@@ -297,7 +307,7 @@ async def _answering(
     reception = Reception(app, _config(settings), max_connections=_OPERATORS)
     error: Exception | None = None
     async with trio.open_nursery() as nursery:
-        accepting = await nursery.start(_accept_all, reception, listeners, nursery)
+        accepting = await nursery.start(_accept_all, reception, listeners, begin, nursery)
         try:
             yield accepting
         except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so it stays bare
@@ -310,17 +320,20 @@ async def _answering(
 async def _accept_all(
     reception: Reception,
     listeners: tuple[Listener, ...],
+    begin: trio.Event,
     connections: trio.Nursery,
     *,
     task_status: trio.TaskStatus[trio.CancelScope],
 ) -> None:
-    """Accept on every listener until the scope that was told is cancelled; close them then."""
+    """Accept on every listener, from `begin` until the scope that was told is cancelled."""
     for listener in listeners:
         listener.listen()
-    async with trio.open_nursery() as accepting:
-        for listener in listeners:
-            accepting.start_soon(reception.accept, _accepting(listener, None), connections)
-        task_status.started(accepting.cancel_scope)
+    with trio.CancelScope() as scope:
+        task_status.started(scope)
+        await begin.wait()
+        async with trio.open_nursery() as accepting:
+            for listener in listeners:
+                accepting.start_soon(reception.accept, _accepting(listener, None), connections)
     for listener in listeners:
         listener.close()
 
