@@ -15,7 +15,7 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -100,16 +100,23 @@ class _Seat:
     backoff: Backoff = attrs.field(factory=Backoff)
 
 
+_Fork: TypeAlias = "Callable[[Callable[[socket.socket], int]], tuple[int, socket.socket]]"
+
+
 class _Supervisor:
     """The state, and what changes it: signals, news of workers, ends of workers, time.
 
     Args:
         inbox: Signals.
         reload: As for `supervise`.
+        fork: Starts a process, as `gateway.server.child.fork` does.
     """
 
-    def __init__(self, inbox: socket.socket, reload: Callable[[], Offer]) -> None:
+    def __init__(
+        self, inbox: socket.socket, reload: Callable[[], Offer], fork: _Fork = fork
+    ) -> None:
         self._inbox = inbox
+        self._fork = fork
         self._reload = reload
         self._log = logger("gateway.supervisor")
         self._children: set[Child] = set()
@@ -280,7 +287,7 @@ class _Supervisor:
             restarts=restarts,
             on_trial=generation is self._trial and self._current is not None,
         )
-        pid, line = fork(partial(self._be_worker, generation, post))
+        pid, line = self._fork(partial(self._be_worker, generation, post))
         child = Child(pid=pid, line=line, post=post, generation=generation)
         self._children.add(child)
         self._log.debug("worker started", **_named(child))
