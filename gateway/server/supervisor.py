@@ -35,6 +35,10 @@ _GRACE_S = 1.0
 """After the drain, a worker that is still there is killed; likewise after being told to end now."""
 
 
+_LONGEST_WAIT_S = 3600
+"""The system counts milliseconds, and not for ever."""
+
+
 def supervise(offer: Offer, reload: Callable[[], Offer]) -> int:
     """Serve `offer` by its workers until a signal ends them.
 
@@ -166,8 +170,8 @@ class _Supervisor:
         instants = [child.kill_at for child in self._children]
         if not self._ending:
             instants += [seat.due for seat in self._seats]
-        due = min(instants, default=math.inf)
-        poll.poll(None if due == math.inf else max(0, math.ceil((due - time.monotonic()) * 1000)))
+        wait_s = min(instants, default=math.inf) - time.monotonic()
+        poll.poll(math.ceil(1000 * min(_LONGEST_WAIT_S, max(0, wait_s))))
 
     def _arrived(self) -> bytes:
         with suppress(BlockingIOError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from gateway.server.listeners import ListenError
 from gateway.server.offer import Generation, Offer
-from gateway.server.supervisor import _Supervisor
+from gateway.server.supervisor import _Seat, _Supervisor
 from tests.server.serving import Settings
 
 
@@ -41,6 +42,7 @@ class Made:
     supervisor: _Supervisor
     forks: Forks
     offered: list[Offer]
+    signals: socket.socket
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def made() -> Iterator[Made]:
     inbox.setblocking(False)
     forks, offered = Forks(), list[Offer]()
     supervisor = _Supervisor(inbox, offered.pop, forks)
-    yield Made(supervisor, forks, offered)
+    yield Made(supervisor, forks, offered, outbox)
     supervisor.clear()
     inbox.close()
     outbox.close()
@@ -95,6 +97,14 @@ def test_told_to_reload_before_it_serves_it_reloads_after(made: Made) -> None:
     supervisor._adopt(Generation.open(offer(), None))
     assert made.forks.asked == 1
     assert made.offered == []
+
+
+@pytest.mark.parametrize("due", [float("inf"), 1e300, 0])
+def test_it_waits_for_what_is_due_in_an_age(made: Made, due: float) -> None:
+    made.supervisor._seats = [_Seat(due=due)]
+    made.signals.send(bytes([signal.SIGCHLD]))
+    made.supervisor._wait()
+    assert made.supervisor._arrived() == bytes([signal.SIGCHLD])
 
 
 def test_an_address_that_stays_keeps_its_socket(tmp_path: Path) -> None:
