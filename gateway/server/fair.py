@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["FairListener"]
 
 _PAUSE_S = 0.001
-"""Enough for a sibling whose loop is free; one whose loop is not costs a client no more than this."""
+"""Enough for a sibling whose loop is free."""
+
+_BATCH = 4
+"""So many are accepted after a pause before the next one: a sibling whose loop is busy for long does
+not hold up everyone's."""
 
 
 class FairListener(trio.abc.Listener[trio.SocketStream]):
@@ -31,6 +35,7 @@ class FairListener(trio.abc.Listener[trio.SocketStream]):
     def __init__(self, sock: socket.socket, ahead: Callable[[], bool]) -> None:
         self._sock = sock
         self._ahead = ahead
+        self._free = 0
 
     async def accept(self) -> trio.SocketStream:
         """The next connection.
@@ -42,12 +47,16 @@ class FairListener(trio.abc.Listener[trio.SocketStream]):
         """
         while True:
             await trio.lowlevel.wait_readable(self._sock)
-            if self._ahead():
+            if self._free:
+                self._free -= 1
+            elif self._ahead():
                 await trio.sleep(_PAUSE_S)
+                self._free = _BATCH
             try:
                 accepted, _ = self._sock.accept()
-            except BlockingIOError:
-                continue  # a sibling was faster
+            except BlockingIOError:  # a sibling was faster
+                self._free = 0
+                continue
             return trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
 
     async def aclose(self) -> None:

@@ -35,6 +35,9 @@ _STATES: Mapping[Status, int] = {
 _CELL = 4
 """Bytes of a number in shared memory."""
 
+_SLACK = 4
+"""So many connections more are none that matter: most are short."""
+
 _TIMEOUT_S = 1.0
 """For a sibling's page, from the question to its last byte."""
 
@@ -86,10 +89,10 @@ class Siblings:
         return "ready" if _READY in self._board[::2] else status
 
     def ahead(self, number: int, connections: int) -> bool:
-        """Whether worker `number`, which has so many connections, has more than another."""
+        """Whether worker `number`, which has so many connections, has clearly more than another."""
         self._board[2 * number + 1] = connections
         ready = [at for at in range(0, len(self._board), 2) if self._board[at] == _READY]
-        return any(self._board[at + 1] < connections for at in ready)
+        return any(self._board[at + 1] + _SLACK < connections for at in ready)
 
     async def pages(self, number: int, accept: str) -> dict[int, bytes | None]:
         """Every other worker's metrics, asked for at once; within a second.

@@ -40,6 +40,26 @@ async def test_who_is_ahead_lets_the_other_go_first(
         nursery.cancel_scope.cancel()
 
 
+async def test_who_had_to_take_one_takes_the_next_ones_at_once(
+    listening: socket.socket, autojump_clock: trio.testing.MockClock
+) -> None:
+    asked: list[float] = []
+
+    def ahead() -> bool:
+        asked.append(trio.current_time())
+        return True
+
+    listener = FairListener(listening, ahead)
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(15)]
+    start = trio.current_time()
+    for _ in clients:
+        await (await listener.accept()).aclose()
+    assert len(asked) == 3
+    assert trio.current_time() - start == pytest.approx(3 * 0.001)
+    for client in clients:
+        client.close()
+
+
 async def test_whoever_is_ahead_takes_what_nobody_else_takes(listening: socket.socket) -> None:
     async with FairListener(listening, lambda: True) as listener:
         with socket.create_connection(listening.getsockname()) as client, trio.fail_after(5):

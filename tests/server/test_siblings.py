@@ -97,11 +97,12 @@ def test_the_whole_is_ready_as_soon_as_one_is(siblings: Siblings) -> None:
     assert siblings.whole("draining") == "draining"
 
 
-def test_ahead_is_who_has_more_than_another_that_is_ready(siblings: Siblings) -> None:
+def test_ahead_is_who_has_clearly_more_than_another_that_is_ready(siblings: Siblings) -> None:
     for number in range(3):
         siblings.mark(number, "ready")
     assert not siblings.ahead(0, 0)
-    assert siblings.ahead(1, 1)
+    assert not siblings.ahead(1, module._SLACK)
+    assert siblings.ahead(1, module._SLACK + 1)
     assert not siblings.ahead(0, 0)
     for number in (0, 2):
         siblings.mark(number, None)
