@@ -102,7 +102,7 @@ def end_busy(folder: Path, drain_s: float) -> float:
 
 
 def test_an_end_takes_no_longer_than_the_drain_and_a_second(tmp_path: Path) -> None:
-    for _ in range(3):
+    for _ in range(5):
         assert 0.5 < end_busy(tmp_path, 0.5) < 0.5 + 1 + 2  # the machine may be busy
 
 
