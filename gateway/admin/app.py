@@ -7,7 +7,7 @@ request without `Host`, which no browser sends: probes and scrapers call by addr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -19,13 +19,16 @@ from gateway.net.asgi import headers_of, path_of, respond
 if TYPE_CHECKING:
     from gateway.net.asgi import Receive, Scope, Send
 
-__all__ = ["Admin", "Render", "Status"]
+__all__ = ["Admin", "Complete", "Render", "Status"]
 
 Status: TypeAlias = Literal["starting", "ready", "draining"]
 """What the gateway is about."""
 
 Render: TypeAlias = Callable[[str], tuple[bytes, str]]
 """From a scraper's `accept` header to the metrics' text and its content type."""
+
+Complete: TypeAlias = Callable[[bytes, str], Awaitable[bytes]]
+"""From this worker's metrics and the `accept` header to the metrics of all workers."""
 
 _Answer: TypeAlias = tuple[int, str, bytes]
 
@@ -34,6 +37,7 @@ _INDEX = {
     "/health/ready": "200 while requests are served, else 503",
     "/metrics": "Prometheus text",
 }
+_PATHS = frozenset({"/", *_INDEX})
 
 
 class Admin:
@@ -41,19 +45,26 @@ class Admin:
 
     Args:
         status: Asked anew by every request for readiness.
-        metrics: Asked anew by every scrape. It does not wait.
+        metrics: This process's; asked anew by every scrape. It does not wait.
         hosts: `Host` values answered beside `localhost` and IP addresses, ports aside; `*`
             answers all.
+        complete: What makes a worker's metrics those of all; `None` where it is the only one.
     """
 
-    __slots__ = ("_hosts", "_metrics", "_status")
+    __slots__ = ("_complete", "_hosts", "_metrics", "_status")
 
     def __init__(
-        self, status: Callable[[], Status], metrics: Render, *, hosts: Iterable[str] = ()
+        self,
+        status: Callable[[], Status],
+        metrics: Render,
+        *,
+        hosts: Iterable[str] = (),
+        complete: Complete | None = None,
     ) -> None:
         self._hosts = frozenset({"localhost", *(hostname(host) or host.lower() for host in hosts)})
         self._status = status
         self._metrics = metrics
+        self._complete = complete
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; WebSockets are refused."""
@@ -66,16 +77,17 @@ class Admin:
         path, method = path_of(scope), scope["method"]
         extra: list[tuple[str, str]] = []
         headers_in = headers_of(scope)
-        answer = self._answer(path, headers_in.get("accept", ""))
         if not self._answers(headers_in.get("host")):
             answer = _problem(Forbidden("the host is not in server.allowed_hosts"))
-        elif answer is None:
+        elif path not in _PATHS:
             answer = _problem(NotFound(f"there is no {path[:100]!a} here"))
         elif method not in {"GET", "HEAD"}:
             answer = _problem(
                 NotFound("only GET and HEAD are answered here", allow=("GET", "HEAD"))
             )
             extra.append(("allow", "GET, HEAD"))
+        else:
+            answer = await self._answer(path, headers_in.get("accept", ""))
         status, content_type, body = answer
         headers = [("content-type", content_type), ("cache-control", "no-store"), *extra]
         # The server leaves the body out of an answer to HEAD, and its length in.
@@ -87,10 +99,8 @@ class Admin:
         name = hostname(host)
         return name in self._hosts or is_address(name)
 
-    def _answer(self, path: str, accept: str) -> _Answer | None:
+    async def _answer(self, path: str, accept: str) -> _Answer:
         match path:
-            case "/":
-                return _json(200, _INDEX)
             case "/health/live":
                 return _json(200, {"status": "live"})
             case "/health/ready":
@@ -98,9 +108,11 @@ class Admin:
                 return _json(200 if status == "ready" else 503, {"status": status})
             case "/metrics":
                 body, content_type = self._metrics(accept)
+                if self._complete is not None:
+                    body = await self._complete(body, accept)
                 return 200, content_type, body
             case _:
-                return None
+                return _json(200, _INDEX)
 
 
 def _json(status: int, value: object) -> _Answer:

@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway.app import Gateway, create_app
 from gateway.cli.check import count
-from gateway.cli.serving import serve_gateway
+from gateway.cli.serving import configure_log, offer_of
+from gateway.server.supervisor import supervise
 from gateway.server.worker import Addresses
 from gateway.telemetry.logs import logger
 
@@ -20,8 +21,9 @@ def add_to(commands: Any) -> None:
         "serve",
         help="serve the gateway of a configuration file",
         description=(
-            "Serve the gateway of a configuration file until SIGTERM or SIGINT: then what is in "
-            "flight gets server.drain, and a second signal cuts it. Exit status: 0 after a "
+            "Serve the gateway of a configuration file, by server.workers processes, until SIGTERM "
+            "or SIGINT: then what is in flight gets server.drain, and a second signal cuts it. "
+            "SIGHUP serves the changed file. Exit status: 0 after a "
             "graceful end, 1 if it could not start or broke down, 2 if the file is wrong."
         ),
     )
@@ -31,7 +33,10 @@ def add_to(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     app = create_app(options.file)
-    return serve_gateway(app, app, _announce)
+    configure_log(app)
+    return supervise(
+        offer_of(app, _announce), lambda: offer_of(create_app(options.file), _announce)
+    )
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:

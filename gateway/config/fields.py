@@ -66,6 +66,7 @@ __all__ = [
     "template_value",
     "url",
     "wait",
+    "workers",
 ]
 
 
@@ -278,6 +279,11 @@ def route(*, doc: str, default: Any = attrs.NOTHING) -> Any:
 def wait(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """`"all"`, `"first"` or a whole number from 1 up → `str | int`."""
     return field(values.wait(), doc=doc, default=default)
+
+
+def workers(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A number of processes, or `"auto"`: one per core that may be used → `int`."""
+    return field(values.workers(), doc=doc, default=default)
 
 
 def template_path(*, doc: str, default: Any = None) -> Any:

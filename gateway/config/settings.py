@@ -58,7 +58,10 @@ class ServerSettings:
     bind: tuple[str, ...] = fields.binds(
         default=("127.0.0.1:8080",), doc="Addresses served: `host:port` or `unix:/path`."
     )
-    workers: int = fields.one_of(1, default=1, doc="Processes; each runs one loop.")
+    workers: int = fields.workers(
+        default=1,
+        doc='Processes; each runs one loop. `"auto"`: one per core that the gateway may use.',
+    )
     deadline: float = fields.duration(
         none=True, default="10s", doc="Ceiling and default of every request's budget."
     )

@@ -73,9 +73,7 @@ POLICIES = frozenset(
 
 SECTIONS: Mapping[str, Unavailable] = {
     "": Unavailable(frozenset({"prompts", "resources", "proxies", "models", "channels"})),
-    "server": Unavailable(
-        values={"workers": (lambda v: v == "auto" or _is_count(v), "more workers are")}
-    ),
+    "server": NOTHING_LATER,
     "access": Unavailable(frozenset({"keys", "jwt", "limits"})),
     "state": Unavailable(frozenset({"jobs"}), {"url": (_is_text("redis"), "shared state is")}),
     "telemetry": Unavailable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ __all__ = [
     "syntax_problem",
     "to_json",
     "wait",
+    "workers",
 ]
 
 NAME_PATTERN = "^[a-zA-Z][a-zA-Z0-9_-]{0,63}$"
@@ -48,6 +50,7 @@ _A_NAME = 'a name such as "users": a letter, then up to 63 letters, digits, _ or
 _NAME = re.compile(NAME_PATTERN)
 _MAX_EXPRESSION = 10_000
 _MAX_DEPTH = 64
+_MOST_WORKERS = 256
 
 
 def is_integer(value: Any) -> bool:
@@ -224,6 +227,36 @@ def wait() -> Codec:
         wanted=wanted,
         schema={"anyOf": [{"enum": ["all", "first"]}, {"type": "integer", "minimum": 1}]},
     )
+
+
+def workers() -> Codec:
+    """How many processes: a number, or one per core that this process may use."""
+    wanted = f'a whole number from 1 to {_MOST_WORKERS}, or "auto"'
+
+    def decode(value: Any, _place: Place) -> int:
+        if value == "auto":
+            return min(_cores(), _MOST_WORKERS)
+        if is_integer(value) and 1 <= value <= _MOST_WORKERS:
+            return int(value)
+        raise Refused(f"expected {wanted}, got {show(value)}{did_you_mean(value, ('auto',))}")
+
+    return Codec(
+        decode=decode,
+        wanted=wanted,
+        schema={
+            "anyOf": [
+                {"enum": ["auto"]},
+                {"type": "integer", "minimum": 1, "maximum": _MOST_WORKERS},
+            ]
+        },
+    )
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def json_value() -> Codec:

@@ -1,12 +1,35 @@
 """Serving: from listening sockets to the application, and the end of all of it.
 
-* `run.py`: `run`, the blocking entry: signals, exit statuses
+Processes:
+
+* `supervisor.py`: `supervise`, several workers: started, replaced, reloaded, ended
+* `offer.py`: what they serve: `Offer`, and its `Generation` of sockets and siblings
+* `child.py`: a forked process and the line to it; `backoff.py`: when it is replaced
+* `forked.py`: a worker in a process of its own: its orders, its siblings
+* `siblings.py`: what workers know of one another: readiness, connections, metrics
+* `run.py`: `run`, one worker in this process: its signals
+* `life.py`: what ends a worker, its exit status
+
+Serving:
+
 * `worker.py`: `serve`, one worker's life: open, start, serve, drain; `Served`, what it serves
 * `listeners.py`: `bind` strings → sockets, the real addresses, TLS
-* `reception.py`: accepts connections, counts them, turns away what is too many
-* `connection.py`: one connection on Hypercorn's protocols, bounded in time
-* `protocols.py`: Hypercorn's HTTP/1.1 and HTTP/2, put right
-* `tasks.py`: a connection's tasks: the application's runs, each with its inbox
+* `door.py`: accepts on a socket, which several workers may share
+* `reception.py`: counts connections, turns away what is too many
+* `connection.py`: one connection: TLS, the protocol it speaks, its end; `bounds.py`: its bounds
+* `wire.py`: its bytes; `leaving.py`: who has left; `timeouts.py`: who has waited for too long
 * `containment.py`: what may leave a connection: cancellation and interrupts, nothing else
-* `draining.py`: what an answer tells its client while the server ends
+* `draining.py`: why a worker drains
+
+HTTP/1:
+
+* `http1.py`: the requests of one connection, answered in its task
+* `heads.py`, `bodies.py`: what a request says, strictly; `answers.py`: an answer's head
+* `exchange.py`: one request and its answer: ASGI's `receive` and `send`
+
+HTTP/2 and WebSocket:
+
+* `hypercorn.py`: a connection on Hypercorn's protocols, bounded in time
+* `protocols.py`: these protocols, put right
+* `tasks.py`: a connection's tasks: the application's runs, each with its inbox
 """

@@ -23,7 +23,7 @@ from gateway.server.wire import Gone, SocketWire, StreamWire, Wire
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.net.asgi import ASGIApp
     from gateway.server.bounds import ConnectionConfig
@@ -46,21 +46,23 @@ class Shared:
         config: The bounds of each.
         keep_alive: Ends those that wait for a request for too long.
         departures: Tells of those whose clients leave; `None` where the system cannot.
+        draining: Whether clients are told to go.
         hypercorn: The same for Hypercorn's protocols: says when idle connections are to end.
     """
 
     config: ConnectionConfig
     keep_alive: Timeout
     departures: Departures | None
+    draining: Callable[[], bool]
     hypercorn: WorkerContext = attrs.field(factory=lambda: WorkerContext(None))
 
     @classmethod
-    def of(cls, config: ConnectionConfig) -> Shared:
+    def of(cls, config: ConnectionConfig, draining: Callable[[], bool] = lambda: False) -> Shared:
         """What connections with these bounds share."""
         departures = None
         if Departures.supported():
             departures = Departures(half_close=not config.allow_half_close)
-        return cls(config, Timeout(config.keep_alive_timeout), departures)
+        return cls(config, Timeout(config.keep_alive_timeout), departures, draining)
 
     async def run(self) -> None:
         """Keep time and watch clients leave until cancelled."""
@@ -138,11 +140,10 @@ class Connection:
         """
         self._dismissed = True
         http1 = self._http1
-        if http1 is not None:
-            http1.draining = True
-            if self._waits and not http1.first:
+        if http1 is not None and self._waits:
+            if not http1.first:
                 self._life.cancel()
-            elif self._waits:
+            else:
                 self._life.deadline = trio.current_time() + _LINGER_S
 
     async def _converse(self) -> None:
@@ -163,9 +164,9 @@ class Connection:
             about=about,
             watched=watched,
             waiting=self._wait,
+            draining=lambda: self._dismissed or self._shared.draining(),
             report=self._report_app,
         )
-        http1.draining = self._dismissed
         takeover = await http1.run()
         self._http1 = None
         if takeover is not None:

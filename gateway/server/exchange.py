@@ -249,7 +249,7 @@ class Exchange:
             self._keep_alive = False  # HTTP/1.0: the body ends with the connection
         self._bodyless = self._head.method == "HEAD" or not answer.has_body
         self._owed = None if self._bodyless else length
-        if answer.closes or self._connection.draining or not (more or self._body_is_over()):
+        if answer.closes or self._connection.draining() or not (more or self._body_is_over()):
             self._keep_alive = False
         if not self._keep_alive:
             framing += b"connection: close\r\n"

@@ -56,10 +56,10 @@ class Http1:
         about: What every request's scope says of it.
         watched: Whether `left` will be called when the client leaves.
         waiting: Called with whether the next request is waited for.
+        draining: Whether the connection ends after the answer under way.
         report: Takes what an application raised.
 
     Attributes:
-        draining: Whether the connection ends after the answer under way; may be set at any time.
         first: Whether no request has come yet.
         gone: Whether the client has left.
     """
@@ -89,6 +89,7 @@ class Http1:
         about: Mapping[str, Any],
         watched: bool,
         waiting: Callable[[bool], None],
+        draining: Callable[[], bool],
         report: Callable[[BaseException], None],
     ) -> None:
         self._app = app
@@ -102,7 +103,7 @@ class Http1:
         self._at = 0
         self._exchange: Exchange | None = None
         self.first = True
-        self.draining = False
+        self.draining = draining
         self.gone = False
 
     def left(self) -> None:
@@ -142,7 +143,7 @@ class Http1:
         """The bytes of the next head, taken from what was read; `None` at the connection's end."""
         data, at = self._data, self._at
         if at >= len(data):
-            if self.draining and not self.first:
+            if not self.first and self.draining():
                 return None
             self._data = b""
             self._waiting(True)

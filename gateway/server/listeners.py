@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
-import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["ListenError", "Listener", "open_listeners", "tls_context"]
+    from gateway.config.settings import ServerSettings
+
+__all__ = ["ListenError", "Listener", "Listeners", "open_listeners", "tls_context"]
 
 _BACKLOG = 4096
 """Connections that wait to be accepted; the system's own limit is usually lower and holds."""
@@ -37,14 +38,21 @@ class Listener:
     Args:
         address: Where it is reached: `127.0.0.1:8080`, `[::1]:8080`, `unix:/path`.
         sock: The socket, non-blocking.
-        path: The socket's file, if it has one.
+        bind: The text it was opened for.
+        path: The socket's file, if there is one that `close` is to remove.
         inode: That file's number, so that only our own file is removed.
     """
 
     address: str
     sock: socket.socket
+    bind: str = ""
     path: str | None = None
     inode: int = 0
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.address.startswith("unix:")
 
     def listen(self) -> None:
         """Accept connections from now on.
@@ -66,47 +74,115 @@ class Listener:
                     os.unlink(self.path)  # noqa: PTH108 - likewise
             self.path = None
 
+    def lent(self) -> Listener:
+        """The same socket for a process that inherited it: closing it there leaves the file."""
+        return attrs.evolve(self, path=None)
 
-async def open_listeners(binds: Iterable[str]) -> list[Listener]:
+
+@attrs.frozen(slots=True)
+class Listeners:
+    """All the sockets of one server.
+
+    Args:
+        public: For clients.
+        admin: For operators.
+        tls: What is spoken on the public ones that have a port; `None` for plain HTTP.
+    """
+
+    public: tuple[Listener, ...] = ()
+    admin: tuple[Listener, ...] = ()
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def open(
+        cls, settings: ServerSettings, *, operators: bool = True, kept: Listeners | None = None
+    ) -> Listeners:
+        """Bind every address, as `open_listeners` does.
+
+        Args:
+            settings: Say where, and with which certificate.
+            operators: Whether the admin address is opened too.
+            kept: Open ones that are used again where their text is the same.
+
+        Raises:
+            ListenError: One of them cannot be bound, or the certificate cannot be used; those of
+                `kept` alone are left open.
+        """
+        kept = kept or cls()
+        tls = tls_context(settings.tls.certificate, settings.tls.key) if settings.tls else None
+        public = tuple(open_listeners(settings.bind, kept=kept.public))
+        try:
+            binds = (settings.admin.bind,) if operators else ()
+            return cls(public, tuple(open_listeners(binds, kept=kept.admin)), tls)
+        except BaseException:
+            cls(public).close(but=kept)
+            raise
+
+    def lent(self) -> Listeners:
+        """The same sockets for a process that inherited them; see `Listener.lent`."""
+        return attrs.evolve(
+            self,
+            public=tuple(one.lent() for one in self.public),
+            admin=tuple(one.lent() for one in self.admin),
+        )
+
+    def close(self, *, but: Listeners | None = None) -> None:
+        """Close all of them, those aside that `but` holds too."""
+        stay = set() if but is None else {id(one.sock) for one in (*but.public, *but.admin)}
+        for listener in (*self.public, *self.admin):
+            if id(listener.sock) not in stay:
+                listener.close()
+
+
+def open_listeners(binds: Iterable[str], *, kept: Iterable[Listener] = ()) -> list[Listener]:
     """Bind a socket for every address that `binds` name.
 
     A TCP port is taken but refuses connections until `Listener.listen`; a `unix:` path listens at
-    once, because a file nobody listens behind looks stale to whoever comes next.
+    once, because a file nobody listens behind looks stale to whoever comes next. It blocks while
+    a name is looked up.
 
     Args:
         binds: `host:port` (port 0: any free one), `[ipv6]:port` or `unix:/path`. A name that has
             several addresses is bound on each, at one port.
+        kept: Open ones: those that were opened for a text in `binds` are used again for it.
 
     Returns:
         One listener per address, to be closed by the caller.
 
     Raises:
-        ListenError: One of them cannot be bound; none is left open.
+        ListenError: One of them cannot be bound; those of `kept` alone are left open.
     """
+    left = list(kept)
+    used: list[Listener] = []
     opened: list[Listener] = []
     try:
         for bind in binds:
-            if bind.startswith("unix:"):
-                opened.append(_open_unix(bind, bind.removeprefix("unix:")))
-            else:
-                opened.extend(await _open_tcp(bind))
+            same = [listener for listener in left if listener.bind == bind]
+            left = [listener for listener in left if listener.bind != bind]
+            new = [] if same else _open(bind)
+            opened += new
+            used += same or new
     except BaseException:
         for listener in opened:
             listener.close()
         raise
-    return opened
+    return used
 
 
-async def _open_tcp(bind: str) -> list[Listener]:
+def _open(bind: str) -> list[Listener]:
+    if bind.startswith("unix:"):
+        return [_open_unix(bind, bind.removeprefix("unix:"))]
+    return _open_tcp(bind)
+
+
+def _open_tcp(bind: str) -> list[Listener]:
     host, _, port_text = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
         port = int(port_text)
         if not 0 <= port <= 65535:
             raise ValueError(port_text)  # noqa: TRY301 - told with the others below
-        found = await trio.socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:  # among them gaierror: no such name
         raise _refused(bind, error) from error
     except (ValueError, OverflowError) as error:
@@ -117,7 +193,7 @@ async def _open_tcp(bind: str) -> list[Listener]:
         # Port 0 is chosen by the first address and shared by the others.
         chosen = (address[0], port or (opened[0].sock.getsockname()[1] if opened else 0))
         try:
-            opened.append(_bind_tcp(family, (*chosen, *address[2:])))
+            opened.append(_bind_tcp(bind, family, (*chosen, *address[2:])))
         except OSError as error:
             if error.errno not in _ABSENT:
                 for listener in opened:
@@ -129,7 +205,7 @@ async def _open_tcp(bind: str) -> list[Listener]:
     return opened
 
 
-def _bind_tcp(family: int, address: tuple[object, ...]) -> Listener:
+def _bind_tcp(bind: str, family: int, address: tuple[object, ...]) -> Listener:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -142,7 +218,8 @@ def _bind_tcp(family: int, address: tuple[object, ...]) -> Listener:
         sock.close()
         raise
     host, port = sock.getsockname()[:2]
-    return Listener(f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}", sock)
+    where = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+    return Listener(where, sock, bind)
 
 
 def _open_unix(bind: str, path: str) -> Listener:
@@ -156,7 +233,7 @@ def _open_unix(bind: str, path: str) -> Listener:
     except OSError as error:
         sock.close()
         raise _refused(bind, error) from error
-    return Listener(bind, sock, path, inode)
+    return Listener(bind, sock, bind, path, inode)
 
 
 def _remove_stale(path: str) -> None:

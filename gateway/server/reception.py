@@ -12,20 +12,19 @@ from gateway.server.connection import Connection, Shared
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gateway.net.asgi import ASGIApp
     from gateway.server.bounds import ConnectionConfig
 
-__all__ = ["Door", "Reception", "SocketDoor"]
+__all__ = ["Accepts", "Reception"]
 
 _PAUSE_S = 0.1
 """After an accept that failed, mostly for want of file descriptors: time for some to come free."""
 
 
-class Door(Protocol):
-    """Where connections come in."""
+class Accepts(Protocol):
+    """Where connections come in, such as a `Door`."""
 
     async def accept(self) -> socket.socket | trio.abc.Stream:
         """The next connection.
@@ -36,33 +35,6 @@ class Door(Protocol):
         ...
 
 
-class SocketDoor:
-    """A listening socket.
-
-    Args:
-        sock: Listening, non-blocking.
-        tls: What TLS connections are made with; `None` for plain ones.
-    """
-
-    def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        self._sock = sock
-        self._tls = tls
-
-    async def accept(self) -> socket.socket | trio.abc.Stream:
-        """The next connection; a TLS handshake is not done yet."""
-        while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                sock, _ = self._sock.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                continue  # another worker was faster, or its client has left already
-            sock.setblocking(False)
-            if self._tls is None:
-                return sock
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-            return trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-
-
 class Reception:
     """Accepts connections for one application.
 
@@ -70,11 +42,19 @@ class Reception:
         app: What answers requests.
         config: The bounds of each connection.
         max_connections: How many are open at once; further ones are closed as they come.
+        draining: Whether clients are told to go.
     """
 
-    def __init__(self, app: ASGIApp, config: ConnectionConfig, *, max_connections: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: ConnectionConfig,
+        *,
+        max_connections: int,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._app = app
-        self._shared = Shared.of(config)
+        self._shared = Shared.of(config, draining)
         self._max_connections = max_connections
         self._log = logger("gateway.server")
         self._open: set[Connection] = set()
@@ -99,7 +79,7 @@ class Reception:
         if failure is not None:
             raise failure
 
-    async def accept(self, door: Door, connections: trio.Nursery) -> None:
+    async def accept(self, door: Accepts, connections: trio.Nursery) -> None:
         """Accept connections until cancelled; nothing that comes in ends it.
 
         Args:

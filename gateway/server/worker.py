@@ -11,8 +11,10 @@ import trio
 
 from gateway.server.bounds import ConnectionConfig
 from gateway.server.containment import leaves
-from gateway.server.listeners import Listener, open_listeners, tls_context
-from gateway.server.reception import Reception, SocketDoor
+from gateway.server.door import Door
+from gateway.server.draining import Reason
+from gateway.server.listeners import Listener, Listeners
+from gateway.server.reception import Reception
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -24,13 +26,17 @@ if TYPE_CHECKING:
     from gateway.config.settings import ServerSettings
     from gateway.net.asgi import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Addresses", "Served", "StartError", "serve"]
+__all__ = ["Addresses", "Served", "StartError", "addresses_of", "serve"]
 
 _GRACE_S = 0.5
 """After the drain, for the (partial) answers of what it cut."""
 
 _LAST_S = 0.9
 """After the drain, everything is cancelled: within a second of it the worker has ended."""
+
+_FAREWELL_S = 0.5
+"""A replaced worker still takes requests on the connections it has, and tells their clients to go:
+one that sends its request just then is answered, not cut off."""
 
 _OPERATORS = 256
 """Connections to the admin address."""
@@ -79,7 +85,11 @@ async def serve(
     settings: ServerSettings,
     *,
     admin: Callable[[Callable[[], Status]], ASGIApp] | None = None,
+    listeners: Listeners | None = None,
+    succeeds: bool = False,
+    ahead: Callable[[int], bool] | None = None,
     shutdown: trio.Event,
+    reason: Callable[[], Reason] = lambda: "ending",
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `shutdown` is set and what is in flight then is over.
@@ -88,14 +98,21 @@ async def serve(
     admin address answers from before the start until after the end. From `shutdown` on no
     connection is accepted, idle ones are closed, requests get `settings.drain` seconds and half a
     second to send their answers, then everything is cancelled: it returns within a second of the
-    drain's end, whatever clients do.
+    drain's end, whatever clients do. A worker that is replaced leaves the admin address to its
+    successor at once, and closes idle connections only after half a second, so that no request is
+    lost that is on its way.
 
     Args:
         app: What to serve.
         settings: The bounds of `[server]`.
         admin: From what tells the status to the admin application; without it the admin address
             stays closed.
+        listeners: Where to listen, instead of what `settings` say; they are closed.
+        succeeds: Whether somebody else answers on the admin address until this one serves.
+        ahead: From this worker's connections to whether another one that accepts on the same
+            sockets has fewer; `None` where there is no other.
         shutdown: Set it to end.
+        reason: Asked once `shutdown` is set.
         task_status: Told the real addresses once requests are served.
 
     Raises:
@@ -105,12 +122,18 @@ async def serve(
 
     Cancellation: everything ends at once; no connection, socket or socket file is left.
     """
-    tls = tls_context(settings.tls.certificate, settings.tls.key) if settings.tls else None
     progress = _Progress(app, shutdown, task_status)
+    if not succeeds:
+        progress.answers.set()
     async with (
-        _bound(settings.bind) as public,
-        _bound((settings.admin.bind,) if admin else ()) as operators,
-        _answering(admin(progress.status) if admin else None, operators, settings),
+        _listening(settings, listeners, operators=admin is not None) as open_,
+        _answering(
+            admin(progress.status) if admin else None,
+            open_.admin,
+            settings,
+            shutdown,
+            progress.answers,
+        ) as answering,
     ):
         with trio.CancelScope() as whole:
             async with _running(app):
@@ -118,13 +141,18 @@ async def serve(
                     app=app,
                     settings=settings,
                     reception=Reception(
-                        app, _config(settings), max_connections=settings.max_connections
+                        app,
+                        _config(settings),
+                        max_connections=settings.max_connections,
+                        draining=shutdown.is_set,
                     ),
-                    listeners=tuple(public),
-                    tls=tls,
+                    listeners=open_.public,
+                    tls=open_.tls,
+                    ahead=ahead,
+                    reason=reason,
+                    answering=answering,
                 )
-                admin_address = _address(operators[0], None) if operators else None
-                await serving.run(shutdown, whole, partial(progress.start, admin_address))
+                await serving.run(shutdown, whole, partial(progress.start, addresses_of(open_)))
         if whole.cancelled_caught:
             logger("gateway.server").warning("cut at the end of the drain")
 
@@ -137,6 +165,7 @@ class _Progress:
     shutdown: trio.Event
     task_status: trio.TaskStatus[Addresses]
     started: bool = False
+    answers: trio.Event = attrs.field(factory=trio.Event)
 
     def status(self) -> Status:
         """What readiness says."""
@@ -144,11 +173,14 @@ class _Progress:
             return "draining"
         return "ready" if self.started and self.app.ready else "starting"
 
-    def start(self, admin: str | None, public: tuple[str, ...]) -> None:
+    def start(self, addresses: Addresses) -> None:
         """Requests are served at these addresses from now on."""
         self.started = True
-        logger("gateway.server").info("serving", public=list(public), admin=admin)
-        self.task_status.started(Addresses(public, admin))
+        self.answers.set()
+        logger("gateway.server").info(
+            "serving", public=list(addresses.public), admin=addresses.admin
+        )
+        self.task_status.started(addresses)
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -160,28 +192,27 @@ class _Serving:
     reception: Reception
     listeners: tuple[Listener, ...]
     tls: ssl.SSLContext | None
+    ahead: Callable[[int], bool] | None
+    reason: Callable[[], Reason]
+    answering: trio.CancelScope
 
     async def run(
-        self,
-        shutdown: trio.Event,
-        whole: trio.CancelScope,
-        tell: Callable[[tuple[str, ...]], None],
+        self, shutdown: trio.Event, whole: trio.CancelScope, tell: Callable[[], None]
     ) -> None:
         """Accept until `shutdown`, then drain.
 
         Args:
             shutdown: Ends it.
             whole: Given its deadline when the drain begins.
-            tell: Told the public addresses once connections are accepted.
+            tell: Called once connections are accepted.
         """
         for listener in self.listeners:
             listener.listen()
         async with self.reception.attended(), trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in self.listeners:
-                    door = _door(listener, self.tls)
-                    accepting.start_soon(self.reception.accept, door, connections)
-                tell(tuple(_address(listener, self.tls) for listener in self.listeners))
+                    accepting.start_soon(self.reception.accept, self._at(listener), connections)
+                tell()
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
             drained = trio.current_time() + self.settings.drain
@@ -193,7 +224,17 @@ class _Serving:
             for listener in self.listeners:
                 listener.close()
             self.app.begin_drain(self.settings.drain)
+            if self.reason() == "restarting":
+                self.answering.cancel()
+                await trio.sleep(min(_FAREWELL_S, self.settings.drain))
             await self.reception.dismiss()
+
+    def _at(self, listener: Listener) -> Door:
+        tls = None if listener.local else self.tls
+        if self.ahead is None:
+            return Door(listener.sock, tls)
+        ahead = self.ahead
+        return Door(listener.sock, tls, ahead=lambda: ahead(self.reception.open))
 
 
 def _config(settings: ServerSettings) -> ConnectionConfig:
@@ -209,48 +250,87 @@ def _config(settings: ServerSettings) -> ConnectionConfig:
     )
 
 
-def _door(listener: Listener, tls: ssl.SSLContext | None) -> SocketDoor:
-    return SocketDoor(listener.sock, None if listener.path is not None else tls)
+def addresses_of(listeners: Listeners) -> Addresses:
+    """Where a server with these sockets is reached."""
+    scheme = "https" if listeners.tls else "http"
+    admin = listeners.admin[0] if listeners.admin else None
+    return Addresses(
+        tuple(_address(listener, scheme) for listener in listeners.public),
+        None if admin is None else _address(admin, "http"),
+    )
 
 
-def _address(listener: Listener, tls: ssl.SSLContext | None) -> str:
-    if listener.path is not None:
-        return listener.address
-    return f"{'http' if tls is None else 'https'}://{listener.address}"
+def _address(listener: Listener, scheme: str) -> str:
+    return listener.address if listener.local else f"{scheme}://{listener.address}"
 
 
 @asynccontextmanager
-async def _bound(binds: tuple[str, ...]) -> AsyncIterator[list[Listener]]:
-    listeners = await open_listeners(binds)
+async def _listening(
+    settings: ServerSettings, listeners: Listeners | None, *, operators: bool
+) -> AsyncIterator[Listeners]:
+    if listeners is None:
+        # In a thread: names are looked up. Not abandoned: what it opens must be closed.
+        listeners = await trio.to_thread.run_sync(
+            partial(Listeners.open, settings, operators=operators),
+            abandon_on_cancel=False,
+            limiter=trio.CapacityLimiter(1),
+        )
     try:
         yield listeners
     finally:
-        for listener in listeners:
-            listener.close()
+        listeners.close()
 
 
 @asynccontextmanager
 async def _answering(
-    app: ASGIApp | None, listeners: list[Listener], settings: ServerSettings
-) -> AsyncIterator[None]:
-    """The admin side: answers as long as this context is open."""
+    app: ASGIApp | None,
+    listeners: tuple[Listener, ...],
+    settings: ServerSettings,
+    shutdown: trio.Event,
+    begin: trio.Event,
+) -> AsyncIterator[trio.CancelScope]:
+    """The admin side: answers from `begin` on, as long as this context is open.
+
+    Yields:
+        Cancelled, it accepts no further connection.
+    """
     if app is None:
-        yield
+        yield trio.CancelScope()
         return
-    reception = Reception(app, _config(settings), max_connections=_OPERATORS)
-    for listener in listeners:
-        listener.listen()
+    reception = Reception(
+        app, _config(settings), max_connections=_OPERATORS, draining=shutdown.is_set
+    )
     error: Exception | None = None
     async with reception.attended(), trio.open_nursery() as nursery:
-        for listener in listeners:
-            nursery.start_soon(reception.accept, _door(listener, None), nursery)
+        accepting = await nursery.start(_accept_all, reception, listeners, begin, nursery)
         try:
-            yield
+            yield accepting
         except Exception as caught:  # noqa: BLE001 - carried out of the nursery, so it stays bare
             error = caught
         nursery.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+async def _accept_all(
+    reception: Reception,
+    listeners: tuple[Listener, ...],
+    begin: trio.Event,
+    connections: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[trio.CancelScope],
+) -> None:
+    """Accept on every listener, from `begin` until the scope that was told is cancelled."""
+    for listener in listeners:
+        listener.listen()
+    with trio.CancelScope() as scope:
+        task_status.started(scope)
+        await begin.wait()
+        async with trio.open_nursery() as accepting:
+            for listener in listeners:
+                accepting.start_soon(reception.accept, Door(listener.sock), connections)
+    for listener in listeners:
+        listener.close()
 
 
 @asynccontextmanager

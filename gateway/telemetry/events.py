@@ -19,6 +19,7 @@ __all__ = [
     "RequestOutcome",
     "RequestStarted",
     "ThreadAbandoned",
+    "WorkerStarted",
 ]
 
 RequestOutcome: TypeAlias = Literal["ok", "partial", "error", "client_left", "cancelled"]
@@ -125,7 +126,24 @@ class AbandonedThreadEnded:
     service: str
 
 
+@attrs.frozen(slots=True)
+class WorkerStarted:
+    """This process is a worker, perhaps in the place of others.
+
+    Args:
+        restarts: How many there were in this place before it that ended unasked.
+    """
+
+    restarts: int
+
+
 Event: TypeAlias = (
-    RequestStarted | RequestEnded | CallStarted | CallEnded | ThreadAbandoned | AbandonedThreadEnded
+    RequestStarted
+    | RequestEnded
+    | CallStarted
+    | CallEnded
+    | ThreadAbandoned
+    | AbandonedThreadEnded
+    | WorkerStarted
 )
 """Everything that can be told."""

@@ -47,6 +47,7 @@ def configure(
     *,
     log: Literal["json", "console"] = "json",
     level: Literal["debug", "info", "warning", "error"] = "info",
+    worker: int | None = None,
     stream: TextIO | None = None,
 ) -> None:
     """Give every log line of this process one form, ours and other libraries' alike.
@@ -57,6 +58,7 @@ def configure(
     Args:
         log: `json`, one object a line, or `console`, for eyes.
         level: The least level written.
+        worker: The number of this process among several, for every line.
         stream: Where to; standard error if left out.
     """
     stream = sys.stderr if stream is None else stream
@@ -68,6 +70,7 @@ def configure(
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
+                *([] if worker is None else [_numbered(worker)]),
                 ProcessorFormatter.remove_processors_meta,
                 *(_json() if log == "json" else _console(colours=stream.isatty())),
             ],
@@ -109,6 +112,16 @@ def _processors() -> list[structlog.typing.Processor]:
         _merge_request,
         ProcessorFormatter.wrap_for_formatter,
     ]
+
+
+def _numbered(worker: int) -> structlog.typing.Processor:
+    def number(
+        _logger: Any, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        event["worker"] = worker
+        return event
+
+    return number
 
 
 def _json() -> list[structlog.typing.Processor]:

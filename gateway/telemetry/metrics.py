@@ -26,6 +26,7 @@ from gateway.telemetry.events import (
     RequestEnded,
     RequestStarted,
     ThreadAbandoned,
+    WorkerStarted,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Metrics:
             CallEnded: self._call_ended,
             ThreadAbandoned: self._thread_abandoned,
             AbandonedThreadEnded: self._abandoned_thread_ended,
+            WorkerStarted: self._worker_started,
         }
         Info("gateway", "What runs.", registry=registry).info({"version": _version()})
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -121,6 +123,12 @@ class Metrics:
             "gateway_threads_abandoned",
             "Threads that somebody stopped waiting for.",
             ("service",),
+            registry=registry,
+        )
+
+        self._restarts = Counter(
+            "gateway_worker_restarts_total",
+            "Workers that ended unasked, and were replaced.",
             registry=registry,
         )
 
@@ -174,6 +182,9 @@ class Metrics:
 
     def _abandoned_thread_ended(self, event: AbandonedThreadEnded) -> None:
         self._threads.labels(event.service).dec()
+
+    def _worker_started(self, event: WorkerStarted) -> None:
+        self._restarts.inc(event.restarts)
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:

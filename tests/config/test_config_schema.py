@@ -66,7 +66,7 @@ def test_takes_the_files_people_start_from(path: Path) -> None:
         "",
         'include = ["services/*.toml"]\n',
         (
-            '[server]\nbind = ["[::1]:80", "unix:/run/g.sock", "localhost:8080"]\nworkers = 1\n'
+            '[server]\nbind = ["[::1]:80", "unix:/run/g.sock", "localhost:8080"]\nworkers = "auto"\n'
             'deadline = "1m30s"\nmax_body = "64KiB"\ntls = { certificate = "file:a", key = "b" }\n'
         ),
         SERVICE + 'use = "flaky"\ntimeout = "2s"\nmax_reply = "none"\n'
@@ -99,7 +99,9 @@ def test_takes_what_decodes(text: str, validator: Any, files: Any) -> None:
         "[server]\ndeadline = 2\n",
         '[server]\ndeadline = ""\n',
         '[server]\ndeadline = "2 parsecs"\n',
-        "[server]\nworkers = 4\n",
+        "[server]\nworkers = 0\n",
+        "[server]\nworkers = 257\n",
+        '[server]\nworkers = "aut"\n',
         '[server]\nmax_body = "none"\n',
         '[server]\nbind = ["8080"]\n',
         "[server]\nbind = []\n",

@@ -533,15 +533,6 @@ def test_keys_of_another_version_are_refused(files: Any, text: str, key: str) ->
     ("text", "line"),
     [
         (
-            "[server]\nworkers = 4\n",
-            ":2: server.workers: expected 1, got 4: more workers are not available in this version",
-        ),
-        (
-            '[server]\nworkers = "auto"\n',
-            ':2: server.workers: expected 1, got "auto": more workers are not available in this version',
-        ),
-        ("[server]\nworkers = 0\n", ":2: server.workers: expected 1, got 0"),
-        (
             '[state]\nurl = "redis://me:hunter2@cache/0"\n',
             ':2: state.url: expected "memory:", got "redis://***@cache/0": shared state is not available in this version',
         ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -128,6 +130,32 @@ def test_a_taken_port_is_exit_status_1(file: Path, port: int) -> None:
         assert process.wait(15) == 1
         assert process.stdout is not None
         assert f"cannot listen on 127.0.0.1:{port}" in process.stdout.read()
+
+
+def test_sighup_serves_the_changed_file_and_refuses_a_wrong_one(file: Path, port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
+    text = file.read_text()
+    with running(command("serve", str(file))) as process:
+        ready(process, f"{url}/openapi.json")
+        file.write_text(text.replace('kind = "python"', 'kind = "pyton"'))
+        process.send_signal(signal.SIGHUP)
+        (problem,) = json.loads(read_until(process, "not reloaded"))["problems"]
+        assert problem.startswith(f"{file}:7: services.sample.kind: expected one of")
+        assert '"/both"' in httpx.get(f"{url}/openapi.json", trust_env=False).text
+        file.write_text(text.replace("GET /both", "GET /other"))
+        process.send_signal(signal.SIGHUP)
+        read_until(process, "reloaded")
+        served = httpx.get(f"{url}/openapi.json", trust_env=False).text
+        assert '"/other"' in served
+        assert '"/both"' not in served
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+
+
+def read_until(process: subprocess.Popen[str], event: str) -> str:
+    """The next line of its log that holds `event`."""
+    assert process.stdout is not None
+    return next(line for line in process.stdout if f'"event": "{event}' in line)
 
 
 def test_an_interrupted_call_is_exit_status_130(file: Path) -> None:

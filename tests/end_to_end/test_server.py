@@ -279,11 +279,11 @@ async def test_a_port_that_is_taken() -> None:
         with pytest.raises(
             ListenError, match=f"cannot listen on 127.0.0.1:{port}: address already in use"
         ):
-            await open_listeners(["127.0.0.1:0", f"127.0.0.1:{port}"])
+            open_listeners(["127.0.0.1:0", f"127.0.0.1:{port}"])
 
 
 async def test_names_and_addresses_and_free_ports() -> None:
-    listeners = await open_listeners(["127.0.0.1:0", "localhost:0"])
+    listeners = open_listeners(["127.0.0.1:0", "localhost:0"])
     try:
         assert listeners[0].address.startswith("127.0.0.1:")
         ports = {listener.address.rpartition(":")[2] for listener in listeners[1:]}
@@ -297,7 +297,7 @@ async def test_names_and_addresses_and_free_ports() -> None:
 @pytest.mark.parametrize("bind", ["nowhere", "127.0.0.1:http:80", "127.0.0.1:99999999", "\ud800:1"])
 async def test_what_is_no_address(bind: str) -> None:
     with pytest.raises(ListenError, match="cannot listen on"):
-        await open_listeners([bind])
+        open_listeners([bind])
 
 
 async def test_a_unix_socket_and_its_file(tmp_path: Path) -> None:
@@ -316,16 +316,16 @@ async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "gateway.sock"
     with closing(socket.socket(socket.AF_UNIX)) as gone:
         gone.bind(str(path))
-    (listener,) = await open_listeners([f"unix:{path}"])
+    (listener,) = open_listeners([f"unix:{path}"])
     listener.close()
     assert not path.exists()
 
 
 async def test_a_unix_socket_that_is_served_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "gateway.sock"
-    (listener,) = await open_listeners([f"unix:{path}"])
+    (listener,) = open_listeners([f"unix:{path}"])
     with pytest.raises(ListenError, match="address already in use"):
-        await open_listeners([f"unix:{path}"])
+        open_listeners([f"unix:{path}"])
     assert path.exists()
     listener.close()
 
@@ -334,15 +334,15 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine")
     with pytest.raises(ListenError, match="is no socket"):
-        await open_listeners([f"unix:{path}"])
+        open_listeners([f"unix:{path}"])
     assert path.read_text() == "mine"
 
 
 async def test_a_successors_socket_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "gateway.sock"
-    (listener,) = await open_listeners([f"unix:{path}"])
+    (listener,) = open_listeners([f"unix:{path}"])
     path.unlink()
-    (successor,) = await open_listeners([f"unix:{path}"])
+    (successor,) = open_listeners([f"unix:{path}"])
     listener.close()
     assert path.exists()
     successor.close()

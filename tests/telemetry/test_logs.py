@@ -47,6 +47,13 @@ def test_a_request_is_one_line_of_json(lines: Lines) -> None:
     }
 
 
+def test_one_of_several_workers_says_which_it_is(lines: Lines) -> None:
+    configure(stream=lines, worker=3)
+    logger("gateway.server").warning("ours")
+    logging.getLogger("elsewhere").warning("theirs")
+    assert [line["worker"] for line in lines.decoded] == [3, 3]
+
+
 def test_a_partial_answer_says_what_is_missing(lines: Lines) -> None:
     configure(stream=lines)
     missing = (DeadlineExceeded(call="now"), Unreachable(call="then"))

@@ -57,7 +57,9 @@ class Mcp:
         self.settings = settings
         self._front = front
         self._modern = Modern(front, catalog)
-        self._legacy = Legacy(front, catalog, Sessions())
+        # The next request may come to another worker, which would not know the session.
+        sessions = Sessions() if front.server.workers == 1 else None
+        self._legacy = Legacy(front, catalog, sessions)
 
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Serve one HTTP request.

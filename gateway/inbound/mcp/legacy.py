@@ -66,10 +66,10 @@ class Legacy:
     Args:
         front: What is called.
         catalog: What is listed.
-        sessions: Where sessions are kept.
+        sessions: Where sessions are kept; `None` offers none, and takes no notice of their ids.
     """
 
-    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions) -> None:
+    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions | None) -> None:
         self._front = front
         self._catalog = catalog
         self._sessions = sessions
@@ -105,7 +105,7 @@ class Legacy:
             ProtocolError: There is no such session, or none is named.
         """
         session = self._session(context)
-        if session is None:
+        if session is None or self._sessions is None:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST,
                 f"DELETE ends a session: name it in {SESSION_HEADER}",
@@ -117,7 +117,7 @@ class Legacy:
 
     def _session(self, context: Context) -> Session | None:
         session_id = context.headers.get(SESSION_HEADER)
-        if session_id is None:
+        if session_id is None or self._sessions is None:
             return None
         session = self._sessions.find(session_id)
         if session is None:
@@ -156,12 +156,15 @@ class Legacy:
             raise ProtocolError(
                 jsonrpc.INVALID_PARAMS, "Invalid params: protocolVersion: expected a string"
             )
-        session = self._sessions.open(wanted if wanted in LEGACY else LEGACY[0], client)
+        version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
-            "protocolVersion": session.version,
+            "protocolVersion": version,
             "capabilities": CAPABILITIES,
             "serverInfo": server_info(),
         }
+        if self._sessions is None:
+            return jsonrpc.succeeded(message_id, result)
+        session = self._sessions.open(version, client)
         return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, session.id),))
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:

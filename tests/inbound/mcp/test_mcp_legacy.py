@@ -85,6 +85,17 @@ async def test_the_first_minutes_of_a_client(version: str) -> None:
         assert (again.status, again.error["code"]) == (404, -32600)
 
 
+async def test_several_workers_give_no_session_and_take_no_notice_of_one() -> None:
+    app = mcp(ScriptedFront({"t": returns({"a": 1})}, workers=2))
+    response = await legacy(app, "initialize", {"protocolVersion": LEGACY})
+    assert response.result["protocolVersion"] == LEGACY
+    assert "mcp-session-id" not in response.headers
+    headers = {"mcp-session-id": "f" * 32}
+    response = await legacy(app, "tools/call", {"name": "t"}, headers=headers)
+    assert response.result["structuredContent"] == {"a": 1}
+    assert (await send(app, method="DELETE", headers=headers)).status == 405
+
+
 async def test_a_client_without_a_session_is_served() -> None:
     app = mcp(ScriptedFront({"t": returns({"a": 1})}))
     for version in (None, *REVISIONS):
