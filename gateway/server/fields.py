@@ -16,7 +16,7 @@ import attrs
 
 from gateway.server.heads import HOST, Refused
 
-__all__ = ["Answer", "Malformed", "Request"]
+__all__ = ["Answer", "Malformed", "Request", "trailers_are_fields"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -98,6 +98,16 @@ def _check(name: bytes, value: bytes) -> None:
         raise Malformed("a header's value has control characters, or white space around it")
     if name in _OF_CONNECTIONS or (name == b"te" and value.lower() != b"trailers"):
         raise Malformed("a header is of connections, of which HTTP/2 does not speak")
+
+
+def trailers_are_fields(trailers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the fields behind a body are what they may be; they are dropped in any case."""
+    try:
+        for name, value in trailers:
+            _check(name, value)
+    except Malformed:
+        return False
+    return True
 
 
 def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:

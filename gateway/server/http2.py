@@ -28,7 +28,7 @@ from h2.settings import SettingCodes
 
 from gateway.server.answers import problem
 from gateway.server.containment import contained
-from gateway.server.fields import Answer, Malformed, Request
+from gateway.server.fields import Answer, Malformed, Request, trailers_are_fields
 from gateway.server.frames import Flood, Frames
 from gateway.server.heads import Refused
 from gateway.server.stream import Stream
@@ -201,6 +201,14 @@ class Http2:
         self.acknowledge(event.stream_id, event.flow_controlled_length)
         if stream is None and event.stream_ended is None:
             self.reset(event.stream_id, ErrorCodes.NO_ERROR)  # RFC 9113, section 8.1
+
+    @_on.register
+    def _(self, event: h2.events.TrailersReceived) -> None:
+        if not trailers_are_fields(event.headers):
+            self.reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.leave()
 
     @_on.register
     def _(self, event: h2.events.StreamEnded) -> None:

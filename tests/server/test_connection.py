@@ -489,6 +489,7 @@ async def test_a_dismissed_http2_connection_ends_after_its_answer(
         await trio.testing.wait_all_tasks_blocked()
         peer.dismiss()
         assert await client.hear(pause) == (b"200", b"paused")
+        await peer.stream.aclose()
         await peer.ended.wait()
         assert trio.current_time() == 0.3
 
