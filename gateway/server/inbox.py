@@ -29,6 +29,7 @@ class Inbox:
     Attributes:
         left: Whether the client has left.
         cancels: Cancelled when the client leaves; whoever works for it sets it.
+        told: Set once the application knows of the disconnect, or has ended.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Inbox:
         "_waiting",
         "cancels",
         "left",
+        "told",
     )
 
     def __init__(self, max_bytes: int) -> None:
@@ -49,6 +51,7 @@ class Inbox:
         self._disconnect: MutableMapping[str, Any] | None = None
         self._closed = False
         self._waiting = trio.lowlevel.ParkingLot()
+        self.told = trio.Event()
         self.left = False
         self.cancels: trio.CancelScope | None = None
 
@@ -82,6 +85,7 @@ class Inbox:
     def close(self) -> None:
         """Nobody will receive any more: what is there is dropped."""
         self._closed = True
+        self.told.set()
         self._drop()
 
     def _drop(self) -> None:
@@ -99,6 +103,7 @@ class Inbox:
         """
         while not self._messages:
             if self._disconnect is not None:
+                self.told.set()
                 return self._disconnect
             await self._waiting.park()
         message, size = self._messages.popleft()

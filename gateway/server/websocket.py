@@ -10,15 +10,13 @@ Source: RFC 6455; https://asgi.readthedocs.io/en/latest/specs/www.html
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import trio
-from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import LocalProtocolError
+from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
 
 from gateway.net.asgi import PEER
 from gateway.server.allowance import Allowance
@@ -63,9 +61,8 @@ class _Inbound:
         self._text: StringIO | None = None
         self._size = 0
 
-    def add(self, event: Message[Any]) -> int:
+    def add(self, data: str | bytes | bytearray) -> int:
         """Take a piece; the bytes there are now."""
-        data = event.data
         if isinstance(data, str):
             if self._text is None:
                 self._text = StringIO()
@@ -127,7 +124,9 @@ class WebSocket:
         )
         self._inbox = Inbox(config.max_message)
         self._cheap = Allowance(1000, 100)
-        self._ws: Connection | None = None
+        self._frames: FrameProtocol | None = None
+        self._closing = False
+        self._answer: int | None = None
         self._inbound = _Inbound()
         self._data = b""
         self._sending = trio.Lock()
@@ -147,7 +146,7 @@ class WebSocket:
     def dismiss(self, reason: Reason) -> None:
         """Have it end: its client is told why, and has a second to answer."""
         self._dismissed = CLOSE_CODES[reason]
-        if self._ws is not None and not self._closed.is_set():
+        if self._frames is not None and not self._closed.is_set():
             self._tasks.start_soon(self._part, self._dismissed)
 
     async def run(self, data: bytes) -> None:
@@ -217,47 +216,54 @@ class WebSocket:
 
     async def _take(self, data: bytes) -> bool:
         """Do what the client wants; whether there is more to come."""
-        ws = self._ws
-        assert ws is not None  # noqa: S101 - nothing is read before the handshake is over
+        frames = self._frames
+        assert frames is not None  # noqa: S101 - nothing is read before the handshake is over
         self._cheap.earn(len(data) // 256)
-        ws.receive_data(data)
-        for event in ws.events():
-            if isinstance(event, CloseConnection):
-                await self._answer_close(ws, event)
-                return False
-            code = await self._on(ws, event)
-            if code is not None:
-                await self._close(code)
-                self._inbox.end(code, "")
-                return False
+        frames.receive_bytes(data)
+        try:
+            for frame in frames.received_frames():
+                if frame.opcode is Opcode.CLOSE:
+                    await self._end(*frame.payload)
+                    return False
+                code = await self._on(frames, frame)
+                if code is not None:
+                    await self._end(code)
+                    return False
+        except ParseFailed as error:
+            await self._end(error.code)
+            return False
         return not self.gone
 
-    async def _on(self, ws: Connection, event: Event) -> int | None:
-        """Take one event; the code to close with if it is one too many."""
-        if not isinstance(event, Message):
+    async def _on(self, frames: FrameProtocol, frame: Frame) -> int | None:
+        """Take one frame, or what has come of it; the code to close with if it is one too many."""
+        payload: Any = frame.payload
+        if frame.opcode.iscontrol():
             if not self._cheap.spend():
                 return CloseReason.POLICY_VIOLATION
-            if isinstance(event, Ping) and ws.state is ConnectionState.OPEN:
-                await self._send(event.response())
+            if frame.opcode is Opcode.PING and not self._closing:
+                await self._send(partial(frames.pong, bytes(payload)))
             return None
-        if ws.state is not ConnectionState.OPEN:
+        if self._closing:
             return None  # it crossed our own close
-        if self._inbound.add(event) > self._max_message:
+        if self._inbound.add(payload) > self._max_message:
             return CloseReason.MESSAGE_TOO_BIG
-        if event.message_finished:
+        if frame.message_finished:
             self._inbox.put(*self._inbound.taken())
             await self._inbox.until_room()
-        elif event.frame_finished and len(event.data) < _SMALL and not self._cheap.spend():
+        elif frame.frame_finished and len(payload) < _SMALL and not self._cheap.spend():
             return CloseReason.POLICY_VIOLATION
         return None
 
-    async def _answer_close(self, ws: Connection, event: CloseConnection) -> None:
-        """Do our part of the closing handshake, or say what the client did wrong."""
-        if ws.state is ConnectionState.REMOTE_CLOSING:
-            await self._send(event.response())
-        elif ws.state is ConnectionState.OPEN:
-            await self._close(event.code)
-        self._inbox.end(event.code, event.reason or "")
+    async def _end(self, code: int, reason: str | None = None) -> None:
+        """Do our part of the closing handshake, or close for what the client does wrong.
+
+        First the application has a moment to answer the messages that came before.
+        """
+        self._answer = code
+        self._inbox.end(code, reason or "")
+        with trio.move_on_after(_CLOSE_S):
+            await self._inbox.told.wait()
+        await self._close(code)
 
     # ------------------------------------------------------------------ to the client
 
@@ -273,16 +279,15 @@ class WebSocket:
         kind = message["type"]
         if self.gone or self._lost:
             raise Gone("the client has left")
-        if kind == "websocket.send" and self._ws is not None:
+        if kind == "websocket.send" and self._frames is not None:
             text = message.get("text")
-            await self._send(
-                TextMessage(text) if text is not None else BytesMessage(message["bytes"])
-            )
-        elif kind == "websocket.close" and self._ws is not None:
+            data = message["bytes"] if text is None else text
+            await self._send(partial(self._frames.send_data, data, fin=True))
+        elif kind == "websocket.close" and self._frames is not None:
             await self._close(message.get("code", 1000), message.get("reason") or None)
-        elif kind == "websocket.accept" and not self._refused and self._ws is None:
+        elif kind == "websocket.accept" and not self._refused and self._frames is None:
             await self._accept(message)
-        elif kind == "websocket.close" and not self._refused and self._ws is None:
+        elif kind == "websocket.close" and not self._refused and self._frames is None:
             await self._turn_away(403)
         else:
             raise RuntimeError(f"{kind} is out of turn")
@@ -293,7 +298,7 @@ class WebSocket:
             return
         opening = self._handshake.acceptance(message.get("subprotocol"), message.get("headers", ()))
         async with self._sending:
-            self._ws = Connection(ConnectionType.SERVER, self._handshake.extensions)
+            self._frames = FrameProtocol(client=False, extensions=self._handshake.extensions)
             await self._transmit(opening)
         self._tasks.start_soon(self._read)
 
@@ -302,16 +307,12 @@ class WebSocket:
         self._inbox.end(_ABNORMAL, "")
         await self._transmit(turned_away(status))
 
-    async def _send(self, event: Event) -> None:
-        assert self._ws is not None  # noqa: S101 - as in _take
+    async def _send(self, make: Callable[[], bytearray | bytes]) -> None:
+        """Send one frame, made when it is its turn: compression has a memory."""
         async with self._sending:
-            if self.gone or self._lost:
-                raise Gone("the client has left")
-            try:
-                data = self._ws.send(event)
-            except LocalProtocolError:
-                raise Gone("the WebSocket is closing") from None
-            await self._transmit(data)
+            if self.gone or self._lost or self._closing:
+                raise Gone("the WebSocket is closing, or its client has left")
+            await self._transmit(bytes(make()))
 
     async def _transmit(self, data: bytes) -> None:
         # Cut short, what was sent has lost its framing: nothing may follow it.
@@ -324,9 +325,17 @@ class WebSocket:
         self._lost = False
 
     async def _close(self, code: int, reason: str | None = None) -> None:
-        """Begin the closing handshake, unless it has begun."""
-        with suppress(Gone):
-            await self._send(CloseConnection(code, reason))
+        """Send a close frame, unless one was sent."""
+        frames = self._frames
+        assert frames is not None  # noqa: S101 - as in _take
+        async with self._sending:
+            if self.gone or self._lost or self._closing:
+                return
+            self._closing = True
+            if self._answer is not None:
+                code, reason = self._answer, None
+            with suppress(Gone):
+                await self._transmit(bytes(frames.close(code, reason)))
 
     async def _part(self, code: int) -> None:
         with trio.move_on_after(_CLOSE_S):
@@ -337,7 +346,7 @@ class WebSocket:
 
     async def _conclude(self) -> None:
         """End what the application has left open."""
-        if self._ws is not None:
+        if self._frames is not None:
             await self._part(CloseReason.INTERNAL_ERROR if self._failed else 1000)
         elif not self._refused and not self.gone:
             await self._wire.send(failure())
