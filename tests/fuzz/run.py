@@ -24,6 +24,8 @@ from tests.fuzz.neighbours import NEIGHBOURS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gateway.net.asgi import ASGIApp
+
 __all__ = ["fuzz"]
 
 AGAIN_S = 3.0
@@ -76,6 +78,7 @@ async def fuzz(
     *,
     seed: int,
     workers: int,
+    served: ASGIApp = app,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Findings:
     """Open one connection for each of `numbers`; what was found.
@@ -84,13 +87,14 @@ async def fuzz(
         numbers: With `seed`, each says all that its connection does.
         seed: The run's.
         workers: How many connections are open at once.
+        served: What answers them.
         progress: Told how many are over, now and then.
     """
     findings = Findings()
     logging.getLogger("gateway").addHandler(findings)
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     sock.setblocking(False)
-    reception = Reception(app, CONFIG, max_connections=10_000)
+    reception = Reception(served, CONFIG, max_connections=10_000)
     address = sock.getsockname()
     try:
         async with trio.open_nursery() as server, reception.attended():
