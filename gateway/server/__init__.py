@@ -30,6 +30,8 @@ HTTP/1:
 HTTP/2, on h2:
 
 * `http2.py`: a connection: one task reads, one writes, each request has its own
+* `opening.py`: our settings, and the windows
+* `outgoing.py`: what waits to be sent, and the task that sends it
 * `frames.py`: which frames are too many; `allowance.py`: how many that is
 * `fields.py`: what a request says, strictly, and an answer's head
 * `stream.py`: one request and its answer: ASGI's `receive` and `send`

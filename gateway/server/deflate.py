@@ -19,7 +19,7 @@ __all__ = ["BoundedDeflate", "agreed"]
 
 
 class BoundedDeflate(PerMessageDeflate):
-    """permessage-deflate that decompresses no more than a message may have.
+    """A permessage-deflate that decompresses no more than a message may have.
 
     Args:
         max_message: Bytes of a message, decompressed.

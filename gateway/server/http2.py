@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import h2.events
 import trio
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
 
 from gateway.server.answers import problem
 from gateway.server.containment import contained
 from gateway.server.fields import Answer, Malformed, Request, trailers_are_fields
 from gateway.server.frames import Flood, Frames
 from gateway.server.heads import Refused
+from gateway.server.opening import STREAMS, opened
+from gateway.server.outgoing import Outgoing
 from gateway.server.stream import Stream
 from gateway.server.wire import Gone
 
@@ -44,12 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Http2"]
 
-_STREAMS = 100
-_WINDOW_BYTES = 65_535
 _SLICE_BYTES = 16 * 1024
 """So much is read of a connection before others have their turn."""
-_UNSENT_BYTES = 64 * 1024
-"""So much waits to be sent before streams and the reader wait too."""
 _PROGRESS_BYTES = 64 * 1024
 """A client that takes less than this within `send_timeout` reads nothing, for our purposes."""
 _EARNED = 10
@@ -85,11 +80,9 @@ class Http2:
         self._about = about
         self._report = report
         self._frames = Frames(config.max_headers)
-        self._h2 = _connection(config.max_headers)
+        self._h2 = opened(config.max_headers)
         self._streams: dict[int, Stream] = {}
-        self._out = bytearray()
-        self._unsent = trio.Event()
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._outgoing = Outgoing(wire)
         self._reading = trio.CancelScope()
         self._since = self._began = trio.current_time()
         self._agreed = False
@@ -100,10 +93,18 @@ class Http2:
     def left(self) -> None:
         """Take note that the client has left: what is done for it ends."""
         self.gone = True
+        self._abandon()
+        self._reading.cancel()
+
+    def _leave(self, number: int) -> None:
+        stream = self._streams.get(number)
+        if stream is not None:
+            stream.leave()
+
+    def _abandon(self) -> None:
         for stream in self._streams.values():
             stream.leave()
-        self._waiting.unpark_all()
-        self._reading.cancel()
+        self._outgoing.wake()
 
     def dismiss(self) -> None:
         """Have it end after the requests it has; further ones are refused, to be asked elsewhere.
@@ -124,15 +125,11 @@ class Http2:
         """
         async with trio.open_nursery() as self._tasks:
             self._tasks.start_soon(self._write)
-            self._h2.initiate_connection()
-            self._h2.increment_flow_control_window((_STREAMS - 1) * _WINDOW_BYTES)
             self._flush()
             await self._read(data)
-            for stream in self._streams.values():
-                stream.leave()
-            self._waiting.unpark_all()
+            self._abandon()
             self._over = True
-            self._unsent.set()
+            self._outgoing.end()
 
     # ------------------------------------------------------------------ from the client
 
@@ -143,8 +140,8 @@ class Http2:
                     if not self._take(data[start : start + _SLICE_BYTES]):
                         return
                     await trio.lowlevel.checkpoint()
-                    while len(self._out) > _UNSENT_BYTES:
-                        await self._waiting.park()
+                    while self._outgoing.full:
+                        await self._outgoing.until_changed()
                 data = await self._wire.receive()
                 if not data:
                     self.left()
@@ -176,7 +173,7 @@ class Http2:
     @_on.register
     def _(self, event: h2.events.RequestReceived) -> None:
         number = event.stream_id
-        if self._draining or len(self._streams) >= _STREAMS:
+        if self._draining or len(self._streams) >= STREAMS:
             self.reset(number, ErrorCodes.REFUSED_STREAM)
             self._frames.spend_reset()
             return
@@ -206,9 +203,8 @@ class Http2:
     def _(self, event: h2.events.TrailersReceived) -> None:
         if not trailers_are_fields(event.headers):
             self.reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            stream = self._streams.get(event.stream_id)
-            if stream is not None:
-                stream.leave()
+            self._frames.spend_reset()
+            self._leave(event.stream_id)
 
     @_on.register
     def _(self, event: h2.events.StreamEnded) -> None:
@@ -220,15 +216,13 @@ class Http2:
     def _(self, event: h2.events.StreamReset) -> None:
         if not event.remote_reset:
             self._frames.spend_reset()  # provoked
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.leave()
-        self._waiting.unpark_all()
+        self._leave(event.stream_id)
+        self._outgoing.wake()
 
     @_on.register(h2.events.WindowUpdated)
     @_on.register(h2.events.RemoteSettingsChanged)
     def _(self, _event: h2.events.Event) -> None:
-        self._waiting.unpark_all()
+        self._outgoing.wake()
 
     @_on.register
     def _(self, _event: h2.events.SettingsAcknowledged) -> None:
@@ -236,21 +230,20 @@ class Http2:
 
     @_on.register
     def _(self, _event: h2.events.ConnectionTerminated) -> None:
-        self._over = True
+        self._over = True  # h2 sends nothing more either
 
     # ------------------------------------------------------------------ time
 
     def _keep_time(self) -> None:
         """Say until when the reader waits for what comes next."""
+        config = self.config
         if not self._agreed:
-            until = self._began + self.config.header_timeout
+            self._reading.deadline = self._began + config.header_timeout
         elif self._frames.in_block:
-            until = self._since + self.config.header_timeout
-        elif not self._streams:
-            until = self._since + self.config.keep_alive
+            self._reading.deadline = self._since + config.header_timeout
         else:
-            until = math.inf
-        self._reading.deadline = until
+            idle = not self._streams
+            self._reading.deadline = self._since + config.keep_alive if idle else math.inf
 
     def _why_late(self) -> ErrorCodes:
         if not self._agreed:
@@ -297,12 +290,7 @@ class Http2:
             self._flush()
 
     def refuse(self, number: int, refused: Refused | None) -> None:
-        """Answer in the application's stead.
-
-        Args:
-            number: The stream's.
-            refused: Why; `None` if the application gave no answer.
-        """
+        """Answer in the application's stead; without `refused` because it gave no answer."""
         if not self._is_open(number):
             return
         status, headers, body = problem(refused)
@@ -361,7 +349,7 @@ class Http2:
 
     def _room(self, stream: Stream) -> int:
         """How much may be sent on a stream now."""
-        if len(self._out) >= _UNSENT_BYTES:
+        if self._outgoing.full:
             return 0
         window: int = self._h2.local_flow_control_window(stream.number)
         return min(window, self._h2.max_outbound_frame_size)
@@ -369,7 +357,7 @@ class Http2:
     async def _until_room(self, stream: Stream, deadline: float) -> None:
         with trio.CancelScope(deadline=deadline) as waiting:
             while not stream.left and self._room(stream) <= 0:
-                await self._waiting.park()
+                await self._outgoing.until_changed()
         if waiting.cancelled_caught:
             self.reset(stream.number, ErrorCodes.CANCEL)
             stream.leave()
@@ -383,48 +371,11 @@ class Http2:
         self._frames.resets.earn(2)
 
     def _flush(self) -> None:
-        """Hand to the writer what h2 has made."""
-        data = self._h2.data_to_send()
-        if data:
-            self._out += data
-            self._unsent.set()
+        """Have sent what h2 has made."""
+        self._outgoing.put(self._h2.data_to_send())
 
     async def _write(self) -> None:
-        while True:
-            while self._out:
-                data, self._out = bytes(self._out), bytearray()
-                try:
-                    await self._wire.send(data)
-                except Gone:
-                    self.left()
-                    return
-                self._waiting.unpark_all()
-            if self._over:
-                break
-            self._unsent = trio.Event()
-            await self._unsent.wait()
-        # Handlers may take a while yet to see that it is over; the client need not.
-        await self._wire.send_eof()
-
-
-def _connection(max_headers: int) -> H2Connection:
-    """A server's side of HTTP/2; requests are checked by `Request`, on their own streams."""
-    connection = H2Connection(
-        H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_inbound_headers=False,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-    )
-    connection.local_settings.update(
-        {
-            SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS,
-            SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
-            SettingCodes.MAX_HEADER_LIST_SIZE: max_headers,
-        }
-    )
-    connection.local_settings.acknowledge()
-    connection.decoder.max_header_list_size = max_headers
-    return connection
+        try:
+            await self._outgoing.run()
+        except Gone:
+            self.left()
