@@ -147,7 +147,7 @@ class Http2:
                     self.left()
                     return
         if not self.gone:
-            self._end(self._why_late())
+            self._end(self._why_ended())
 
     def _take(self, data: bytes) -> bool:
         """Do what the client wants; whether the connection goes on."""
@@ -245,8 +245,8 @@ class Http2:
             idle = not self._streams
             self._reading.deadline = self._since + config.keep_alive if idle else math.inf
 
-    def _why_late(self) -> ErrorCodes:
-        if not self._agreed:
+    def _why_ended(self) -> ErrorCodes:
+        if not (self._agreed or self._draining):
             return ErrorCodes.SETTINGS_TIMEOUT
         return ErrorCodes.ENHANCE_YOUR_CALM if self._frames.in_block else ErrorCodes.NO_ERROR
 

@@ -73,16 +73,14 @@ class _Inbound:
             self._size += len(data)
         return self._size
 
-    def taken(self) -> tuple[MutableMapping[str, Any], int]:
-        """The whole message, for the application, and its bytes; the next one begins empty."""
+    def whole(self) -> tuple[MutableMapping[str, Any], int]:
+        """The message, for the application, and its bytes."""
         message: MutableMapping[str, Any] = {"type": "websocket.receive"}
         if self._text is not None:
             message["text"] = self._text.getvalue()
         else:
             message["bytes"] = bytes(self._bytes)
-        size = self._size
-        self.__init__()  # type: ignore[misc] # as it was
-        return message, size
+        return message, self._size
 
 
 class WebSocket:
@@ -209,8 +207,6 @@ class WebSocket:
                 data = await self._wire.receive()
                 if not data:
                     self.left()
-        except Gone:
-            self.left()
         finally:
             self._closed.set()
 
@@ -240,15 +236,17 @@ class WebSocket:
         if frame.opcode.iscontrol():
             if not self._cheap.spend():
                 return CloseReason.POLICY_VIOLATION
-            if frame.opcode is Opcode.PING and not self._closing:
-                await self._send(partial(frames.pong, bytes(payload)))
+            if frame.opcode is Opcode.PING:
+                with suppress(Gone):  # it crossed our own close
+                    await self._send(partial(frames.pong, bytes(payload)))
             return None
         if self._closing:
             return None  # it crossed our own close
         if self._inbound.add(payload) > self._max_message:
             return CloseReason.MESSAGE_TOO_BIG
         if frame.message_finished:
-            self._inbox.put(*self._inbound.taken())
+            inbound, self._inbound = self._inbound, _Inbound()
+            self._inbox.put(*inbound.whole())
             await self._inbox.until_room()
         elif frame.frame_finished and len(payload) < _SMALL and not self._cheap.spend():
             return CloseReason.POLICY_VIOLATION
@@ -277,7 +275,7 @@ class WebSocket:
         Cancellation: the connection cannot be used any more.
         """
         kind = message["type"]
-        if self.gone or self._lost:
+        if self.gone:
             raise Gone("the client has left")
         if kind == "websocket.send" and self._frames is not None:
             text = message.get("text")

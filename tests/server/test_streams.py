@@ -241,6 +241,38 @@ async def test_too_many_resets_end_the_connection(
         assert client.app.most <= 100
 
 
+async def test_resets_that_are_provoked_count_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """CVE-2025-8671: the client has the server reset its streams."""
+    async with connected() as client:
+        overflow = {n: WindowUpdateFrame(n, window_increment=2**31 - 1) for n in range(1, 999, 2)}
+        await client.say(
+            b"".join(headers(n, path=b"/receive") + overflow[n].serialize() for n in overflow)
+        )
+        heard = b""
+        while piece := await client.stream.receive_some():
+            heard += piece
+        assert heard.endswith(struct.pack("!I", ErrorCodes.ENHANCE_YOUR_CALM))
+        assert client.app.most <= 100
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_a_dismissed_connection_that_is_idle_ends_in_order(agreed: bool) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    connection = Connection(App(), Shared.of(ConnectionConfig(**CONFIG)), ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        await theirs.send_all(OPENING + ACK if agreed else OPENING)
+        await trio.testing.wait_all_tasks_blocked()
+        connection.dismiss("ending")
+        heard = b""
+        while piece := await theirs.receive_some():
+            heard += piece
+        assert heard.endswith(struct.pack("!I", ErrorCodes.NO_ERROR))
+        await theirs.aclose()
+
+
 async def test_who_is_answered_may_reset_more() -> None:
     async with connected() as client:
         for number in range(1, 400, 4):

@@ -65,6 +65,9 @@ class App:
         match scope["path"]:
             case "/deaf":
                 await self.go.wait()
+            case "/wait":
+                await self.go.wait()
+                await send({"type": "websocket.send", "text": "late"})
             case "/close":
                 await send({"type": "websocket.close", "code": 4000, "reason": "enough"})
                 await send({"type": "websocket.close"})
@@ -387,6 +390,16 @@ async def test_pings_now_and_then_are_answered(autojump_clock: trio.testing.Mock
             for _ in range(50):
                 assert await client.hear() == (PONG, b"x")
             await trio.sleep(1)
+
+
+async def test_an_application_may_send_while_a_ping_is_answered() -> None:
+    async with connected(lockstep=True) as client:
+        await client.begin("/wait")
+        await client.say(PING, b"x")
+        await trio.testing.wait_all_tasks_blocked()  # its answer waits for us to read
+        client.app.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [await client.hear(), await client.hear()] == [(PONG, b"x"), (TEXT, b"late")]
 
 
 async def test_a_client_that_does_not_read_is_dropped(
