@@ -46,7 +46,7 @@ class App:
         finally:
             self.under_way -= 1
 
-    async def talk(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: C901 - a table
+    async def talk(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: C901, PLR0912 - a table
         assert (await receive())["type"] == "websocket.connect"
         match scope["path"]:
             case "/refuse":
