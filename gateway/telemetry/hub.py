@@ -11,7 +11,10 @@ from gateway.telemetry.logs import logger
 __all__ = ["Listener", "Telemetry"]
 
 Listener: TypeAlias = Callable[[Event], None]
-"""Hears every event. It runs in the teller's task or thread, so it must neither block nor wait."""
+"""Hears every event. It runs in the teller's task or thread, so it must neither block nor wait.
+
+One that has an attribute `hears`, a collection of event types, hears those alone.
+"""
 
 
 class Telemetry:
@@ -21,10 +24,11 @@ class Telemetry:
         listeners: Who hears the events; none of them makes `record` free.
     """
 
-    __slots__ = ("_listeners", "_log")
+    __slots__ = ("_by_type", "_listeners", "_log")
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = tuple(listeners)
+        self._by_type: dict[type[Event], tuple[Listener, ...]] = {}
         self._log = logger("gateway.telemetry")
 
     def record(self, event: Event) -> None:
@@ -35,7 +39,13 @@ class Telemetry:
         Args:
             event: What happened.
         """
-        for listener in self._listeners:
+        kind = type(event)
+        listeners = self._by_type.get(kind)
+        if listeners is None:
+            listeners = self._by_type[kind] = tuple(
+                one for one in self._listeners if kind in getattr(one, "hears", (kind,))
+            )
+        for listener in listeners:
             try:
                 listener(event)
             except Exception:  # noqa: BLE001 - what watches a request must not be able to fail it

@@ -200,6 +200,8 @@ def _shown(name: str) -> str:
 class RequestLog:
     """The listener that writes one line per request, at its end, and tracebacks of our own bugs."""
 
+    hears = (RequestEnded, CallEnded)
+
     __slots__ = ("_log", "_writers")
 
     def __init__(self) -> None:
