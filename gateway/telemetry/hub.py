@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from gateway.telemetry.events import Event
@@ -13,7 +13,8 @@ __all__ = ["Listener", "Telemetry"]
 Listener: TypeAlias = Callable[[Event], None]
 """Hears every event. It runs in the teller's task or thread, so it must neither block nor wait.
 
-One that has an attribute `hears`, a collection of event types, hears those alone.
+One that has a mapping `hears`, from types of events to what takes one, hears those alone, and
+through that: most listeners care for few types, and events are told on every request's way.
 """
 
 
@@ -42,11 +43,16 @@ class Telemetry:
         kind = type(event)
         listeners = self._by_type.get(kind)
         if listeners is None:
-            listeners = self._by_type[kind] = tuple(
-                one for one in self._listeners if kind in getattr(one, "hears", (kind,))
-            )
+            ears = (_ear(one, kind) for one in self._listeners)
+            listeners = self._by_type[kind] = tuple(ear for ear in ears if ear is not None)
         for listener in listeners:
             try:
                 listener(event)
             except Exception:  # noqa: BLE001 - what watches a request must not be able to fail it
                 self._log.exception("listener failed", event_type=type(event).__name__)
+
+
+def _ear(listener: Listener, kind: type[Event]) -> Listener | None:
+    """What of `listener` takes events of this type."""
+    hears: Mapping[type[Event], Listener] | None = getattr(listener, "hears", None)
+    return listener if hears is None else hears.get(kind)
