@@ -72,7 +72,7 @@ async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
 
 
 @contextlib.asynccontextmanager
-async def open_http1(
+async def open_http1(  # noqa: ASYNC124 - an asynchronous context, as its kin
     settings: ClientSettings, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Http1Client]:
     """A client that speaks HTTP/1.1 and follows no redirects.

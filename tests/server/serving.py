@@ -51,6 +51,14 @@ class Settings:
     admin: AdminBind = AdminBind()
 
 
+async def hang() -> None:
+    """Work that ends with its client alone."""
+    with trio.CancelScope() as leaving:
+        ends_with_client(leaving)
+        await trio.sleep_forever()
+    raise ClientLeft
+
+
 class App:
     """Answers by path; says what happens to it in `story`."""
 
@@ -105,17 +113,11 @@ class App:
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
 
-    async def hang(self) -> None:
-        with trio.CancelScope() as leaving:
-            ends_with_client(leaving)
-            await trio.sleep_forever()
-        raise ClientLeft
-
     async def http(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: C901 - a table
         match scope["path"]:
             case "/hang":
                 try:
-                    await while_connected(scope, receive, self.hang)
+                    await while_connected(scope, receive, hang)
                 except ClientLeft:
                     self.story.append("left")
                 finally:

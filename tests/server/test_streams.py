@@ -29,6 +29,7 @@ from hyperframe.frame import (
 from gateway.net.asgi import peer_of, read_body, respond, while_connected
 from gateway.server.bounds import ConnectionConfig
 from gateway.server.connection import Connection, Shared
+from tests.server.serving import hang
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -80,7 +81,7 @@ class App:
             case "/stubborn":  # goes on for a while after its client has left
                 await self.go.wait()
             case "/hang":
-                await while_connected(scope, receive, trio.sleep_forever)
+                await while_connected(scope, receive, hang)
             case "/unread":
                 await self.go.wait()
                 self.story.append((await receive())["type"])

@@ -15,6 +15,7 @@ import trio.testing
 from gateway.net.asgi import peer_of, while_connected
 from gateway.server.bounds import ConnectionConfig
 from gateway.server.connection import Connection, Shared
+from tests.server.serving import hang
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,7 +82,7 @@ class App:
             case "/peer":
                 peer = peer_of(scope)
                 self.story.append(peer)
-                await while_connected(scope, receive, trio.sleep_forever)
+                await while_connected(scope, receive, hang)
             case "/return":
                 return
         while (message := await receive())["type"] == "websocket.receive":

@@ -18,7 +18,7 @@ from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Incoming
+from gateway.net.asgi import ClientLeft, Incoming, ends_with_client
 from gateway.plan.tool import Tool
 
 Script = Callable[[Request], Awaitable[Reply]]
@@ -79,8 +79,11 @@ class ScriptedFront:
         self.running += 1
         self.started.set()
         try:
-            return (await self.scripts[request.name](request)).sealed()
-        except trio.Cancelled:
+            with trio.CancelScope() as leaving:
+                ends_with_client(leaving)
+                return (await self.scripts[request.name](request)).sealed()
+            raise ClientLeft  # noqa: TRY301 - noted below
+        except (trio.Cancelled, ClientLeft):
             self.cancelled.append(trio.current_time())
             raise
         finally:
