@@ -15,7 +15,17 @@ import attrs
 
 from tests.benchmarks.scenarios import Ask
 
-__all__ = ["Cores", "ask", "await_answer", "cpu_s", "pinned", "running"]
+__all__ = [
+    "Cores",
+    "ask",
+    "await_answer",
+    "await_quiet",
+    "cpu_s",
+    "memory_bytes",
+    "pinned",
+    "running",
+    "youngest",
+]
 
 _ROOT = Path(__file__).parents[2]
 _START_S = 20.0
@@ -126,10 +136,46 @@ def await_answer(
 
 def cpu_s(process: subprocess.Popen[bytes]) -> float:
     """Seconds of CPU time that the process and its children have used so far."""
-    ticks = 0
+    return sum(_cpu_s_of_session(process.pid).values())
+
+
+def youngest(process: subprocess.Popen[bytes]) -> int:
+    """The id of that process in its session which was started last: the one worker."""
+    return max(_cpu_s_of_session(process.pid), key=_started_at)
+
+
+def _started_at(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def memory_bytes(process: subprocess.Popen[bytes]) -> int:
+    """The memory that the process and its children hold, pages they share counted once."""
+    kib = 0
+    for pid in _cpu_s_of_session(process.pid):
+        with suppress(OSError):
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kib += sum(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
+    return kib * 1024
+
+
+def await_quiet(process: subprocess.Popen[bytes], *, within_s: float, for_s: float = 0.06) -> None:
+    """Wait until the process has used no CPU time for a while, or the time is over."""
+    end = time.monotonic() + within_s
+    before = cpu_s(process)
+    while time.monotonic() < end:
+        time.sleep(for_s)
+        now = cpu_s(process)
+        if now == before:
+            return
+        before = now
+
+
+def _cpu_s_of_session(session: int) -> dict[int, float]:
+    """By the id of each process of a session: its CPU seconds, those of its ended children too."""
+    used = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == process.pid:  # its session
-                ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS
+            if int(fields[3]) == session:
+                used[int(stat.parent.name)] = sum(map(int, fields[11:15])) / _TICKS
+    return used
