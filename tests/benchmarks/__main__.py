@@ -20,19 +20,21 @@ import argparse
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
 from tests.benchmarks.breakdown import breakdown, replaced
 from tests.benchmarks.circumstances import Circumstances
-from tests.benchmarks.connections import CROWDED, Held, hold_all
+from tests.benchmarks.connections import CROWDED, Held, hold
 from tests.benchmarks.measure import AT, Bench, Result, Rounds, bench, measure, round_seconds
 from tests.benchmarks.processes import Cores
 from tests.benchmarks.profile import Profile, can_profile, profile
-from tests.benchmarks.report import page
+from tests.benchmarks.report import Run, page
 from tests.benchmarks.scenarios import SCENARIOS, Scenario
+from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.tools import allow_connections, ensure_tools
 
 _DOCS = Path(__file__).parents[2] / "docs/explanation"
@@ -64,17 +66,23 @@ class _Plan:
     steady_s: float = 0.0
     writes: bool = False
 
+    @property
+    def profile_only(self) -> bool:
+        """Whether nothing is measured that is on the first page."""
+        return not (self.scenarios or self.count)
+
     @classmethod
     def of(cls, options: argparse.Namespace) -> _Plan:
         """What the command line asks for."""
         if options.command == "connections":
             return cls(count=options.count, steady_s=options.seconds)
         if options.command == "profile":
-            profiled = tuple(s for s in SCENARIOS if s.key in (options.scenario or s.key))
+            profiled = tuple(s for s in SCENARIOS if options.scenario in {None, s.key})
             return cls(profiled=profiled, profile_s=options.seconds)
-        chosen = tuple(s for s in SCENARIOS if s.key in (options.scenario or s.key))
+        chosen = tuple(s for s in SCENARIOS if not options.scenario or s.key in options.scenario)
         if options.quick:
-            return cls(scenarios=chosen, count=_QUICK_COUNT, steady_s=2.0)
+            count = 0 if options.scenario else _QUICK_COUNT
+            return cls(scenarios=chosen, count=count, steady_s=2.0)
         wanted = Rounds(options.rounds, options.seconds, _CONNECTIONS)
         if options.scenario:
             return cls(scenarios=chosen, rounds=wanted)
@@ -127,7 +135,7 @@ def _options() -> argparse.Namespace:
     held.add_argument("--count", type=int, default=10_000, help="default: 10000")
     held.add_argument("--seconds", type=float, default=10.0, help="of steady load; default: 10")
     taken_apart = commands.add_parser("profile", help="only this: where a request's time goes")
-    taken_apart.add_argument("scenario", nargs="*", choices=[*keys, []], help="default: all")
+    taken_apart.add_argument("scenario", nargs="?", choices=keys, help="default: all")
     taken_apart.add_argument("--seconds", type=float, default=6.0, help="default: 6")
     options = parser.parse_args()
     if options.seconds <= 0 or options.rounds < 1 or options.count < 1:
@@ -148,9 +156,7 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder,
             bench(cores, Path(folder), missing) as at,
         ):
-            results = [_measured(scenario, plan.rounds, at) for scenario in plan.scenarios]
-            held = _held(plan, at)
-            profiles = [_profiled(scenario, plan.profile_s, at) for scenario in plan.profiled]
+            found = _Found.by(plan, at)
             run = circumstances.run(plan.rounds, at)
     except RuntimeError as error:
         print(error, file=sys.stderr)
@@ -158,33 +164,48 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: every process has ended, nothing was written", file=sys.stderr)
         return 130
-    _tell(plan, page(results, held, run) if results or held else "", profiles)
-    return 0
+    _tell(plan, found, run)
+    return 1 if found.failures else 0
 
 
-def _measured(scenario: Scenario, rounds: Rounds, at: Bench) -> Result:
-    _say(scenario.title)
-    return measure(scenario, rounds, at)
+@attrs.frozen(slots=True)
+class _Found:
+    """What was measured, and what could not be: a quarter of an hour is not lost to one subject."""
+
+    results: list[Result] = attrs.field(factory=list)
+    held: list[Held] = attrs.field(factory=list)
+    profiles: list[Profile] = attrs.field(factory=list)
+    failures: list[str] = attrs.field(factory=list)
+
+    @classmethod
+    def by(cls, plan: _Plan, at: Bench) -> _Found:
+        """All that is planned."""
+        found = cls()
+        for scenario in plan.scenarios:
+            with found.noting(scenario.title):
+                found.results.append(measure(scenario, plan.rounds, at))
+        for key in CROWDED if plan.count else ():
+            with found.noting(f"{plan.count:,} connections to {SUBJECTS[key].short}"):
+                found.held.append(hold(key, at, plan.count, plan.steady_s))
+        for scenario in plan.profiled:
+            with found.noting(f"{scenario.title}, taken apart"):
+                found.profiles.append(profile(scenario, at, plan.profile_s))
+        return found
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Say what is being done, and go on after it has failed."""
+        print(f"{what} …", file=sys.stderr, flush=True)
+        try:
+            yield
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            self.failures.append(what)
 
 
-def _held(plan: _Plan, at: Bench) -> Sequence[Held]:
-    if not plan.count:
-        return ()
-    _say(f"{plan.count:,} connections")
-    return hold_all(at, plan.count, plan.steady_s)
-
-
-def _profiled(scenario: Scenario, seconds: float, at: Bench) -> Profile:
-    _say(f"{scenario.title}, taken apart")
-    return profile(scenario, at, seconds)
-
-
-def _say(what: str) -> None:
-    print(f"{what} …", file=sys.stderr, flush=True)
-
-
-def _tell(plan: _Plan, text: str, profiles: Sequence[Profile]) -> None:
-    taken_apart = breakdown(profiles) if profiles else ""
+def _tell(plan: _Plan, found: _Found, run: Run) -> None:
+    text = page(found.results, found.held, run, found.failures) if not plan.profile_only else ""
+    taken_apart = breakdown(found.profiles) if found.profiles else ""
     print(text, taken_apart, sep="\n")
     if plan.writes:
         _PAGE.write_text(text)

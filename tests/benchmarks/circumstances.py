@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from tests.benchmarks.measure import Bench, Rounds
+from tests.benchmarks.processes import children_cpu_s
 from tests.benchmarks.report import Run
 from tests.benchmarks.subjects import version_of
 
@@ -36,7 +37,7 @@ class Circumstances:
         # user, nice, system, idle, iowait, irq, softirq, steal
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
         ticks = sum(int(field) for field in fields) - int(fields[3]) - int(fields[4])
-        ours_s = 0.0
+        ours_s = children_cpu_s(os.getpid())
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
             used = resource.getrusage(who)
             ours_s += used.ru_utime + used.ru_stime
@@ -67,10 +68,7 @@ class Circumstances:
         )
 
     def _others_share(self) -> float:
-        """The share of the machine's CPU time since then that went to other work.
-
-        Processes that are still running have not been counted as ours yet: the services behind.
-        """
+        """The share of the machine's CPU time since then that went to other work."""
         now = Circumstances.now()
         others_s = (now.busy_s - self.busy_s) - (now.ours_s - self.ours_s)
         return max(0.0, others_s / ((now.wall_s - self.wall_s) * (os.cpu_count() or 1)))

@@ -13,7 +13,7 @@ from tests.benchmarks.processes import await_quiet, memory_bytes
 from tests.benchmarks.scenarios import Ask
 from tests.benchmarks.subjects import SERVER, US
 
-__all__ = ["CROWDED", "HANDLER_S", "Held", "hold", "hold_all"]
+__all__ = ["CROWDED", "HANDLER_S", "Held", "hold"]
 
 CROWDED = (SERVER, US, "uvicorn-hello", "hypercorn-hello")
 """The keys of those that take part, us first."""
@@ -53,22 +53,14 @@ class Held:
     asked: int
 
 
-def hold_all(at: Bench, count: int, seconds: float) -> Sequence[Held]:
-    """Every subject in turn.
+def hold(key: str, at: Bench, count: int, seconds: float) -> Held:
+    """Open `count` connections to a subject; see their memory, idle and busy, and their latency.
 
     Args:
+        key: The subject's.
         at: Where.
         count: Connections.
         seconds: How long the steady load lasts.
-
-    Raises:
-        RuntimeError: A subject does not start.
-    """
-    return [hold(key, at, count, seconds) for key in CROWDED]
-
-
-def hold(key: str, at: Bench, count: int, seconds: float) -> Held:
-    """Open `count` connections to a subject; see their memory, idle and busy, and their latency.
 
     Raises:
         RuntimeError: The subject does not start.

@@ -20,6 +20,7 @@ __all__ = [
     "ask",
     "await_answer",
     "await_quiet",
+    "children_cpu_s",
     "cpu_s",
     "memory_bytes",
     "pinned",
@@ -136,24 +137,20 @@ def await_answer(
 
 def cpu_s(process: subprocess.Popen[bytes]) -> float:
     """Seconds of CPU time that the process and its children have used so far."""
-    return sum(_cpu_s_of_session(process.pid).values())
+    return sum(stat.cpu_s for stat in _of_session(process.pid))
 
 
 def youngest(process: subprocess.Popen[bytes]) -> int:
     """The id of that process in its session which was started last: the one worker."""
-    return max(_cpu_s_of_session(process.pid), key=_started_at)
-
-
-def _started_at(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return max(_of_session(process.pid), key=lambda stat: stat.started).pid
 
 
 def memory_bytes(process: subprocess.Popen[bytes]) -> int:
     """The memory that the process and its children hold, pages they share counted once."""
     kib = 0
-    for pid in _cpu_s_of_session(process.pid):
+    for stat in _of_session(process.pid):
         with suppress(OSError):
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            rollup = Path(f"/proc/{stat.pid}/smaps_rollup").read_text()
             kib += sum(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
     return kib * 1024
 
@@ -170,12 +167,31 @@ def await_quiet(process: subprocess.Popen[bytes], *, within_s: float, for_s: flo
         before = now
 
 
-def _cpu_s_of_session(session: int) -> dict[int, float]:
-    """By the id of each process of a session: its CPU seconds, those of its ended children too."""
-    used = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session:
-                used[int(stat.parent.name)] = sum(map(int, fields[11:15])) / _TICKS
-    return used
+def children_cpu_s(parent: int) -> float:
+    """Seconds of CPU time that the running children of a process have used so far."""
+    return sum(stat.cpu_s for stat in _stats() if stat.parent == parent)
+
+
+def _of_session(session: int) -> list[_Stat]:
+    return [stat for stat in _stats() if stat.session == session]
+
+
+@attrs.frozen(slots=True)
+class _Stat:
+    """What the system says of a process; CPU time is that of its ended children too."""
+
+    pid: int
+    parent: int
+    session: int
+    cpu_s: float
+    started: int
+
+
+def _stats() -> Iterator[_Stat]:
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = file.read_text().rpartition(")")[2].split()
+            cpu_s = sum(map(int, fields[11:15])) / _TICKS
+            yield _Stat(
+                int(file.parent.name), int(fields[1]), int(fields[3]), cpu_s, int(fields[19])
+            )

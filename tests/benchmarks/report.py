@@ -53,9 +53,20 @@ class Run:
     left_out: Sequence[str]
 
 
-def page(results: Sequence[Result], held: Sequence[Held], run: Run) -> str:
-    """The whole page, as Markdown."""
+def page(
+    results: Sequence[Result], held: Sequence[Held], run: Run, failures: Sequence[str] = ()
+) -> str:
+    """The whole page, as Markdown.
+
+    Args:
+        results: Of each scenario.
+        held: Of each subject with many connections.
+        run: The circumstances.
+        failures: What could not be measured.
+    """
     parts = [_HEAD, _targets(targets_of(results, held))]
+    if failures:
+        parts.append(f"**Could not be measured: {'; '.join(failures)}.**")
     if results:
         parts.append(_summary(results, run))
     parts += [_circumstances(results, run), _HOW]

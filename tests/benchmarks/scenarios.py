@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from tests.benchmarks.apps.constant import EVENTS, USER
-from tests.benchmarks.subjects import SERVER, US
+from tests.benchmarks.subjects import PROXY, SERVER, US
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
 
@@ -84,8 +84,9 @@ def _tools_call(name: str, arguments: dict[str, Any]) -> Ask:
     return Ask("/mcp", "POST", headers, json.dumps(message).encode())
 
 
-_WEB = (US, "fastapi", "bare", "hypercorn")
-_PROXIES = (*_WEB, "nginx", "haproxy")
+_PEERS = ("fastapi", "bare", "hypercorn")
+_WEB = (US, *_PEERS)
+_PROXIES = (PROXY, *_PEERS, "nginx", "haproxy")
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(

@@ -4,7 +4,7 @@ In `apps/`:
 
 * `upstream.conf`, `upstream.py`: the services behind all of them
 * `constant.py`: what all of them answer with
-* `gateway.toml`: us; `server.py`: our server alone
+* `gateway.toml`, `proxies.toml`: us; `server.py`: our server alone
 * `fastapi_app.py`, `bare_app.py`, `starlette_app.py`, `mcp_sdk.py`: the peers
 * `hello.py`: the application that servers are compared by
 * `nginx.conf`, `haproxy.cfg`: the limit
@@ -31,9 +31,20 @@ from tests.benchmarks.apps.constant import USER
 from tests.benchmarks.tools import program
 from tests.end_to_end.processes import free_port
 
-__all__ = ["SERVER", "SUBJECTS", "US", "Place", "Subject", "Upstreams", "upstream", "version_of"]
+__all__ = [
+    "PROXY",
+    "SERVER",
+    "SUBJECTS",
+    "US",
+    "Place",
+    "Subject",
+    "Upstreams",
+    "upstream",
+    "version_of",
+]
 
 US = "gateway"
+PROXY = "proxy"
 SERVER = "server"
 _APPS = Path(__file__).with_name("apps")
 _PROGRAMS = ("nginx", "haproxy")
@@ -109,8 +120,8 @@ def _filled(name: str, place: Place, **more: object) -> Path:
     return file
 
 
-def _gateway(place: Place) -> list[str]:
-    file = _filled("gateway.toml", place, admin_port=free_port())
+def _gateway(name: str, place: Place) -> list[str]:
+    file = _filled(name, place, admin_port=free_port())
     return [sys.executable, "-m", "gateway", "serve", str(file)]
 
 
@@ -168,7 +179,13 @@ SUBJECTS: Mapping[str, Subject] = MappingProxyType(
             "`gateway serve`",
             "gateway",
             ("trio", "httptools", "msgspec", "jsonschema-rs", "attrs"),
-            _gateway,
+            partial(_gateway, "gateway.toml"),
+        ),
+        PROXY: Subject(
+            "`gateway serve` with `[proxies.NAME]`",
+            "gateway's proxy",
+            ("trio", "httptools"),
+            partial(_gateway, "proxies.toml"),
         ),
         SERVER: Subject(
             "our server alone (`gateway.server`)",

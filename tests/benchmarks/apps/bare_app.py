@@ -76,6 +76,9 @@ class _Bare:
         async with self._session.request(scope["method"], url, headers=headers) as response:
             kept = [pair for pair in response.raw_headers if pair[0].lower() not in _HOP_BY_HOP]
             await send({"type": "http.response.start", "status": response.status, "headers": kept})
+            if response.content_type != "text/event-stream":
+                await send({"type": "http.response.body", "body": await response.read()})
+                return
             async for piece in response.content.iter_any():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import aiohttp
 from fastapi import Depends, FastAPI, HTTPException, Path, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
@@ -95,7 +95,7 @@ async def profile(user_id: UserId, session: Session) -> Profile:
 
 
 @app.api_route("/{service}/{path:path}", methods=["GET", "PUT"])
-async def proxy(service: str, path: str, request: Request, session: Session) -> StreamingResponse:
+async def proxy(service: str, path: str, request: Request, session: Session) -> Response:
     if service not in _SERVICES:
         raise HTTPException(404)
     headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
@@ -109,12 +109,12 @@ async def proxy(service: str, path: str, request: Request, session: Session) -> 
         raise HTTPException(504) from None
     except aiohttp.ClientError:
         raise HTTPException(502) from None
-    return StreamingResponse(
-        response.content.iter_any(),
-        status_code=response.status,
-        headers={k: v for k, v in response.headers.items() if k.lower() not in _HOP_BY_HOP},
-        background=BackgroundTask(response.release),
-    )
+    status = response.status
+    headers = {k: v for k, v in response.headers.items() if k.lower() not in _HOP_BY_HOP}
+    if response.content_type != "text/event-stream":
+        return Response(await response.read(), status, headers)
+    release = BackgroundTask(response.release)
+    return StreamingResponse(response.content.iter_any(), status, headers, background=release)
 
 
 @app.get("/constant")

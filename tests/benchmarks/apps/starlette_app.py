@@ -73,8 +73,8 @@ async def _proxy(request: Request) -> Response:
     client: httpx.AsyncClient = request.app.state.client
     url = f"{_SERVICES[request.path_params['service']]}/{request.path_params['path']}"
     headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
-    body = request.stream() if request.method == "PUT" else None
-    sent = client.build_request(request.method, url, headers=headers, content=body)
+    content = request.stream() if request.method == "PUT" else None
+    sent = client.build_request(request.method, url, headers=headers, content=content)
     try:
         with trio.fail_after(_DEADLINE_S):
             response = await client.send(sent, stream=True)
@@ -82,12 +82,14 @@ async def _proxy(request: Request) -> Response:
         raise HTTPException(504) from None
     except httpx.HTTPError:
         raise HTTPException(502) from None
-    return StreamingResponse(
-        response.aiter_raw(),
-        status_code=response.status_code,
-        headers={k: v for k, v in response.headers.items() if k not in _HOP_BY_HOP},
-        background=BackgroundTask(response.aclose),
-    )
+    status = response.status_code
+    headers = {k: v for k, v in response.headers.items() if k not in _HOP_BY_HOP}
+    if not headers.get("content-type", "").startswith("text/event-stream"):
+        body = await response.aread()
+        await response.aclose()
+        return Response(body, status, headers)
+    close = BackgroundTask(response.aclose)
+    return StreamingResponse(response.aiter_raw(), status, headers, background=close)
 
 
 app = Starlette(
