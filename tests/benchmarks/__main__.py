@@ -31,7 +31,7 @@ from tests.benchmarks.circumstances import Circumstances
 from tests.benchmarks.connections import CROWDED, Held, hold
 from tests.benchmarks.measure import AT, Bench, Result, Rounds, bench, measure, round_seconds
 from tests.benchmarks.processes import Cores
-from tests.benchmarks.profile import Profile, can_profile, profile
+from tests.benchmarks.profile import Profile, profile
 from tests.benchmarks.report import Run, page
 from tests.benchmarks.scenarios import SCENARIOS, Scenario
 from tests.benchmarks.subjects import SUBJECTS
@@ -42,6 +42,9 @@ _PAGE, _BREAKDOWN_PAGE = _DOCS / "benchmarks.md", _DOCS / "performance.md"
 _CONNECTIONS = (1, 8, AT, 512)
 _QUICK = Rounds(count=1, seconds=0.5, connections=(1, 8, AT))
 _QUICK_COUNT = 200
+_STEADY_S, _PROFILE_S = 10.0, 5.0
+_HOLD_ALL_S, _PROFILE_ALL_S = 45.0, 10.0
+"""What it takes for a subject and for a scenario in all."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -86,20 +89,16 @@ class _Plan:
         wanted = Rounds(options.rounds, options.seconds, _CONNECTIONS)
         if options.scenario:
             return cls(scenarios=chosen, rounds=wanted)
-        left_s = options.within - len(CROWDED) * _HOLD_S - len(SCENARIOS) * _PROFILE_S
+        left_s = options.within - len(CROWDED) * _HOLD_ALL_S - len(SCENARIOS) * _PROFILE_ALL_S
         return cls(
             scenarios=chosen,
             rounds=round_seconds(chosen, wanted, left_s),
-            profiled=SCENARIOS if can_profile() else (),
-            profile_s=5.0,
+            profiled=SCENARIOS,
+            profile_s=_PROFILE_S,
             count=options.count,
-            steady_s=10.0,
+            steady_s=_STEADY_S,
             writes=True,
         )
-
-
-_HOLD_S, _PROFILE_S = 40.0, 10.0
-"""What holding connections to a subject, and profiling a scenario, take at most as it is done here."""
 
 
 def _options() -> argparse.Namespace:
@@ -133,10 +132,12 @@ def _options() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command")
     held = commands.add_parser("connections", help="only this: many open connections")
     held.add_argument("--count", type=int, default=10_000, help="default: 10000")
-    held.add_argument("--seconds", type=float, default=10.0, help="of steady load; default: 10")
+    held.add_argument(
+        "--seconds", type=float, default=_STEADY_S, help="of steady load; default: 10"
+    )
     taken_apart = commands.add_parser("profile", help="only this: where a request's time goes")
     taken_apart.add_argument("scenario", nargs="?", choices=keys, help="default: all")
-    taken_apart.add_argument("--seconds", type=float, default=6.0, help="default: 6")
+    taken_apart.add_argument("--seconds", type=float, default=_PROFILE_S, help="default: 5")
     options = parser.parse_args()
     if options.seconds <= 0 or options.rounds < 1 or options.count < 1:
         parser.error("--rounds, --seconds and --count are above zero")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from tests.benchmarks.measure import AT, Bench, Round, started
 from tests.benchmarks.processes import pinned, youngest
 from tests.benchmarks.scenarios import Scenario
 
-__all__ = ["Profile", "Sample", "can_profile", "layer_of", "profile", "read_samples"]
+__all__ = ["Profile", "Sample", "layer_of", "profile", "read_samples"]
 
 _PER_S = 400
 _WARM_UP_S = 0.5
@@ -101,11 +100,6 @@ class Profile:
     samples: int
 
 
-def can_profile() -> bool:
-    """Whether py-spy is there."""
-    return _py_spy() is not None
-
-
 def profile(scenario: Scenario, at: Bench, seconds: float) -> Profile:
     """Take apart what our worker does under `AT` connections.
 
@@ -137,7 +131,7 @@ class _Spy(threading.Thread):
         self.error = ""
 
     def run(self) -> None:
-        command = [_py_spy() or "py-spy", "record", "--format", "raw", "--rate", str(_PER_S)]
+        command = [_py_spy(), "record", "--format", "raw", "--rate", str(_PER_S)]
         command += ["--duration", str(round(self._seconds)), "--output", str(self._file)]
         told = subprocess.run(
             pinned(self._core, [*command, "--pid", str(self._pid)]),
@@ -149,9 +143,9 @@ class _Spy(threading.Thread):
             self.error = told.stderr.strip() or f"it ended with {told.returncode}"
 
 
-def _py_spy() -> str | None:
+def _py_spy() -> str:
     beside = Path(sys.executable).with_name("py-spy")
-    return str(beside) if beside.exists() else shutil.which("py-spy")
+    return str(beside) if beside.exists() else "py-spy"
 
 
 def read_samples(text: str) -> list[Sample]:

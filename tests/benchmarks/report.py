@@ -109,10 +109,17 @@ def _targets(targets: Sequence[Target]) -> str:
     if not targets:
         return ""
     rows = [
-        [target.about, target.wanted, target.found, "met" if target.met else "**not met**"]
+        [
+            target.about,
+            target.wanted,
+            target.found,
+            "met" if target.met else "**not met**",
+            target.by_cpu,
+        ]
         for target in targets
     ]
-    return f"## Targets\n\n{table(['what', 'wanted', 'found', ''], rows)}"
+    head = ["what", "wanted", "found", "", "per second of CPU time"]
+    return f"## Targets\n\n{table(head, rows)}"
 
 
 def _summary(results: Sequence[Result], run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -33,12 +33,15 @@ class Target:
         wanted: What it is to be.
         found: What it is; "—" if it could not be measured.
         met: Whether it is as wanted.
+        by_cpu: For requests/s, the same for each second of CPU time: what neighbours on the machine
+            disturb least.
     """
 
     about: str
     wanted: str
     found: str
     met: bool
+    by_cpu: str = ""
 
 
 def targets_of(results: Sequence[Result], held: Sequence[Held]) -> list[Target]:
@@ -65,18 +68,21 @@ def _ratios(results: Mapping[str, Result]) -> Iterator[Target]:
         result = results.get(key)
         if result is None or (peer, AT) not in result.rounds:
             continue
-        found = median_ratio(
-            _sound(result.rounds[result.scenario.ours, AT]), _sound(result.rounds[peer, AT])
+        pair = (result.rounds[result.scenario.ours, AT], result.rounds[peer, AT])
+        found, by_cpu = (
+            median_ratio(*(_sound(rounds, figure) for rounds in pair))
+            for figure in (Round.rate, Round.per_cpu_s)
         )
         about = (
             f"{result.scenario.title}: requests/s at {AT} connections, {SUBJECTS[peer].short} = 1"
         )
-        yield _at_least(about, found, least)
+        met = found is not None and found >= least
+        yield Target(about, f"≥ {least:g}", _shown(found), met, _shown(by_cpu))
 
 
-def _sound(rounds: Sequence[Round]) -> Iterator[float]:
-    """Their rates; none of a round that had errors."""
-    return (0.0 if one.load.failed else one.rate() for one in rounds)
+def _sound(rounds: Sequence[Round], figure: Callable[[Round], float]) -> Iterator[float]:
+    """A figure of each; none of a round that had errors."""
+    return (0.0 if one.load.failed else figure(one) for one in rounds)
 
 
 def _costs(results: Sequence[Result]) -> Iterator[Target]:
@@ -113,10 +119,6 @@ def _connections(held: Sequence[Held]) -> Iterator[Target]:
         yield _at_most(f"{about}: KiB each idle", one.idle_bytes / 1024, _IDLE_KIB)
         yield _at_most(f"{about}: KiB each with a request", one.busy_bytes / 1024, _BUSY_KIB)
         yield _at_most(f"{about}: p99 of the added latency, ms", one.steady.p99_ms, _ADDED_P99_MS)
-
-
-def _at_least(about: str, found: float | None, least: float) -> Target:
-    return Target(about, f"≥ {least:g}", _shown(found), found is not None and found >= least)
 
 
 def _at_most(about: str, found: float | None, most: float) -> Target:
