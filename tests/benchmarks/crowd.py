@@ -176,7 +176,7 @@ class _Connections:
         for number in range(count):
             sock = socket.socket()
             # The port is then chosen with the connection: it must be free for this peer alone.
-            sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((f"127.0.0.{1 + number // _PER_ADDRESS}", 0))
             try:
                 sock.connect(("127.0.0.1", self._port))

@@ -40,8 +40,8 @@ FIXED_SHARE = 0.5
 WARM_UP_S = 0.4
 CHECK_S = 1.0
 _START_S = 2.0
-_WRK_START_S = 0.2
-_REST_S = 3.0
+_AROUND_ROUND_S = 0.3
+_REST_S = 2.0
 """For what a subject still does about connections that are gone."""
 
 
@@ -131,7 +131,7 @@ def round_seconds(scenarios: tuple[Scenario, ...], wanted: Rounds, within_s: flo
     subjects = sum(len(scenario.subjects) for scenario in scenarios)
     runs = subjects * wanted.count * len(wanted.connections)
     fixed = 2 * wanted.count * sum(scenario.fixed_load for scenario in scenarios)
-    around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + (runs + fixed) * _WRK_START_S
+    around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + (runs + fixed) * _AROUND_ROUND_S
     longest_s = max(0.2, (within_s - around_s) / (runs + fixed))
     return attrs.evolve(wanted, seconds=min(wanted.seconds, round(longest_s, 2)))
 
