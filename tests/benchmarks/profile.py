@@ -149,16 +149,20 @@ def _py_spy() -> str:
 
 
 def read_samples(text: str) -> list[Sample]:
-    """What py-spy wrote: `frame;frame;frame count` on each line."""
+    """What py-spy wrote of the main thread: `frame;frame;frame count` on each line.
+
+    Idle threads of a pool are seen as if they worked; requests run in the main thread alone.
+    """
     samples = []
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = tuple(Frame.read(frame) for frame in stack.split(";") if " (" in frame)
-        samples.append(Sample(frames, int(count)))
+        if frames and frames[0].file != "threading.py":
+            samples.append(Sample(frames, int(count)))
     return samples
 
 
-def layer_of(sample: Sample) -> tuple[str, Frame | None]:
+def layer_of(sample: Sample) -> tuple[str, Frame]:
     """The layer a sample belongs to, and the line of it: the innermost that is in a layer.
 
     The standard library and other libraries work for whoever called them.
@@ -168,7 +172,7 @@ def layer_of(sample: Sample) -> tuple[str, Frame | None]:
             file, _, function = place.partition(":")
             if frame.file.startswith(file) and frame.function.endswith(function):
                 return layer, frame
-    return _OTHER, sample.frames[-1] if sample.frames else None
+    return _OTHER, sample.frames[-1]
 
 
 def _told(scenario: Scenario, one: Round, samples: Sequence[Sample]) -> Profile:

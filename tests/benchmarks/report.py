@@ -263,6 +263,9 @@ _HOW = f"""## How it is measured
 * One worker process each. wrk keeps a number of connections busy with the same request.
 * Rounds alternate between the subjects, and each round begins with another one; a ratio compares
   neighbours within a round. Figures are medians over the rounds, with the least and the most.
+* Each round opens its connections anew, all at once, as wrk does: the p99 of a short round at many
+  connections holds how long the last of them waited to be accepted. At the fixed load, and with
+  many connections, they are open before.
 * Every subject must give the same answer: it is asked before the first round, and after the last
   one every body of a further {CHECK_S:g} s at {AT} connections is compared with it.
 * Failed connections, time-outs and statuses from 400 on are counted as errors; where there are

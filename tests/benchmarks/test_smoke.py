@@ -190,6 +190,7 @@ SAMPLES = """\
 run (gateway/server/life.py:9);SocketWire.send (gateway/server/wire.py:120) 3
 run (gateway/server/life.py:9);read (gateway/inbound/http.py:5);loads (json/__init__.py:7) 5
 run (trio/_core/_run.py:9);checkpoint (trio/_core/_run.py:70) 2
+_bootstrap (threading.py:1002);_work (trio/_core/_thread_cache.py:211) 9
 """
 
 
