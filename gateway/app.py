@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,8 +30,19 @@ from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import context_of
 from gateway.inbound.http import Http, problem_answer
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, respond, with_headers
+from gateway.net.asgi import (
+    ClientLeft,
+    Incoming,
+    Receive,
+    Scope,
+    Send,
+    client_has_left,
+    peer_of,
+    respond,
+    with_headers,
+)
 from gateway.plan.ledger import Ledger
+from gateway.plan.root import Root
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
 from gateway.telemetry.events import RequestEnded, RequestStarted
@@ -164,7 +175,7 @@ class Gateway:
                 ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
                 await self._within(budget_s, run, emit)
                 ledger.reply = run.conclude().sealed()
-            except GatewayError:
+            except (GatewayError, ClientLeft):
                 raise
             except Exception as error:
                 raise Internal("something went wrong inside the gateway") from error
@@ -191,22 +202,18 @@ class Gateway:
             raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
         with self.within(budget_s):
             await run(emit)
+        if client_has_left():
+            raise ClientLeft
 
-    @contextlib.contextmanager
-    def within(self, timeout_s: float) -> Iterator[trio.CancelScope]:
+    def within(self, timeout_s: float) -> Root:
         """A scope for what is done for a client, counted as in flight, that a drain reaches too.
+
+        The client's leaving cancels it.
 
         Args:
             timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
         """
-        deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
-        scope = trio.CancelScope(deadline=deadline)
-        self._roots.add(scope)
-        try:
-            with scope:
-                yield scope
-        finally:
-            self._roots.discard(scope)
+        return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
 
     # ------------------------------------------------------------------ lifespan
 
