@@ -43,7 +43,7 @@ _CONNECTIONS = (1, 8, AT, 512)
 _QUICK = Rounds(count=1, seconds=0.5, connections=(1, 8, AT))
 _QUICK_COUNT = 200
 _STEADY_S, _PROFILE_S = 10.0, 5.0
-_HOLD_ALL_S, _PROFILE_ALL_S = 45.0, 10.0
+_HOLD_ALL_S, _PROFILE_ALL_S = 30.0, 9.0
 """What it takes for a subject and for a scenario in all."""
 
 
@@ -108,13 +108,16 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="each subject's share of a round; default: 1"
+        "--seconds",
+        type=float,
+        default=2.0,
+        help=f"each subject's share of a round at {AT} connections; default: 2",
     )
     parser.add_argument(
         "--within",
         type=float,
-        default=870.0,
-        help="seconds that all may take: rounds are shortened to fit; default: 870",
+        default=880.0,
+        help="seconds that all may take: rounds are shortened to fit; default: 880",
     )
     parser.add_argument(
         "--count", type=int, default=10_000, help="connections held; default: 10000"

@@ -38,8 +38,8 @@ FIXED_SHARE = 0.5
 """The fixed load, as a share of what FastAPI does at most."""
 
 WARM_UP_S = 0.4
-CHECK_S = 1.0
-_START_S = 2.0
+CHECK_S = 0.5
+_START_S = 1.5
 _AROUND_ROUND_S = 0.3
 _REST_S = 2.0
 """For what a subject still does about connections that are gone."""
@@ -51,13 +51,20 @@ class Rounds:
 
     Args:
         count: Rounds.
-        seconds: How long each subject is loaded in a round, at each concurrency.
+        seconds: How long each subject is loaded in a round, at `AT` connections.
         connections: The concurrencies.
     """
 
     count: int
     seconds: float
     connections: tuple[int, ...]
+
+    def seconds_at(self, connections: int) -> float:
+        """How long it is loaded at so many: twice as long with eight times as many.
+
+        They take longer to be opened, and more of them are cut off at the end.
+        """
+        return self.seconds * (connections / AT) ** (1 / 3)
 
 
 @attrs.frozen(slots=True)
@@ -129,11 +136,12 @@ class Bench:
 def round_seconds(scenarios: tuple[Scenario, ...], wanted: Rounds, within_s: float) -> Rounds:
     """`wanted`, its rounds shortened as far as it takes to end within `within_s`."""
     subjects = sum(len(scenario.subjects) for scenario in scenarios)
-    runs = subjects * wanted.count * len(wanted.connections)
-    fixed = 2 * wanted.count * sum(scenario.fixed_load for scenario in scenarios)
-    around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + (runs + fixed) * _AROUND_ROUND_S
-    longest_s = max(0.2, (within_s - around_s) / (runs + fixed))
-    return attrs.evolve(wanted, seconds=min(wanted.seconds, round(longest_s, 2)))
+    fixed = 2 * sum(scenario.fixed_load for scenario in scenarios)
+    runs = (subjects * len(wanted.connections) + fixed) * wanted.count
+    around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + runs * _AROUND_ROUND_S
+    each = sum(attrs.evolve(wanted, seconds=1).seconds_at(c) for c in wanted.connections)
+    longest_s = (within_s - around_s) / ((subjects * each + fixed) * wanted.count)
+    return attrs.evolve(wanted, seconds=min(wanted.seconds, max(0.2, round(longest_s, 2))))
 
 
 @contextmanager
@@ -171,7 +179,9 @@ def measure(scenario: Scenario, rounds: Rounds, at: Bench) -> Result:
         for number in range(rounds.count):
             for connections in rounds.connections:
                 for key in _turned(keys, number):
-                    one = subjects[key].round(scenario.ask, connections, rounds.seconds)
+                    one = subjects[key].round(
+                        scenario.ask, connections, rounds.seconds_at(connections)
+                    )
                     found.setdefault((key, connections), []).append(one)
         fixed_rate = _fixed_rate(scenario, found)
         if fixed_rate:

@@ -152,8 +152,8 @@ def _circumstances(results: Sequence[Result], run: Run) -> str:
     return f"""## This run
 
 {run.date}, commit {run.commit}. A machine of {cores} ({run.processor}), {run.system}, {run.python}; {pinned},
-everything over loopback. Rounds: {run.rounds.count}, each with {run.rounds.seconds:g} s for each subject
-at each number of connections. Other work took {run.others_share:.0%} of all the machine's CPU time
+everything over loopback. Rounds: {run.rounds.count}, each with {run.rounds.seconds:g} s for each subject at {AT}
+connections, half of it at 8 and twice as long at 512. Other work took {run.others_share:.0%} of all the machine's CPU time
 during the run, and the load average was {run.load_before:.2f} before it: the more, the less absolute
 figures mean, and ratios are to be read with their spread. CPU time per request suffers least from
 neighbours.

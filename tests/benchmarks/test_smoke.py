@@ -222,9 +222,11 @@ def test_the_breakdown_takes_the_place_of_the_last_one() -> None:
 
 
 def test_rounds_are_shortened_to_the_time_there_is() -> None:
-    wanted = Rounds(5, 2.0, (1, 8, 64))
-    assert round_seconds(SCENARIOS[:1], wanted, 600).seconds == 2.0
-    assert 0.5 < round_seconds(SCENARIOS, wanted, 600).seconds < 1.5
+    wanted = Rounds(5, 2.0, (1, 8, 64, 512))
+    assert wanted.seconds_at(64) == 2.0
+    assert wanted.seconds_at(512) == pytest.approx(4.0)
+    assert round_seconds((ONE_CALL,), wanted, 900).seconds == 2.0
+    assert 0.5 < round_seconds(SCENARIOS, wanted, 900).seconds < 1.5
     assert round_seconds(SCENARIOS, wanted, 1).seconds == 0.2
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import aiohttp
-from fastapi import Depends, FastAPI, HTTPException, Path, Request
+from fastapi import FastAPI, HTTPException, Path, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
@@ -47,13 +47,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-async def _session(request: Request) -> aiohttp.ClientSession:
-    return request.app.state.session
-
-
 app = FastAPI(lifespan=_lifespan)
 UserId = Annotated[int, Path(ge=1)]
-Session = Annotated[aiohttp.ClientSession, Depends(_session)]
 
 
 async def _fetch(session: aiohttp.ClientSession, path: str) -> Any:
@@ -63,7 +58,8 @@ async def _fetch(session: aiohttp.ClientSession, path: str) -> Any:
 
 
 @app.get("/users/{user_id}")
-async def user(user_id: UserId, session: Session) -> User:
+async def user(user_id: UserId, request: Request) -> User:
+    session = request.app.state.session
     try:
         async with asyncio.timeout(_DEADLINE_S):
             return User.model_validate(await _fetch(session, f"/users/{user_id}"))
@@ -74,7 +70,8 @@ async def user(user_id: UserId, session: Session) -> User:
 
 
 @app.get("/users/{user_id}/profile")
-async def profile(user_id: UserId, session: Session) -> Profile:
+async def profile(user_id: UserId, request: Request) -> Profile:
+    session = request.app.state.session
     try:
         async with asyncio.timeout(_DEADLINE_S):
             found, posts, todos = await asyncio.gather(
@@ -95,14 +92,14 @@ async def profile(user_id: UserId, session: Session) -> Profile:
 
 
 @app.api_route("/{service}/{path:path}", methods=["GET", "PUT"])
-async def proxy(service: str, path: str, request: Request, session: Session) -> Response:
+async def proxy(service: str, path: str, request: Request) -> Response:
     if service not in _SERVICES:
         raise HTTPException(404)
     headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
     body = request.stream() if request.method == "PUT" else None
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            response = await session.request(
+            response = await request.app.state.session.request(
                 request.method, f"{_SERVICES[service]}/{path}", headers=headers, data=body
             )
     except TimeoutError:
