@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    the gateway before sample services on loopback; prints what to try'
 	@echo 'make test    the test suite (make test ARGS="-k plan" for a part of it)'
 	@echo 'make check   lint and types'
-	@echo 'make bench   measured ratios against named peers (make bench ARGS=--quick: whether it works)'
+	@echo 'make bench   measured ratios against named peers, in 15 minutes (ARGS=--quick: whether it works)'
 	@echo 'make venv    $(VENV) with everything a developer needs'
 
 $(VENV)/.made:

@@ -25,6 +25,9 @@ _BATCH = 4
 """So many are accepted after a pause before the next one: a sibling whose loop is busy for long does
 not hold up everyone's."""
 
+_BURST = 64
+"""So many are accepted in one turn where nobody else accepts."""
+
 
 class Door:
     """A listening socket.
@@ -51,22 +54,23 @@ class Door:
     async def accept(self) -> socket.socket | trio.abc.Stream:
         """The next connection: a socket, or a stream of which the TLS handshake is not done yet.
 
+        Of a burst several come without a turn of the loop between them: who waits in the queue
+        would else wait for all the work of those before.
+
         Raises:
             OSError: The system does not let us have it.
 
         Cancellation: no connection is lost.
         """
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
             if self._free:
                 self._free -= 1
-            elif self._ahead is not None and self._ahead():
-                await trio.sleep(_PAUSE_S)
-                self._free = _BATCH
+            else:
+                await self._wait()
             try:
                 accepted, _ = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError):
-                # A sibling was faster, or the client has left already.
+                # None waits, a sibling was faster, or the client has left already.
                 self._free = 0
                 continue
             accepted.setblocking(False)
@@ -74,3 +78,12 @@ class Door:
                 return accepted
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
             return trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+
+    async def _wait(self) -> None:
+        """Wait for a connection, and for a sibling to take it if that has fewer."""
+        await trio.lowlevel.wait_readable(self._sock)
+        if self._ahead is None:
+            self._free = _BURST
+        elif self._ahead():
+            await trio.sleep(_PAUSE_S)
+            self._free = _BATCH

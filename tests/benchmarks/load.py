@@ -1,10 +1,9 @@
-"""wrk: found or installed, run for fractions of a second too, its figures read."""
+"""wrk: run for fractions of a second too, its figures read."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -16,13 +15,9 @@ import attrs
 from tests.benchmarks.processes import pinned
 from tests.benchmarks.scenarios import Ask
 
-__all__ = ["Load", "ensure_tools", "parse", "run_wrk"]
+__all__ = ["Load", "parse", "run_wrk"]
 
 _SCRIPT = Path(__file__).with_name("load.lua")
-_MISSING = (
-    "make bench needs wrk, which is not there: install it with `apt-get install wrk` (Debian, "
-    "Ubuntu), `dnf install wrk` (Fedora), or from https://github.com/wg/wrk"
-)
 _UNTIL_INTERRUPTED = "600s"  # wrk takes whole seconds only; an interrupt ends it at any moment
 _ANSWER_S = 10.0
 
@@ -55,29 +50,6 @@ class Load:
     def failed(self) -> int:
         """Requests without a proper answer."""
         return sum(self.errors.values())
-
-
-def ensure_tools() -> None:
-    """See that wrk and taskset are there; install wrk where that takes no question.
-
-    Raises:
-        RuntimeError: One is not, and cannot be installed from here; the message says how.
-    """
-    if not shutil.which("taskset"):
-        raise RuntimeError("make bench pins processes to cores: it needs Linux, and util-linux")
-    if shutil.which("wrk"):
-        return
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in ("apt-get -qq update", "apt-get -qq -y --no-install-recommends install wrk"):
-            subprocess.run(
-                command.split(),
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
-    if not shutil.which("wrk"):
-        raise RuntimeError(_MISSING)
 
 
 def parse(output: str) -> Load:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,18 +10,39 @@ from subprocess import Popen
 
 import attrs
 
+from tests.benchmarks.crowd import Outcome, crowd
 from tests.benchmarks.load import Load, run_wrk
-from tests.benchmarks.processes import Cores, await_answer, cpu_s, pinned, running
+from tests.benchmarks.processes import Cores, await_answer, await_quiet, cpu_s, pinned, running
 from tests.benchmarks.scenarios import Ask, Scenario
-from tests.benchmarks.subjects import SUBJECTS, Place, upstream
+from tests.benchmarks.subjects import SUBJECTS, Place, Upstreams, upstream
+from tests.benchmarks.tools import program
 from tests.end_to_end.processes import free_port
 
-__all__ = ["Behind", "Result", "Round", "Rounds", "behind", "measure", "round_seconds"]
+__all__ = [
+    "AT",
+    "Bench",
+    "Result",
+    "Round",
+    "Rounds",
+    "Running",
+    "bench",
+    "measure",
+    "round_seconds",
+    "started",
+]
+
+AT = 64
+"""The concurrency of ratios, and of the fixed load."""
+
+FIXED_SHARE = 0.5
+"""The fixed load, as a share of what FastAPI does at most."""
 
 WARM_UP_S = 0.4
-CHECK_S = 1.0
-_START_S = 2.0
-_WRK_START_S = 0.08
+CHECK_S = 0.5
+_START_S = 1.5
+_AROUND_ROUND_S = 0.3
+_REST_S = 2.0
+"""For what a subject still does about connections that are gone."""
 
 
 @attrs.frozen(slots=True)
@@ -29,13 +51,20 @@ class Rounds:
 
     Args:
         count: Rounds.
-        seconds: How long each subject is loaded in a round, at each concurrency.
+        seconds: How long each subject is loaded in a round, at `AT` connections.
         connections: The concurrencies.
     """
 
     count: int
     seconds: float
     connections: tuple[int, ...]
+
+    def seconds_at(self, connections: int) -> float:
+        """How long it is loaded at so many: twice as long with eight times as many.
+
+        They take longer to be opened, and more of them are cut off at the end.
+        """
+        return self.seconds * (connections / AT) ** (1 / 3)
 
 
 @attrs.frozen(slots=True)
@@ -58,132 +87,195 @@ class Round:
         """Answers per second of CPU time."""
         return self.load.requests / self.cpu_s if self.cpu_s else 0.0
 
+    def core_share(self) -> float:
+        """How much of its core the subject used: much less than all, and something else held it up."""
+        return self.cpu_s / self.load.seconds if self.load.seconds else 0.0
 
-@attrs.frozen(slots=True)
+
+@attrs.frozen(slots=True, kw_only=True)
 class Result:
     """One scenario, measured.
 
     Args:
         scenario: Which.
+        subjects: The keys of those that took part.
         rounds: By subject's key and concurrency, in time's order.
-        checks: By subject's key: the run in which every body was compared, at the highest
-            concurrency.
+        checks: By subject's key: the run in which every body was compared.
+        fixed_rate: Requests per second of the fixed load; 0 where there was none.
+        fixed: By subject's key: its rounds under the fixed load.
     """
 
     scenario: Scenario
+    subjects: tuple[str, ...]
     rounds: Mapping[tuple[str, int], list[Round]]
     checks: Mapping[str, Load]
+    fixed_rate: float
+    fixed: Mapping[str, list[Outcome]]
 
 
 @attrs.frozen(slots=True)
-class Behind:
-    """The service behind every subject.
+class Bench:
+    """Where everything runs.
 
     Args:
-        url: Where it is.
-        rate: Answers per second that it gives wrk directly, both on one core.
+        cores: Which core is whose.
+        folder: For logs and configurations.
+        upstreams: The services behind every subject.
+        upstream_rate: Answers per second that the first of them gives wrk directly, both on one
+            core.
+        missing: The keys of subjects that cannot be started here.
     """
 
-    url: str
-    rate: float
+    cores: Cores
+    folder: Path
+    upstreams: Upstreams
+    upstream_rate: float
+    missing: frozenset[str]
 
 
 def round_seconds(scenarios: tuple[Scenario, ...], wanted: Rounds, within_s: float) -> Rounds:
     """`wanted`, its rounds shortened as far as it takes to end within `within_s`."""
     subjects = sum(len(scenario.subjects) for scenario in scenarios)
-    runs = subjects * wanted.count * len(wanted.connections)
-    around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + runs * _WRK_START_S
-    longest_s = max(0.2, (within_s - around_s) / runs)
-    return attrs.evolve(wanted, seconds=min(wanted.seconds, round(longest_s, 2)))
+    fixed = 2 * sum(scenario.fixed_load for scenario in scenarios)
+    runs = (subjects * len(wanted.connections) + fixed) * wanted.count
+    around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + runs * _AROUND_ROUND_S
+    each = sum(attrs.evolve(wanted, seconds=1).seconds_at(c) for c in wanted.connections)
+    longest_s = (within_s - around_s) / ((subjects * each + fixed) * wanted.count)
+    return attrs.evolve(wanted, seconds=min(wanted.seconds, max(0.2, round(longest_s, 2))))
 
 
 @contextmanager
-def behind(cores: Cores, folder: Path, connections: int) -> Iterator[Behind]:
-    """The service behind the subjects, running, and how fast it is by itself.
+def bench(cores: Cores, folder: Path, missing: frozenset[str]) -> Iterator[Bench]:
+    """The services behind the subjects, running, and how fast they are by themselves.
 
     Raises:
-        RuntimeError: It does not start.
+        RuntimeError: One does not start.
     """
-    port, log = free_port(), folder / "upstream.log"
-    with running(pinned(cores.load, upstream(port)), log) as process:
-        await_answer(process, port, Ask("/"), log)
-        load = run_wrk(port, Ask("/"), core=cores.load, connections=connections, seconds=1.0)
-        yield Behind(f"http://127.0.0.1:{port}", load.rate)
+    with ExitStack() as stack:
+        ports = []
+        for streams in (program("nginx") is None, True):
+            port = free_port()
+            command = upstream(Place(port, Upstreams("", ""), folder), streams=streams)
+            log = folder / f"upstream-{port}.log"
+            process = stack.enter_context(running(pinned(cores.load, command), log))
+            await_answer(process, port, Ask("/"), log)
+            ports.append(port)
+        load = run_wrk(ports[0], Ask("/"), core=cores.load, connections=AT, seconds=1.0)
+        upstreams = Upstreams(*(f"127.0.0.1:{port}" for port in ports))
+        yield Bench(cores, folder, upstreams, load.rate, missing)
 
 
-def measure(
-    scenario: Scenario, rounds: Rounds, *, cores: Cores, upstream_url: str, folder: Path
-) -> Result:
+def measure(scenario: Scenario, rounds: Rounds, at: Bench) -> Result:
     """All rounds of one scenario, its subjects alternating, each round begun by another one.
 
     Raises:
         RuntimeError: A subject does not start, or does not answer as it should.
     """
+    keys = tuple(key for key in scenario.subjects if key not in at.missing)
+    found: dict[tuple[str, int], list[Round]] = {}
+    fixed: dict[str, list[Outcome]] = {}
     with ExitStack() as stack:
-        started = {
-            key: stack.enter_context(
-                _started(key, scenario, cores=cores, upstream_url=upstream_url, folder=folder)
-            )
-            for key in scenario.subjects
-        }
-        found: dict[tuple[str, int], list[Round]] = {}
+        subjects = {key: stack.enter_context(_checked(key, scenario, at)) for key in keys}
         for number in range(rounds.count):
-            turn = number % len(started)
-            order = (*scenario.subjects[turn:], *scenario.subjects[:turn])
             for connections in rounds.connections:
-                for key in order:
-                    one = started[key].round(connections, rounds.seconds)
+                for key in _turned(keys, number):
+                    one = subjects[key].round(
+                        scenario.ask, connections, rounds.seconds_at(connections)
+                    )
                     found.setdefault((key, connections), []).append(one)
-        most = max(rounds.connections)
-        checks = {key: subject.check(most) for key, subject in started.items()}
-    return Result(scenario, found, checks)
+        fixed_rate = _fixed_rate(scenario, found)
+        if fixed_rate:
+            for number in range(rounds.count):
+                for key in _turned((scenario.ours, "fastapi"), number):
+                    outcome = subjects[key].fixed(scenario.ask, fixed_rate, rounds.seconds)
+                    fixed.setdefault(key, []).append(outcome)
+        checks = {key: subject.check(scenario.ask) for key, subject in subjects.items()}
+    return Result(
+        scenario=scenario,
+        subjects=keys,
+        rounds=found,
+        checks=checks,
+        fixed_rate=fixed_rate,
+        fixed=fixed,
+    )
+
+
+def _turned(keys: tuple[str, ...], number: int) -> tuple[str, ...]:
+    turn = number % len(keys)
+    return (*keys[turn:], *keys[:turn])
+
+
+def _fixed_rate(scenario: Scenario, found: Mapping[tuple[str, int], list[Round]]) -> float:
+    rounds = found.get(("fastapi", AT)) if scenario.fixed_load else None
+    return FIXED_SHARE * statistics.median(one.rate() for one in rounds) if rounds else 0.0
 
 
 @attrs.frozen(slots=True)
-class _Running:
-    """A subject that has started and answers as it should."""
+class Running:
+    """A subject that has started.
 
-    scenario: Scenario
+    Args:
+        process: Its first process.
+        port: Where it listens.
+        load_core: Where its load runs.
+        body: Its first answer's.
+    """
+
     process: Popen[bytes]
     port: int
-    core: int
+    load_core: int
     body: bytes
 
-    def round(self, connections: int, seconds: float) -> Round:
-        """Load it, and see what CPU time that took."""
+    def round(self, ask: Ask, connections: int, seconds: float) -> Round:
+        """Load it, see what CPU time that took, and let it come to rest."""
         before = cpu_s(self.process)
         load = run_wrk(
-            self.port,
-            self.scenario.ask,
-            core=self.core,
-            connections=connections,
-            seconds=seconds,
+            self.port, ask, core=self.load_core, connections=connections, seconds=seconds
         )
-        return Round(load, cpu_s(self.process) - before)
+        used_s = cpu_s(self.process) - before
+        await_quiet(self.process, within_s=_REST_S)
+        return Round(load, used_s)
 
-    def check(self, connections: int) -> Load:
+    def fixed(self, ask: Ask, rate: float, seconds: float) -> Outcome:
+        """Ask it at times set beforehand, however it answers."""
+        with crowd(self.port, self.load_core) as people:
+            people.open(AT, ask)
+            return people.steady(ask, rate, seconds)
+
+    def check(self, ask: Ask) -> Load:
         """Load it, and compare every body with the first, which was right."""
         return run_wrk(
             self.port,
-            self.scenario.ask,
-            core=self.core,
-            connections=connections,
+            ask,
+            core=self.load_core,
+            connections=AT,
             seconds=CHECK_S,
             wanted_body=self.body,
         )
 
 
 @contextmanager
-def _started(
-    key: str, scenario: Scenario, *, cores: Cores, upstream_url: str, folder: Path
-) -> Iterator[_Running]:
-    port, log = free_port(), folder / f"{scenario.key}-{key}.log"
-    command = SUBJECTS[key].command(Place(port, upstream_url, folder))
-    env = {"UPSTREAM": upstream_url}
-    with running(pinned(cores.subject, command), log, env) as process:
-        status, body = await_answer(process, port, scenario.ask, log)
-        if not scenario.answered_by(status, body):
-            raise RuntimeError(f"{scenario.key}: {key} answers {status} {body[:500]!r}")
-        subject = _Running(scenario, process, port, cores.load, body)
-        subject.round(8, WARM_UP_S)
+def started(key: str, ask: Ask, at: Bench) -> Iterator[Running]:
+    """A subject that answers `ask`, with whatever.
+
+    Raises:
+        RuntimeError: It does not start.
+    """
+    port = free_port()
+    log = at.folder / f"{key}-{port}.log"
+    env = {"UPSTREAM": f"http://{at.upstreams.users}", "EVENTS": f"http://{at.upstreams.events}"}
+    command = SUBJECTS[key].command(Place(port, at.upstreams, at.folder))
+    with running(pinned(at.cores.subject, command), log, env) as process:
+        status, body = await_answer(process, port, ask, log)
+        if status != 200:
+            raise RuntimeError(f"{key} answers {ask.path} with {status} {body[:500]!r}")
+        yield Running(process, port, at.cores.load, body)
+
+
+@contextmanager
+def _checked(key: str, scenario: Scenario, at: Bench) -> Iterator[Running]:
+    with started(key, scenario.ask, at) as subject:
+        if not scenario.answered_by(200, subject.body):
+            raise RuntimeError(f"{scenario.key}: {key} answers {subject.body[:500]!r}")
+        subject.round(scenario.ask, 8, WARM_UP_S)
         yield subject

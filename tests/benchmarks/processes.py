@@ -15,7 +15,18 @@ import attrs
 
 from tests.benchmarks.scenarios import Ask
 
-__all__ = ["Cores", "ask", "await_answer", "cpu_s", "pinned", "running"]
+__all__ = [
+    "Cores",
+    "ask",
+    "await_answer",
+    "await_quiet",
+    "children_cpu_s",
+    "cpu_s",
+    "memory_bytes",
+    "pinned",
+    "running",
+    "youngest",
+]
 
 _ROOT = Path(__file__).parents[2]
 _START_S = 20.0
@@ -126,10 +137,61 @@ def await_answer(
 
 def cpu_s(process: subprocess.Popen[bytes]) -> float:
     """Seconds of CPU time that the process and its children have used so far."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    return sum(stat.cpu_s for stat in _of_session(process.pid))
+
+
+def youngest(process: subprocess.Popen[bytes]) -> int:
+    """The id of that process in its session which was started last: the one worker."""
+    return max(_of_session(process.pid), key=lambda stat: stat.started).pid
+
+
+def memory_bytes(process: subprocess.Popen[bytes]) -> int:
+    """The memory that the process and its children hold, pages they share counted once."""
+    kib = 0
+    for stat in _of_session(process.pid):
         with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == process.pid:  # its session
-                ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS
+            rollup = Path(f"/proc/{stat.pid}/smaps_rollup").read_text()
+            kib += sum(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
+    return kib * 1024
+
+
+def await_quiet(process: subprocess.Popen[bytes], *, within_s: float, for_s: float = 0.06) -> None:
+    """Wait until the process has used no CPU time for a while, or the time is over."""
+    end = time.monotonic() + within_s
+    before = cpu_s(process)
+    while time.monotonic() < end:
+        time.sleep(for_s)
+        now = cpu_s(process)
+        if now == before:
+            return
+        before = now
+
+
+def children_cpu_s(parent: int) -> float:
+    """Seconds of CPU time that the running children of a process have used so far."""
+    return sum(stat.cpu_s for stat in _stats() if stat.parent == parent)
+
+
+def _of_session(session: int) -> list[_Stat]:
+    return [stat for stat in _stats() if stat.session == session]
+
+
+@attrs.frozen(slots=True)
+class _Stat:
+    """What the system says of a process; CPU time is that of its ended children too."""
+
+    pid: int
+    parent: int
+    session: int
+    cpu_s: float
+    started: int
+
+
+def _stats() -> Iterator[_Stat]:
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = file.read_text().rpartition(")")[2].split()
+            cpu_s = sum(map(int, fields[11:15])) / _TICKS
+            yield _Stat(
+                int(file.parent.name), int(fields[1]), int(fields[3]), cpu_s, int(fields[19])
+            )

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from tests.benchmarks.apps.constant import USER
-from tests.benchmarks.subjects import US
+from tests.benchmarks.apps.constant import EVENTS, USER
+from tests.benchmarks.subjects import PROXY, SERVER, US
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
 
@@ -39,8 +39,9 @@ class Scenario:
         about: What is done, in a sentence.
         ask: The request.
         wanted: The value every subject must answer with.
-        value_of: From an answer's decoded body to that value.
+        read: From an answer's body to that value; it may raise ValueError, LookupError, TypeError.
         subjects: The keys of those that take part, us first.
+        fixed_load: Whether latency is measured at a fixed load too.
     """
 
     key: str
@@ -49,12 +50,18 @@ class Scenario:
     ask: Ask
     wanted: Any
     subjects: tuple[str, ...]
-    value_of: Callable[[Any], Any] = lambda body: body
+    read: Callable[[bytes], Any] = json.loads
+    fixed_load: bool = False
+
+    @property
+    def ours(self) -> str:
+        """The key of the subject that the others are compared with."""
+        return self.subjects[0]
 
     def answered_by(self, status: int, body: bytes) -> bool:
         """Whether an answer is the one that is wanted."""
         try:
-            return status == 200 and self.value_of(json.loads(body)) == self.wanted
+            return status == 200 and self.read(body) == self.wanted
         except (ValueError, LookupError, TypeError):
             return False
 
@@ -77,9 +84,31 @@ def _tools_call(name: str, arguments: dict[str, Any]) -> Ask:
     return Ask("/mcp", "POST", headers, json.dumps(message).encode())
 
 
-_WEB = (US, "fastapi", "hypercorn")
+_PEERS = ("fastapi", "bare", "hypercorn")
+_WEB = (US, *_PEERS)
+_PROXIES = (PROXY, *_PEERS, "nginx", "haproxy")
 
 SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        key="hello",
+        title="Hello",
+        about=(
+            "An ASGI application answers with a constant, under our server and under others. "
+            "Beside it what a whole gateway's cheapest tool and FastAPI's cheapest route cost."
+        ),
+        ask=Ask("/constant"),
+        wanted=USER,
+        subjects=(SERVER, "uvicorn-hello", "hypercorn-hello", US, "fastapi"),
+    ),
+    Scenario(
+        key="proxy",
+        title="Proxy",
+        about="A GET is passed on, and its answer, a small JSON object, passed back as it came.",
+        ask=Ask("/files/users/7"),
+        wanted=USER,
+        subjects=_PROXIES,
+        fixed_load=True,
+    ),
     Scenario(
         key="one-call",
         title="One call over HTTP",
@@ -87,6 +116,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         ask=Ask("/users/7"),
         wanted=USER,
         subjects=_WEB,
+        fixed_load=True,
     ),
     Scenario(
         key="three-way",
@@ -98,6 +128,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         ask=Ask("/users/7/profile"),
         wanted={"user": USER, "posts": USER, "todos": USER},
         subjects=_WEB,
+        fixed_load=True,
     ),
     Scenario(
         key="mcp",
@@ -105,16 +136,20 @@ SCENARIOS: tuple[Scenario, ...] = (
         about=f"The one-call tool by `tools/call` of MCP {_MCP_VERSION}, without a session.",
         ask=_tools_call("user", {"id": 7}),
         wanted=USER,
-        value_of=lambda body: body["result"]["structuredContent"],
+        read=lambda body: json.loads(body)["result"]["structuredContent"],
         subjects=(US, "mcp-sdk"),
     ),
     Scenario(
-        key="overhead",
-        title="No call",
-        about="A GET is answered with a constant from an async function: what the rest costs.",
-        ask=Ask("/constant"),
-        wanted=USER,
-        subjects=_WEB,
+        key="sse",
+        title="Server-sent events",
+        about=(
+            f"A stream of {len(EVENTS)} events is passed through; the service sends each by "
+            "itself. A request is a whole stream."
+        ),
+        ask=Ask("/events/stream", headers={"accept": "text/event-stream"}),
+        wanted=b"".join(EVENTS),
+        read=bytes,
+        subjects=_PROXIES,
     ),
 )
 """Every scenario, in the order of the report."""

@@ -1,10 +1,13 @@
-"""What every subject answers with, and the function that does so without any service."""
+"""What every subject answers with, and functions that do so without any service."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-__all__ = ["USER", "constant"]
+import anyio
+
+__all__ = ["EVENTS", "USER", "constant", "wait"]
 
 USER: dict[str, Any] = {
     "id": 7,
@@ -16,7 +19,18 @@ USER: dict[str, Any] = {
     "active": True,
 }
 
+EVENTS = tuple(
+    f"data: {json.dumps({'index': index, 'text': 'word ' * 4})}\n\n".encode() for index in range(50)
+)
+"""A stream of server-sent events."""
+
 
 async def constant() -> dict[str, Any]:
     """The user, at once."""
+    return USER
+
+
+async def wait(seconds: float) -> dict[str, Any]:
+    """The user, after `seconds`."""
+    await anyio.sleep(seconds)
     return USER

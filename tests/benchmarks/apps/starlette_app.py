@@ -10,28 +10,29 @@ from typing import Any
 import httpx
 import trio
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-
-from tests.benchmarks.apps import constant as here
 
 __all__ = ["app"]
 
 _DEADLINE_S = 2
+_SERVICES = {"files": os.environ["UPSTREAM"], "events": os.environ["EVENTS"]}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "host"}
 
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-    async with httpx.AsyncClient(base_url=os.environ["UPSTREAM"], limits=limits) as client:
+    async with httpx.AsyncClient(limits=limits) as client:
         app.state.client = client
         yield
 
 
 async def _fetch(client: httpx.AsyncClient, path: str) -> Any:
-    response = await client.get(path)
+    response = await client.get(_SERVICES["files"] + path)
     response.raise_for_status()
     return response.json()
 
@@ -68,15 +69,34 @@ async def _profile(request: Request) -> JSONResponse:
     return JSONResponse(found)
 
 
-async def _constant(_request: Request) -> JSONResponse:
-    return JSONResponse(await here.constant())
+async def _proxy(request: Request) -> Response:
+    client: httpx.AsyncClient = request.app.state.client
+    url = f"{_SERVICES[request.path_params['service']]}/{request.path_params['path']}"
+    headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
+    content = request.stream() if request.method == "PUT" else None
+    sent = client.build_request(request.method, url, headers=headers, content=content)
+    try:
+        with trio.fail_after(_DEADLINE_S):
+            response = await client.send(sent, stream=True)
+    except trio.TooSlowError:
+        raise HTTPException(504) from None
+    except httpx.HTTPError:
+        raise HTTPException(502) from None
+    status = response.status_code
+    headers = {k: v for k, v in response.headers.items() if k not in _HOP_BY_HOP}
+    if not headers.get("content-type", "").startswith("text/event-stream"):
+        body = await response.aread()
+        await response.aclose()
+        return Response(body, status, headers)
+    close = BackgroundTask(response.aclose)
+    return StreamingResponse(response.aiter_raw(), status, headers, background=close)
 
 
 app = Starlette(
     routes=[
         Route("/users/{user_id:int}", _user),
         Route("/users/{user_id:int}/profile", _profile),
-        Route("/constant", _constant),
+        Route("/{service}/{path:path}", _proxy, methods=["GET", "PUT"]),
     ],
     lifespan=_lifespan,
 )
