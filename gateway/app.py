@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,18 +23,19 @@ from gateway.core.errors import (
     Internal,
     NotFound,
     Overloaded,
-    TooLarge,
 )
 from gateway.core.messages import Context, Reply, Request
+from gateway.core.roots import Root, Roots
 from gateway.core.service import Emit, Service, discard
-from gateway.inbound.front import context_of
-from gateway.inbound.http import Http, problem_answer
+from gateway.inbound.front import check_head, context_of, deny, problem_answer
+from gateway.inbound.http import Http
 from gateway.inbound.mcp import Mcp
-from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, respond, with_headers
+from gateway.inbound.proxy import Proxies
+from gateway.net.asgi import Incoming, Receive, Scope, Send, respond, with_headers
 from gateway.plan.ledger import Ledger
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
-from gateway.telemetry.events import RequestEnded, RequestStarted
+from gateway.telemetry.events import Event, RequestEnded, RequestStarted
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
@@ -100,12 +101,12 @@ class Gateway:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
+        self._proxied = Proxies(self, built.proxies)
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._settled = trio.Event()
         self._driven = False
         self._commits: trio.Nursery | None = None
-        self._roots: set[trio.CancelScope] = set()
-        self._drain_deadline = math.inf
+        self._roots = Roots()
 
     @property
     def server(self) -> ServerSettings:
@@ -126,7 +127,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome: everything is open, and no drain has begun."""
-        return self._state == "open" and self._drain_deadline == math.inf
+        return self._state == "open" and self._roots.drain_deadline == math.inf
 
     @property
     def in_flight(self) -> int:
@@ -170,6 +171,10 @@ class Gateway:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
 
+    def record(self, event: Event) -> None:
+        """Tell telemetry of what is no call of a tool."""
+        self._telemetry.record(event)
+
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         """Tell telemetry of a request that is refused before any tool is called."""
         request = Request("", {}, context)
@@ -192,21 +197,17 @@ class Gateway:
         with self.within(budget_s):
             await run(emit)
 
-    @contextlib.contextmanager
-    def within(self, timeout_s: float) -> Iterator[trio.CancelScope]:
+    def within(self, timeout_s: float) -> Root:
         """A scope for what is done for a client, counted as in flight, that a drain reaches too.
 
         Args:
             timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
         """
-        deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
-        scope = trio.CancelScope(deadline=deadline)
-        self._roots.add(scope)
-        try:
-            with scope:
-                yield scope
-        finally:
-            self._roots.discard(scope)
+        return self._roots.within(timeout_s)
+
+    def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:
+        """Give a scope of `within` so many seconds from now; the end of a drain comes first."""
+        self._roots.prolong(scope, timeout_s)
 
     # ------------------------------------------------------------------ lifespan
 
@@ -234,7 +235,7 @@ class Gateway:
         if self._state != "closed":
             raise RuntimeError(f"the gateway is {self._state}: `running` is entered once at a time")
         self._state, self._settled = "opening", trio.Event()
-        self._drain_deadline = math.inf
+        self._roots.drain_deadline = math.inf
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
@@ -276,12 +277,10 @@ class Gateway:
         Each answers by then with what it has, as by any deadline.
         """
         deadline = trio.current_time() + seconds
-        self._drain_deadline = min(self._drain_deadline, deadline)
-        scopes = [*self._roots]
+        self._roots.drain(deadline)
         if self._commits is not None:
-            scopes.append(self._commits.cancel_scope)
-        for scope in scopes:
-            scope.deadline = min(scope.deadline, deadline)
+            commits = self._commits.cancel_scope
+            commits.deadline = min(commits.deadline, deadline)
 
     async def _welcome(self) -> None:
         """Let a request in, opening the gateway for the first one where no host told us to.
@@ -326,12 +325,10 @@ class Gateway:
             await self._hosted(scope, receive, send)
             return
         match scope["type"]:
-            case "http":
+            case "http" | "websocket":
                 await self._answer(scope, receive, send)
             case "lifespan":
                 await self._serve_lifespan(receive, send)
-            case "websocket":
-                await send({"type": "websocket.close", "code": 1008})
             case other:
                 raise ValueError(f"ASGI connections of type {other!r} are not spoken")
 
@@ -346,36 +343,39 @@ class Gateway:
         headers = incoming.headers
         browsers = self._mounted if scope.get("root_path") else self._served
         try:
-            self._check_head(scope)
+            check_head(scope, max_bytes=self.server.max_headers)
             browsers.check(headers)
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
             await self._turn_away(scope, send, error)
             return
+        proxy = self._proxied.find(incoming.path)
+        if scope["type"] == "websocket":
+            if proxy is None:
+                await self._turn_away(scope, send, NotFound("there is no WebSocket here"))
+            else:
+                await proxy.converse(incoming, receive, send)
+            return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":
                 await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
             send = with_headers(send, browsers.cors_headers(headers))
-        protocol = self._mcp if incoming.path == self.config.mcp.path else self._http
-        await protocol(incoming, receive, send)
+        if proxy is not None:
+            await proxy(incoming, receive, send)
+        elif incoming.path == self.config.mcp.path:
+            await self._mcp(incoming, receive, send)
+        else:
+            await self._http(incoming, receive, send)
 
     async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1013})
-            return
         context = self.context(Incoming.of(scope), "http")
         self.refuse(context, error, duration_s=0)
-        await respond(send, *problem_answer(error, context))
-
-    def _check_head(self, scope: Scope) -> None:
-        if peer_of(scope) is not None:
-            return  # our own server has counted it
-        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
-        size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
-        if size > self.server.max_headers:
-            raise TooLarge(f"the request's head is over {self.server.max_headers} bytes", head=True)
+        if scope["type"] == "websocket":
+            await deny(scope, send, error, context)
+        else:
+            await respond(send, *problem_answer(error, context))
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
