@@ -186,22 +186,21 @@ class Passage:
         if framing.length is not None and framing.length > self._proxy.max_body:
             raise self._too_large()
         peer = peer_of(scope)
-        piece, more = b"", True
-        if peer is None:
-            # Of HTTP/2 the head does not say whether there is a body.
-            piece, more = await self._next_piece()
-        elif not framing.length and not framing.chunked:
+        if framing.length or framing.chunked:
+            body = None if peer is None else peer.body_at_hand()
+            if body is None:
+                return self._pieces(b"")
+        elif peer is not None:
             return None
         else:
-            body = peer.body_at_hand()
-            if body is not None:
-                piece, more = body, False
-        if more:
-            return self._pieces(piece)
-        self._over.set()
-        if len(piece) > self._proxy.max_body:
+            # Of HTTP/2 the head does not say whether there is a body.
+            body, more = await self._next_piece()
+            if more:
+                return self._pieces(body)
+            self._over.set()
+        if len(body) > self._proxy.max_body:
             raise self._too_large()
-        return piece or None
+        return body or None
 
     async def _pieces(self, piece: bytes) -> AsyncGenerator[bytes]:
         """The body from `piece` on, as it comes."""
