@@ -198,11 +198,7 @@ class Gateway:
             await run(emit)
 
     def within(self, timeout_s: float) -> Root:
-        """A scope for what is done for a client, counted as in flight, that a drain reaches too.
-
-        Args:
-            timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
-        """
+        """A scope for what is done for a client, counted as in flight, that a drain reaches too."""
         return self._roots.within(timeout_s)
 
     def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:

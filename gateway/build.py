@@ -202,7 +202,9 @@ def _check_proxies(config: Config, paths: Mapping[str, str], problems: Problems)
         if proxy.path in prefixes:
             below.append(prefixes[proxy.path])
         if below:
-            message = f"expected a path with nothing below it, got {proxy.path}, taken by {below[0]}"
+            message = (
+                f"expected a path with nothing below it, got {proxy.path}, taken by {below[0]}"
+            )
             problems.add(("proxies", name, "path"), message)
         prefixes.setdefault(proxy.path, f"proxies.{name}.path")
         if name in config.tools:

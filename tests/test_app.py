@@ -372,7 +372,12 @@ async def test_a_websocket_is_closed() -> None:
     async def receive() -> Any:
         return {"type": "websocket.connect"}
 
-    scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    scope = {
+        "type": "websocket",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
     await gateway({"a": get()})(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
 

@@ -33,6 +33,7 @@ from gateway.net.client import (
     Origin,
     open_client,
 )
+from gateway.net.credentials import basic_authorization, user_and_password
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
@@ -141,7 +142,7 @@ class HttpAdapter:
         headers: Sent with every request, names in lower case.
         budget_header: Carries what remains of the budget; in lower case.
         http2: Whether HTTP/2 is offered.
-        max_reply: Largest reply, bytes.
+        max_reply: Bytes of a reply.
     """
 
     def __init__(self, settings: HttpSettings, environment: Environment) -> None:
@@ -153,7 +154,7 @@ class HttpAdapter:
         self.prefix = parts.path.rstrip("/")
         self._client: HttpClient | None = None
         self.headers = {
-            **_basic_authorization(settings.url),
+            **basic_authorization(settings.url),
             **{
                 key.lower(): value.reveal() if isinstance(value, Secret) else value
                 for key, value in settings.headers.items()
@@ -264,22 +265,9 @@ def _secrets(settings: HttpSettings) -> tuple[str, ...]:
             secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
     parts = urlsplit(settings.url)
     if parts.password:
-        pair = base64.b64encode(_user_and_password(settings.url)).decode()
+        pair = base64.b64encode(user_and_password(settings.url)).decode()
         secrets |= {parts.password, unquote(parts.password), pair}
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
-
-
-def _basic_authorization(url: str) -> dict[str, str]:
-    """The header for the user and the password of a URL, if it names any: RFC 7617."""
-    pair = _user_and_password(url)
-    return {"authorization": f"Basic {base64.b64encode(pair).decode()}"} if pair else {}
-
-
-def _user_and_password(url: str) -> bytes:
-    parts = urlsplit(url)
-    if not parts.username and not parts.password:
-        return b""
-    return f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
 
 
 def _body(arguments: Mapping[str, Any]) -> tuple[str | None, bytes | None]:

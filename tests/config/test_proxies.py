@@ -78,15 +78,19 @@ ALONE = "expected a path with nothing below it"
         (
             SERVICE + "http2 = true\n" + PROXY,
             [
-                ':7: proxies.p.service: expected a service without http2, got "s": '
-                "bytes are passed through over HTTP/1.1"
+                (
+                    ':7: proxies.p.service: expected a service without http2, got "s": '
+                    "bytes are passed through over HTTP/1.1"
+                )
             ],
         ),
         (
             SERVICE + PROXY + 'methods = ["get"]\n',
             [
-                ":7: proxies.p.methods[0]: expected a method in capitals, "
-                'neither CONNECT nor TRACE, got "get"'
+                (
+                    ":7: proxies.p.methods[0]: expected a method in capitals, "
+                    'neither CONNECT nor TRACE, got "get"'
+                )
             ],
         ),
         (
@@ -111,10 +115,7 @@ ALONE = "expected a path with nothing below it"
         ),
         (
             SERVICE + PROXY + TOOL + 'http = "PUT /files/x"\n',
-            [
-                f":5: proxies.p.path: {ALONE}, got /files/, "
-                "taken by tools.t.http (PUT /files/x)"
-            ],
+            [f":5: proxies.p.path: {ALONE}, got /files/, taken by tools.t.http (PUT /files/x)"],
         ),
         (
             SERVICE + TOOL + '[proxies.p]\npath = "/tools/"\nservice = "s"\n',
@@ -145,5 +146,7 @@ def test_a_wrong_service_does_not_make_its_proxy_wrong(tmp_path: Path) -> None:
 
 def test_a_placeholder_goes_after_a_proxy(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
-    path.write_text(SERVICE + PROXY + TOOL + 'http = "GET /{kind}/x"\ninput.properties.kind = "string"')
+    path.write_text(
+        SERVICE + PROXY + TOOL + 'http = "GET /{kind}/x"\ninput.properties.kind = "string"'
+    )
     load_config(path)
