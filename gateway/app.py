@@ -25,17 +25,26 @@ from gateway.core.errors import (
     Overloaded,
 )
 from gateway.core.messages import Context, Reply, Request
-from gateway.core.roots import Root, Roots
 from gateway.core.service import Emit, Service, discard
-from gateway.inbound.front import check_head, context_of, deny, problem_answer
+from gateway.inbound.front import check_head, context_of, tell
 from gateway.inbound.http import Http
 from gateway.inbound.mcp import Mcp
 from gateway.inbound.proxy import Proxies
-from gateway.net.asgi import Incoming, Receive, Scope, Send, respond, with_headers
-from gateway.plan.ledger import Ledger
+from gateway.net.asgi import (
+    ClientLeft,
+    Incoming,
+    Receive,
+    Scope,
+    Send,
+    client_has_left,
+    respond,
+    with_headers,
+)
+from gateway.plan.ledger import Ledger, book_refusal
+from gateway.plan.root import Root
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
-from gateway.telemetry.events import Event, RequestEnded, RequestStarted
+from gateway.telemetry.events import Event
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
@@ -106,7 +115,8 @@ class Gateway:
         self._settled = trio.Event()
         self._driven = False
         self._commits: trio.Nursery | None = None
-        self._roots = Roots()
+        self._roots: set[trio.CancelScope] = set()
+        self._drain_deadline = math.inf
 
     @property
     def server(self) -> ServerSettings:
@@ -127,7 +137,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome: everything is open, and no drain has begun."""
-        return self._state == "open" and self._roots.drain_deadline == math.inf
+        return self._state == "open" and self._drain_deadline == math.inf
 
     @property
     def in_flight(self) -> int:
@@ -165,7 +175,7 @@ class Gateway:
                 ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
                 await self._within(budget_s, run, emit)
                 ledger.reply = run.conclude().sealed()
-            except GatewayError:
+            except (GatewayError, ClientLeft):
                 raise
             except Exception as error:
                 raise Internal("something went wrong inside the gateway") from error
@@ -177,18 +187,7 @@ class Gateway:
 
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         """Tell telemetry of a request that is refused before any tool is called."""
-        request = Request("", {}, context)
-        self._telemetry.record(RequestStarted(request))
-        self._telemetry.record(
-            RequestEnded(
-                request=request,
-                tool="",
-                outcome="error",
-                error=error,
-                duration_s=duration_s,
-                budget_s=math.inf,
-            )
-        )
+        book_refusal(self._telemetry, context, error, duration_s=duration_s)
 
     async def _within(self, budget_s: float, run: Run, emit: Emit) -> None:
         """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
@@ -196,14 +195,16 @@ class Gateway:
             raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
         with self.within(budget_s):
             await run(emit)
+        if client_has_left():
+            raise ClientLeft
 
     def within(self, timeout_s: float) -> Root:
-        """A scope for what is done for a client, counted as in flight, that a drain reaches too."""
-        return self._roots.within(timeout_s)
+        """A scope for what is in flight for a client: a drain and the client's leaving reach it."""
+        return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
 
     def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:
         """Give a scope of `within` so many seconds from now; the end of a drain comes first."""
-        self._roots.prolong(scope, timeout_s)
+        scope.deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
 
     # ------------------------------------------------------------------ lifespan
 
@@ -231,7 +232,7 @@ class Gateway:
         if self._state != "closed":
             raise RuntimeError(f"the gateway is {self._state}: `running` is entered once at a time")
         self._state, self._settled = "opening", trio.Event()
-        self._roots.drain_deadline = math.inf
+        self._drain_deadline = math.inf
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
@@ -273,10 +274,12 @@ class Gateway:
         Each answers by then with what it has, as by any deadline.
         """
         deadline = trio.current_time() + seconds
-        self._roots.drain(deadline)
+        self._drain_deadline = min(self._drain_deadline, deadline)
+        scopes = [*self._roots]
         if self._commits is not None:
-            commits = self._commits.cancel_scope
-            commits.deadline = min(commits.deadline, deadline)
+            scopes.append(self._commits.cancel_scope)
+        for scope in scopes:
+            scope.deadline = min(scope.deadline, deadline)
 
     async def _welcome(self) -> None:
         """Let a request in, opening the gateway for the first one where no host told us to.
@@ -368,10 +371,7 @@ class Gateway:
     async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
         context = self.context(Incoming.of(scope), "http")
         self.refuse(context, error, duration_s=0)
-        if scope["type"] == "websocket":
-            await deny(scope, send, error, context)
-        else:
-            await respond(send, *problem_answer(error, context))
+        await tell(scope, send, error, context)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

@@ -24,6 +24,9 @@ _ALLOWED_HEADERS = (
 )
 _EXPOSED_HEADERS = "x-request-id, x-gateway-partial, retry-after, mcp-session-id"
 
+_MAX_PASSED = 1000
+"""`Host` values that are remembered as allowed: a port apart, they are few."""
+
 
 class BrowserGuard:
     """Refuses hosts and origins that are not allowed.
@@ -38,6 +41,7 @@ class BrowserGuard:
         if hosts is not None and "*" not in hosts:
             # An IPv6 address may be written with its brackets or without.
             self._hosts = frozenset(hostname(host) or host.lower() for host in hosts)
+        self._passed: set[str] = set()
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     def check(self, headers: Mapping[str, str]) -> None:
@@ -47,9 +51,12 @@ class BrowserGuard:
             Forbidden: Its host or its origin is not allowed.
         """
         host = headers.get("host", "")
-        name = hostname(host)
-        if self._hosts is not None and (not name or name not in self._hosts):
-            raise Forbidden(f"the host {host[:100]!r} is not in server.allowed_hosts")
+        if self._hosts is not None and host not in self._passed:
+            name = hostname(host)
+            if not name or name not in self._hosts:
+                raise Forbidden(f"the host {host[:100]!r} is not in server.allowed_hosts")
+            if len(self._passed) < _MAX_PASSED:
+                self._passed.add(host)
         origin = headers.get("origin")
         if origin is not None and not self._answers(origin):
             raise Forbidden(f"the origin {origin[:100]!r} is not in server.allowed_origins")

@@ -6,7 +6,6 @@ What remains of the budget goes along as a header.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import email.utils
 import re
@@ -33,7 +32,7 @@ from gateway.net.client import (
     Origin,
     open_client,
 )
-from gateway.net.credentials import basic_authorization, user_and_password
+from gateway.net.credentials import basic_authorization
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
@@ -169,7 +168,7 @@ class HttpAdapter:
 
     @property
     def http1(self) -> Http1Client:
-        """The connections beneath the calls, for who passes bytes through; not with `http2`.
+        """The connections beneath the calls, for who passes bytes on; not with `http2`.
 
         Raises:
             Unreachable: It is not open.
@@ -265,7 +264,7 @@ def _secrets(settings: HttpSettings) -> tuple[str, ...]:
             secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
     parts = urlsplit(settings.url)
     if parts.password:
-        pair = base64.b64encode(user_and_password(settings.url)).decode()
+        pair = basic_authorization(settings.url)["authorization"].removeprefix("Basic ")
         secrets |= {parts.password, unquote(parts.password), pair}
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
 

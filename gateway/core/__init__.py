@@ -5,6 +5,5 @@
 * `messages.py`: `Request`, `Context`, `Reply`, `Branch`, and the partials `Chunk`, `Progress`
 * `errors.py`: the error tree, each class with its code on the wire
 * `deadline.py`: budgets in and out
-* `roots.py`: the scopes of what is done for clients
 * `trace.py`: W3C trace context
 """

@@ -14,10 +14,10 @@ from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
-from gateway.core.roots import Root
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace, new_id
 from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, read_body, respond
+from gateway.plan.root import Root
 from gateway.plan.tool import Tool
 from gateway.telemetry.events import Event
 
@@ -27,9 +27,9 @@ __all__ = [
     "body_of",
     "check_head",
     "context_of",
-    "deny",
     "denying",
     "problem_answer",
+    "tell",
 ]
 
 Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
@@ -167,16 +167,19 @@ def check_head(scope: Scope, *, max_bytes: int) -> None:
         raise TooLarge(f"the request's head is over {max_bytes} bytes", head=True)
 
 
-async def deny(scope: Scope, send: Send, error: GatewayError, context: Context) -> None:
-    """Refuse a WebSocket before it begins: by a problem where the server can send one, else 403.
+async def tell(scope: Scope, send: Send, error: GatewayError, context: Context) -> None:
+    """Tell a client of `error` as a problem, a WebSocket's before that has begun.
+
+    Where a server sends no answer in place of a WebSocket, the client gets a bare 403.
 
     Source: https://asgi.readthedocs.io/en/latest/extensions.html, WebSocket Denial Response
     """
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    status, headers, body = problem_answer(error, context)
-    await respond(denying(send), status, headers, body)
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        send = denying(send)
+    await respond(send, *problem_answer(error, context))
 
 
 def denying(send: Send) -> Send:

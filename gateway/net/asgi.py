@@ -25,6 +25,7 @@ __all__ = [
     "Scope",
     "Send",
     "client_has_left",
+    "ends_with_client",
     "headers_of",
     "next_piece",
     "path_of",
@@ -211,15 +212,33 @@ def client_has_left() -> bool:
     return client is not None and client.left
 
 
-async def while_connected(scope: Scope, receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
-    """Do `work` while the client stays; its leaving cancels all of it.
+def ends_with_client(scope: trio.CancelScope) -> None:
+    """Have the client's leaving cancel `scope`: for whoever works below `while_connected`.
 
-    Call it once the body was read: until then `receive` belongs to `read_body`.
+    Args:
+        scope: The outermost one of all that waits for something. Of several the last one counts.
+    """
+    peer = _client.get()
+    if isinstance(peer, _Client) or peer is None:
+        return  # its nursery is cancelled, or there is nobody to leave
+    peer.cancels = scope
+    if peer.left:
+        scope.cancel()
+
+
+async def while_connected(scope: Scope, receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` while the client stays; its leaving cancels it.
+
+    Call it once the body was read: until then `receive` belongs to `read_body`. Under our own
+    server it costs next to nothing: the scope that `work` opens for its deadline is the one that
+    the client's leaving cancels, by `ends_with_client`.
 
     Args:
         scope: The request's ASGI scope.
         receive: The request's ASGI `receive`.
-        work: What to do for the client.
+        work: What to do for the client. Wherever it waits, it does so in a scope that was given
+            to `ends_with_client`; once that was cancelled and `client_has_left`, it raises
+            `ClientLeft`.
 
     Returns:
         What `work` returned.
@@ -233,15 +252,12 @@ async def while_connected(scope: Scope, receive: Receive, work: Callable[[], Awa
         return await _while_watched(receive, work)
     if peer.left:
         raise ClientLeft
-    with trio.CancelScope() as leaving:
-        peer.cancels = leaving
-        token = _client.set(peer)
-        try:
-            return await work()
-        finally:
-            _client.reset(token)
-            peer.cancels = None
-    raise ClientLeft
+    before = _client.set(peer)
+    try:
+        return await work()
+    finally:
+        _client.reset(before)
+        peer.cancels = None
 
 
 async def _while_watched(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:

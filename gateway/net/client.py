@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 import trio
@@ -59,10 +59,7 @@ class ClientSettings:
 
 @contextlib.asynccontextmanager
 async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
-    """A client for one service; leaving the context closes its connections.
-
-    It holds a nursery: what leaves the context by an exception leaves it in a group.
-    """
+    """A client for one service; leaving the context closes its connections."""
     async with contextlib.AsyncExitStack() as stack:
         client: HttpClient
         if settings.http2 and settings.tls:
@@ -87,10 +84,28 @@ async def open_http1(
     if tls is None and settings.tls:
         tls = ssl.create_default_context()
     pool = Pool(Dialer(settings.guard, tls).connect, settings.max_connections)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.expire)
+    with _in_the_background(pool.expire):
         try:
             yield Http1Client(pool, settings.budget_header, settings.max_reply_bytes)
         finally:
             pool.close()
-            nursery.cancel_scope.cancel()
+
+
+@contextlib.contextmanager
+def _in_the_background(work: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """Do `work`, which waits and never fails, within this context.
+
+    In a task of the run's own, not in a nursery around whatever is done meanwhile: a gateway has
+    many clients, and each nursery would lie between every request and its deadline.
+    """
+    scope = trio.CancelScope()
+
+    async def run() -> None:
+        with scope:
+            await work()
+
+    trio.lowlevel.spawn_system_task(run)
+    try:
+        yield
+    finally:
+        scope.cancel()

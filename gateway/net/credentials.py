@@ -8,18 +8,13 @@ from __future__ import annotations
 import base64
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["basic_authorization", "user_and_password"]
+__all__ = ["basic_authorization"]
 
 
 def basic_authorization(url: str) -> dict[str, str]:
     """The header for the user and the password of a URL; none if it names neither."""
-    pair = user_and_password(url)
-    return {"authorization": f"Basic {base64.b64encode(pair).decode()}"} if pair else {}
-
-
-def user_and_password(url: str) -> bytes:
-    """`user:password`, decoded; empty if the URL names neither."""
     parts = urlsplit(url)
     if not parts.username and not parts.password:
-        return b""
-    return f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+        return {}
+    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

@@ -22,6 +22,7 @@ MAX_HEAD = 65_536
 _MAX_INTERIM = 16
 """Interim replies (1xx) before the one that counts."""
 
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _END = b"\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 _UNTIL_CLOSE = math.inf
@@ -47,6 +48,7 @@ class ReplyReader:
     __slots__ = (
         "_bodiless",
         "_chunks",
+        "_framing",
         "_head",
         "_head_bytes",
         "_interim",
@@ -79,6 +81,7 @@ class ReplyReader:
 
     def _expect_head(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
+        self._framing: list[tuple[bytes, bytes]] = []
         self.status = 0
         self._tail = b""
         self._head = False
@@ -88,7 +91,7 @@ class ReplyReader:
         """The headers by name, repeated ones joined by `, `: RFC 9110, section 5.3."""
         joined: dict[str, str] = {}
         for raw_name, raw_value in self.headers:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            name, value = str(raw_name, "latin-1"), str(raw_value, "latin-1")
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
         return joined
 
@@ -96,8 +99,12 @@ class ReplyReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer."""
-        if not self._head:
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
+        if self._head:
+            return
+        field = (name.lower(), value.rstrip(b" \t"))
+        self.headers.append(field)
+        if field[0] in _FRAMING:
+            self._framing.append(field)
 
     def on_headers_complete(self) -> None:
         """The head's end."""
@@ -190,7 +197,7 @@ class ReplyReader:
         persistent = version == "1.1"
         if not persistent and version != "1.0":
             raise BadReply("what came back is not HTTP: neither 1.0 nor 1.1")
-        for name, value in self.headers:
+        for name, value in self._framing:
             if name == b"content-length":
                 self.announced = int(value)
             elif name == b"transfer-encoding":

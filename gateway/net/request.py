@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
+import attrs
 import trio
 
 from gateway.core.deadline import remaining_ms
@@ -26,9 +27,10 @@ MAX_TARGET = 65_536
 
 _TARGET = re.compile(r"/[!\"$-~]*")
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_LINES = re.compile(rf"(?:{_NAME}:\x20[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
+_UNFIT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _METHOD = re.compile(_NAME)
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DEFAULTS = {
@@ -63,25 +65,69 @@ def head_of(request: HttpRequest, budget_header: str) -> str:
             did not check.
     """
     check_target(request.target)
-    lines = [f"{name}: {value}\r\n" for name, value in request.headers]
-    names = {name.lower() for name, _ in request.headers}
-    if budget_header in names:
-        lines = [line for line in lines if not line.lower().startswith(f"{budget_header}:")]
-    if "host" not in names:
-        lines.insert(0, f"host: {request.origin.authority}\r\n")
-    lines += [line for name, line in _DEFAULTS.items() if name not in names]
-    lines.append(_framing(request))
-    text = "".join(lines)
-    # One look at the whole: a line's end in a value, or a space in a name, would match nowhere.
-    if (
-        text.count("\n") != sum(map(bool, lines))
-        or _LINES.fullmatch(text) is None
-        or _METHOD.fullmatch(request.method) is None
-    ):
-        raise Internal("a header's name or value, or a method, that would break the request")
+    headers = request.headers
+    key = (budget_header, *[name for name, _ in headers])
+    shape = _shapes.get(key) or _shape_of(key)
+    authority = request.origin.authority
+    # One look at all of them: a line's end would end the header.
+    if _UNFIT.search("".join([authority, *[value for _, value in headers]])):
+        raise Internal("a header's value that would break the request")
+    if request.method not in _METHODS and _METHOD.fullmatch(request.method) is None:
+        raise Internal("a method that would break the request")
+    lines = "".join(
+        [
+            f"{label}{value}\r\n"
+            for label, (_, value) in zip(shape.labels, headers, strict=True)
+            if label
+        ]
+    )
+    host = f"host: {authority}\r\n" if shape.needs_host else ""
+    return (
+        f"{request.method} {request.target} HTTP/1.1\r\n"
+        f"{host}{lines}{shape.defaults}{_framing(request)}"
+    )
+
+
+@attrs.frozen(slots=True)
+class _Shape:
+    """What the names of a request's headers say of its head, whatever their values.
+
+    Args:
+        labels: What goes before each value; empty for a header that is left out.
+        needs_host: Whether `host` is not among them.
+        defaults: The lines that are added.
+    """
+
+    labels: tuple[str, ...]
+    needs_host: bool
+    defaults: str
+
+
+_shapes: dict[tuple[str, ...], _Shape] = {}
+_MAX_SHAPES = 1000
+"""A service's calls send the same few sets of headers again and again."""
+
+
+def _shape_of(key: tuple[str, ...]) -> _Shape:
+    """The shape of a head: the budget header's name, then the names of the others.
+
+    Raises:
+        Internal: One of them is no header's name, or frames the body.
+    """
+    budget_header, *given = key
+    if any(_METHOD.fullmatch(name) is None for name in given):
+        raise Internal("a header's name that would break the request")
+    names = {name.lower() for name in given}
     if not names.isdisjoint(_FRAMING):
         raise Internal("a header that frames the request, which the client itself does")
-    return f"{request.method} {request.target} HTTP/1.1\r\n{text}"
+    shape = _Shape(
+        tuple("" if name.lower() == budget_header else f"{name}: " for name in given),
+        "host" not in names,
+        "".join(line for name, line in _DEFAULTS.items() if name not in names),
+    )
+    if len(_shapes) < _MAX_SHAPES:
+        _shapes[key] = shape
+    return shape
 
 
 def _framing(request: HttpRequest) -> str:

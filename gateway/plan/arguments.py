@@ -175,10 +175,13 @@ def _coerced(text: str, types: frozenset[str]) -> Any:
     return text
 
 
+_NUMBERS: msgspec.json.Decoder[int | float] = msgspec.json.Decoder(int | float)
+
+
 def _number(text: str, *, whole: bool) -> int | float | None:
     """`text` as JSON would read it; `None` where it is no number or, if `whole`, has a part."""
     try:
-        number = msgspec.json.decode(text, type=int | float)
+        number = _NUMBERS.decode(text)
     except msgspec.DecodeError:
         return None
     if isinstance(number, float) and (whole or not math.isfinite(number)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from gateway.config.settings import CallConfig, ToolConfig
@@ -222,10 +222,12 @@ def _renderer(
     if not renders and not takes_inputs:
         return lambda _namespace: constants
 
-    def values(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def render_all(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+        values = dict(constants)
         for name, render in renders:
-            yield name, render(namespace)
+            values[name] = render(namespace)
         if takes_inputs and inputs_key is not None:
-            yield inputs_key, {name: namespace[name] for name in inputs if name in namespace}
+            values[inputs_key] = {name: namespace[name] for name in inputs if name in namespace}
+        return values
 
-    return lambda namespace: {**constants, **dict(values(namespace))}
+    return render_all

@@ -72,6 +72,9 @@ def compile_value(value: Any) -> Template:
             return _constant(value)
 
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+")
+
+
 def compile_text(text: str) -> Template:
     """Compile a text: each placeholder stands as text, null as nothing, lists as JSON.
 
@@ -100,7 +103,8 @@ def compile_path(path: str, inputs: frozenset[str] = frozenset()) -> Template:
             blame = InvalidArguments if expression.roots <= inputs else BadReply
             shown = "null" if value is None else repr(text)
             raise blame(f"not called: {{{expression.source}}} in its path is {shown}")
-        return quote(text, safe="")
+        # Numbers and plain names, nearly always: `quote` has work to do before it sees that.
+        return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
     return _joined(_parts(path), as_segment)
 
@@ -127,21 +131,21 @@ def _joined(parts: list[str | Expression], convert: Callable[[Any, Expression], 
 
     def render(names: Namespace) -> str:
         return "".join(
-            piece if isinstance(piece, str) else convert(piece[0](names), piece[1])
-            for piece in pieces
+            [
+                piece if type(piece) is str else convert(piece[0](names), piece[1])  # type: ignore[operator, arg-type] # a pair
+                for piece in pieces
+            ]
         )
 
     return Template(roots, render)
 
 
 def _as_text(value: Any, _expression: Expression) -> str:
-    match value:
-        case str():
-            return value
-        case None:
-            return ""
-        case _:
-            return msgspec.json.encode(value).decode()
+    if type(value) is str:
+        return value
+    if type(value) is int:
+        return str(value)
+    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def _parts(text: str) -> list[str | Expression]:

@@ -53,9 +53,9 @@ class AnswerHead:
         self.dated = False
         lines: list[bytes] = []
         for name, value in headers:
-            if _UNFIT_NAME.search(name) or _UNFIT_VALUE.search(value):
-                raise ValueError(f"the application's header {name!r} is none")
-            lower = name.lower()
+            lower = _names.get(name) or _checked_name(name)
+            if _UNFIT_VALUE.search(value):
+                raise ValueError(f"the value of the application's header {name!r} breaks a line")
             if lower == b"content-length":
                 self.length = int(value)
                 continue
@@ -86,6 +86,20 @@ class AnswerHead:
 
 
 _TITLES = {408: "Request timeout", 501: "Not implemented"}
+
+_names: dict[bytes, bytes] = {}
+"""Names that were checked, in lower case: applications send the same few again and again."""
+_MAX_NAMES = 1000
+
+
+def _checked_name(name: bytes) -> bytes:
+    if not name or _UNFIT_NAME.search(name):
+        raise ValueError(f"the application's header {name!r} is none")
+    lower = name.lower()
+    if len(_names) < _MAX_NAMES:
+        _names[name] = lower
+    return lower
+
 
 _said_date: tuple[int, bytes] = (0, b"")
 

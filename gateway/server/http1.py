@@ -195,10 +195,13 @@ class Http1:
         """Have the application answer one request; whether the connection goes on after it."""
         self._exchange = exchange = Exchange(self, head)
         try:
-            with contained(self._report):
+            try:
                 await in_new_context(
                     self._app(exchange.scope(self._about), exchange.receive, exchange.send)
                 )
+            except BaseException:
+                with contained(self._report):
+                    raise
             return await exchange.conclude()
         finally:
             self._exchange = None

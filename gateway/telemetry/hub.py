@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from gateway.telemetry.events import Event
@@ -11,7 +11,11 @@ from gateway.telemetry.logs import logger
 __all__ = ["Listener", "Telemetry"]
 
 Listener: TypeAlias = Callable[[Event], None]
-"""Hears every event. It runs in the teller's task or thread, so it must neither block nor wait."""
+"""Hears every event. It runs in the teller's task or thread, so it must neither block nor wait.
+
+One that has a mapping `hears`, from types of events to what takes one, hears those alone, and
+through that: most listeners care for few types, and events are told on every request's way.
+"""
 
 
 class Telemetry:
@@ -21,10 +25,11 @@ class Telemetry:
         listeners: Who hears the events; none of them makes `record` free.
     """
 
-    __slots__ = ("_listeners", "_log")
+    __slots__ = ("_by_type", "_listeners", "_log")
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = tuple(listeners)
+        self._by_type: dict[type[Event], tuple[Listener, ...]] = {}
         self._log = logger("gateway.telemetry")
 
     def record(self, event: Event) -> None:
@@ -35,8 +40,19 @@ class Telemetry:
         Args:
             event: What happened.
         """
-        for listener in self._listeners:
+        kind = type(event)
+        listeners = self._by_type.get(kind)
+        if listeners is None:
+            ears = (_ear(one, kind) for one in self._listeners)
+            listeners = self._by_type[kind] = tuple(ear for ear in ears if ear is not None)
+        for listener in listeners:
             try:
                 listener(event)
             except Exception:  # noqa: BLE001 - what watches a request must not be able to fail it
                 self._log.exception("listener failed", event_type=type(event).__name__)
+
+
+def _ear(listener: Listener, kind: type[Event]) -> Listener | None:
+    """What of `listener` takes events of this type."""
+    hears: Mapping[type[Event], Listener] | None = getattr(listener, "hears", None)
+    return listener if hears is None else hears.get(kind)

@@ -200,18 +200,18 @@ def _shown(name: str) -> str:
 class RequestLog:
     """The listener that writes one line per request, at its end, and tracebacks of our own bugs."""
 
-    __slots__ = ("_log", "_writers")
+    __slots__ = ("_log", "hears")
 
     def __init__(self) -> None:
         self._log = logger("gateway.request")
-        self._writers: dict[type[Any], Callable[[Any], None]] = {
+        self.hears: dict[type[Any], Callable[[Any], None]] = {
             RequestEnded: self._request_ended,
             CallEnded: self._call_ended,
         }
 
     def __call__(self, event: Event) -> None:
         """Write what `event` deserves."""
-        writer = self._writers.get(type(event))
+        writer = self.hears.get(type(event))
         if writer is not None:
             writer(event)
 

@@ -66,7 +66,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._exposed = _WithoutCreated(registry)
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+        self.hears: dict[type[Any], Callable[[Any], None]] = {
             RequestStarted: self._request_started,
             RequestEnded: self._request_ended,
             CallStarted: self._call_started,
@@ -134,7 +134,7 @@ class Metrics:
 
     def __call__(self, event: Event) -> None:
         """Count `event`; one of a type unknown here counts for nothing."""
-        handler = self._handlers.get(type(event))
+        handler = self.hears.get(type(event))
         if handler is not None:
             handler(event)
 

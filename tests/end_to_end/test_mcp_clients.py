@@ -17,6 +17,7 @@ from mcp import Client, MCPError
 from gateway.config.settings import ServerSettings
 from gateway.core.errors import DeadlineExceeded, InvalidArguments, Unreachable
 from gateway.core.messages import Reply, Request
+from gateway.net.asgi import Incoming
 from gateway.server.worker import Addresses, serve
 from tests.inbound.mcp.driver import ScriptedFront, fails, hangs, mcp, returns, tool
 from tests.node import install, node
@@ -84,7 +85,7 @@ class Endpoint:
         self.answers = answers
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.endpoint(scope, receive, partial(self.note, send))
+        await self.endpoint(Incoming.of(scope), receive, partial(self.note, send))
 
     async def note(self, send: Any, message: Any) -> None:
         if message["type"] == "http.response.start":

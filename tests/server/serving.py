@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from gateway.admin.app import Admin
-from gateway.net.asgi import ClientLeft, read_body, respond, while_connected
+from gateway.net.asgi import ClientLeft, ends_with_client, read_body, respond, while_connected
 from gateway.server.run import run
 from gateway.telemetry.metrics import Metrics
 
@@ -104,11 +104,17 @@ class App:
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
 
+    async def hang(self) -> None:
+        with trio.CancelScope() as leaving:
+            ends_with_client(leaving)
+            await trio.sleep_forever()
+        raise ClientLeft
+
     async def http(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: C901 - a table
         match scope["path"]:
             case "/hang":
                 try:
-                    await while_connected(scope, receive, trio.sleep_forever)
+                    await while_connected(scope, receive, self.hang)
                 except ClientLeft:
                     self.story.append("left")
                 finally:

@@ -21,6 +21,7 @@ from gateway.net.asgi import (
     Incoming,
     Receive,
     Send,
+    client_has_left,
     next_piece,
     peer_of,
     while_connected,
@@ -90,21 +91,17 @@ class Passage:
         proxy.check_method(scope["method"])
         budget_s = budget_of(self._context.headers)
         self._latest = trio.current_time() + budget_s
-        peer = peer_of(scope)
-        with proxy.front.within(min(budget_s, proxy.deadline_s)) as self._limit:
-            if peer is None:
-                await self._pass()
-                return
-            if peer.left:
-                raise ClientLeft
-            # The scope that keeps the time is the one that the client's leaving cancels.
-            peer.cancels = self._limit
-            try:
-                await self._pass()
-                return
-            finally:
-                peer.cancels = None
-        if peer is not None and peer.left:
+        await while_connected(scope, self._receive_after_body, self._in_time)
+
+    async def _in_time(self) -> None:
+        """Pass it on within the time there is; the client's leaving cancels the same scope."""
+        proxy = self._proxy
+        timeout_s = min(self._latest - trio.current_time(), proxy.deadline_s)
+        with proxy.front.within(timeout_s) as self._limit:
+            await self._pass()
+        if not self._limit.cancelled_caught:
+            return
+        if client_has_left():
             raise ClientLeft
         raise DeadlineExceeded(self._why_late())
 
@@ -130,14 +127,7 @@ class Passage:
             head += b"transfer-encoding: chunked\r\n"
         else:
             head = b"%bcontent-length: %d\r\n" % (head, framing.length)
-        if peer_of(scope) is not None:
-            await self._exchange(method, head, content, framing.length)
-            return
-        await while_connected(
-            scope,
-            self._receive_after_body,
-            lambda: self._exchange(method, head, content, framing.length),
-        )
+        await self._exchange(method, head, content, framing.length)
 
     async def _exchange(
         self,

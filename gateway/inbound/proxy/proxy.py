@@ -21,11 +21,11 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.core.messages import Context, Request
-from gateway.inbound.front import Front, deny, problem_answer
+from gateway.inbound.front import Front, tell
 from gateway.inbound.proxy.conversation import Conversation
 from gateway.inbound.proxy.heads import Heads
 from gateway.inbound.proxy.passage import Passage
-from gateway.net.asgi import ClientLeft, Incoming, Receive, Send, respond
+from gateway.net.asgi import ClientLeft, Incoming, Receive, Send
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.logs import bound
 
@@ -130,7 +130,7 @@ class Proxy:
         passage = Passage(self, incoming, receive, send, context)
         error = await self._booked(context, passage.run)
         if error is not None and not passage.begun:
-            await respond(send, *problem_answer(error, context))
+            await tell(incoming.scope, send, error, context)
 
     async def converse(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Carry one WebSocket's messages both ways until either side ends it."""
@@ -138,7 +138,7 @@ class Proxy:
         conversation = Conversation(self, incoming, receive, send, context)
         error = await self._booked(context, conversation.run)
         if error is not None and not conversation.begun:
-            await deny(incoming.scope, send, error, context)
+            await tell(incoming.scope, send, error, context)
 
     async def _booked(
         self, context: Context, work: Callable[[], Awaitable[None]]
