@@ -13,7 +13,7 @@ The public names; a map of the rest:
 * `state`: what workers share
 * `telemetry`: events → metrics, logs
 * `admin`: health and metrics, on an address of their own
-* `server`: Hypercorn, hardened
+* `server`: HTTP/1.1, HTTP/2 and WebSocket for clients, each within bounds
 * `guest`: the Trio loop inside the loops of asyncio hosts
 * `cli`: the `gateway` command
 * `build`: config → objects; `app`: the ASGI application

@@ -94,6 +94,10 @@ class ServerSettings:
         default=False,
         doc="Whether HTTP/2 is spoken in clear, with clients that begin with it.",
     )
+    websocket_compression: bool = fields.boolean(
+        default=False,
+        doc="Whether WebSocket messages may be compressed; `max_body` holds decompressed.",
+    )
     allowed_hosts: tuple[str, ...] = fields.strings(
         default=("localhost", "127.0.0.1"),
         doc='`Host` values answered, ports aside; `"*"` answers all.',

@@ -27,9 +27,18 @@ HTTP/1:
 * `heads.py`, `bodies.py`: what a request says, strictly; `answers.py`: an answer's head
 * `exchange.py`: one request and its answer: ASGI's `receive` and `send`
 
-HTTP/2 and WebSocket:
+HTTP/2, on h2:
 
-* `hypercorn.py`: a connection on Hypercorn's protocols, bounded in time
-* `protocols.py`: these protocols, put right
-* `tasks.py`: a connection's tasks: the application's runs, each with its inbox
+* `http2.py`: a connection: one task reads, one writes, each request has its own
+* `opening.py`: our settings, and the windows
+* `outgoing.py`: what waits to be sent, and the task that sends it
+* `frames.py`: which frames are too many; `allowance.py`: how many that is
+* `fields.py`: what a request says, strictly, and an answer's head
+* `stream.py`: one request and its answer: ASGI's `receive` and `send`
+
+WebSocket, on wsproto:
+
+* `websocket.py`: one of them, from its handshake to its close
+* `handshake.py`: how it opens; `deflate.py`: compression, bounded
+* `inbox.py`: what its application has yet to receive
 """

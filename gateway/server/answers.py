@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
+from typing import TypeAlias
 
 import msgspec
 
@@ -17,7 +18,9 @@ from gateway.core.errors import GatewayError, Internal, InvalidRequest, TooLarge
 from gateway.core.trace import new_id
 from gateway.server.heads import Refused
 
-__all__ = ["AnswerHead", "failure", "refusal"]
+__all__ = ["AnswerHead", "failure", "problem", "refusal"]
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
@@ -114,24 +117,38 @@ def _date() -> bytes:
 
 def refusal(refused: Refused) -> bytes:
     """The whole answer to a message that is not taken: a problem object, as for any failure."""
-    error = (TooLarge if refused.status in {413, 431} else InvalidRequest)(refused.detail)
-    error.status = refused.status
-    error.title = _TITLES.get(refused.status, error.title)
-    return _last(error)
+    return _last(*problem(refused))
 
 
 def failure() -> bytes:
     """The whole answer to a request whose application gave none."""
-    return _last(Internal("the application failed"))
+    return _last(*problem(None))
 
 
-def _last(error: GatewayError) -> bytes:
+def problem(refused: Refused | None) -> tuple[int, Headers, bytes]:
+    """Status, headers and body that say why a request is not served.
+
+    Args:
+        refused: Why it is not taken; `None` if its application gave no answer.
+    """
+    error: GatewayError
+    if refused is None:
+        error = Internal("the application failed")
+    else:
+        error = (TooLarge if refused.status in {413, 431} else InvalidRequest)(refused.detail)
+        error.status = refused.status
+        error.title = _TITLES.get(refused.status, error.title)
     request_id = new_id()
     body = msgspec.json.encode(error.problem(request_id))
-    lines = (
-        b"content-type: application/problem+json\r\n",
-        b"x-request-id: %b\r\n" % request_id.encode(),
-        b"content-length: %d\r\n" % len(body),
-        b"connection: close\r\n",
-    )
-    return b"".join((_STATUS_LINES[error.status], *lines, _date(), b"\r\n", body))
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"x-request-id", request_id.encode()),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    return error.status, headers, body
+
+
+def _last(status: int, headers: Headers, body: bytes) -> bytes:
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    end = b"connection: close\r\n"
+    return b"".join((_STATUS_LINES[status], *lines, end, _date(), b"\r\n", body))

@@ -1,7 +1,7 @@
 """One client's connection: TLS, the protocol it speaks, and its end, whatever happens in it.
 
-Only cancellation and interrupts leave a connection. HTTP/1 is spoken here (`http1.py`); HTTP/2 and
-WebSocket are Hypercorn's (`hypercorn.py`).
+Only cancellation and interrupts leave a connection. What is spoken on it stands in `http1.py`,
+`http2.py` and `websocket.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from hypercorn.trio.worker_context import WorkerContext
 
 from gateway.server.containment import contained, leaves
 from gateway.server.http1 import Http1, Takeover
-from gateway.server.hypercorn import HypercornConnection
+from gateway.server.http2 import Http2
 from gateway.server.leaving import Departures
 from gateway.server.timeouts import Timeout
+from gateway.server.websocket import WebSocket
 from gateway.server.wire import Gone, SocketWire, StreamWire, Wire
 from gateway.telemetry.logs import logger
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.net.asgi import ASGIApp
     from gateway.server.bounds import ConnectionConfig
+    from gateway.server.draining import Reason
     from gateway.server.wire import Socket
 
 __all__ = ["Connection", "Shared"]
@@ -47,14 +48,12 @@ class Shared:
         keep_alive: Ends those that wait for a request for too long.
         departures: Tells of those whose clients leave; `None` where the system cannot.
         draining: Whether clients are told to go.
-        hypercorn: The same for Hypercorn's protocols: says when idle connections are to end.
     """
 
     config: ConnectionConfig
     keep_alive: Timeout
     departures: Departures | None
     draining: Callable[[], bool]
-    hypercorn: WorkerContext = attrs.field(factory=lambda: WorkerContext(None))
 
     @classmethod
     def of(cls, config: ConnectionConfig, draining: Callable[[], bool] = lambda: False) -> Shared:
@@ -62,7 +61,7 @@ class Shared:
         departures = None
         if Departures.supported():
             departures = Departures(half_close=not config.allow_half_close)
-        return cls(config, Timeout(config.keep_alive_timeout), departures, draining)
+        return cls(config, Timeout(config.keep_alive), departures, draining)
 
     async def run(self) -> None:
         """Keep time and watch clients leave until cancelled."""
@@ -86,11 +85,10 @@ class Connection:
     __slots__ = (
         "_app",
         "_dismissed",
-        "_http1",
-        "_hypercorn",
         "_life",
         "_log",
         "_shared",
+        "_speaker",
         "_waits",
         "_wire",
         "peer",
@@ -110,9 +108,8 @@ class Connection:
             self._wire = StreamWire(accepted, send_timeout)
         self._life = trio.CancelScope()
         self._waits = False
-        self._dismissed = False
-        self._http1: Http1 | None = None
-        self._hypercorn: HypercornConnection | None = None
+        self._dismissed: Reason | None = None
+        self._speaker: Http1 | Http2 | WebSocket | None = None
         self.peer = "local"
 
     async def run(self) -> None:
@@ -133,58 +130,80 @@ class Connection:
                 else:
                     await wire.reset()  # noqa: ASYNC102 - waits for nothing
 
-    def dismiss(self) -> None:
-        """Have it end: now if it is idle, else after the answer it is in.
+    def dismiss(self, reason: Reason) -> None:
+        """Have it end: now if it is idle, else after the answers it is in.
 
         A client that has just connected, and asked for nothing yet, has a moment to do so.
+
+        Args:
+            reason: What the client of a WebSocket is told.
         """
-        self._dismissed = True
-        http1 = self._http1
-        if http1 is not None and self._waits:
-            if not http1.first:
-                self._life.cancel()
-            else:
-                self._life.deadline = trio.current_time() + _LINGER_S
+        self._dismissed = reason
+        match self._speaker:
+            case Http2() as http2:
+                http2.dismiss()
+            case WebSocket() as websocket:
+                websocket.dismiss(reason)
+            case Http1() as http1 if self._waits:
+                if http1.first:
+                    self._life.deadline = trio.current_time() + _LINGER_S
+                else:
+                    self._life.cancel()
 
     async def _converse(self) -> None:
         wire = self._wire
         secure, alpn = await self._handshake()
         about = self._about(secure=secure)
         departures = self._shared.departures
-        watched = departures is not None and wire.sock is not None
         if departures is not None and wire.sock is not None:
             departures.watch(wire.sock, self._left)
-        if alpn == "h2":
-            await self._hand_over(Takeover("h2", b""), about)
-            return
-        self._http1 = http1 = Http1(
-            self._app,
-            wire,
-            self._shared.config,
-            about=about,
-            watched=watched,
-            waiting=self._wait,
-            draining=lambda: self._dismissed or self._shared.draining(),
-            report=self._report_app,
-        )
-        takeover = await http1.run()
-        self._http1 = None
+        takeover: Takeover | None = Takeover("h2", b"")
+        if alpn != "h2":
+            self._speaker = http1 = self._http1(about)
+            takeover = await http1.run()
         if takeover is not None:
             await self._hand_over(takeover, about)
-        elif not http1.gone:
+        if self._speaker is not None and not self._speaker.gone:
             await self._linger()
 
-    async def _hand_over(self, takeover: Takeover, about: Mapping[str, Any]) -> None:
-        self._hypercorn = HypercornConnection(
+    def _http1(self, about: Mapping[str, Any]) -> Http1:
+        return Http1(
             self._app,
+            self._wire,
             self._shared.config,
-            self._shared.hypercorn,
-            _stream(self._wire),
-            peer=self.peer,
-            client=about["client"],
-            server=about["server"],
+            about=about,
+            watched=self._watched,
+            waiting=self._wait,
+            draining=lambda: self._dismissed is not None or self._shared.draining(),
+            report=self._report_app,
         )
-        await self._hypercorn.run(takeover)
+
+    async def _hand_over(self, takeover: Takeover, about: Mapping[str, Any]) -> None:
+        """Speak what the client would rather speak."""
+        config, report = self._shared.config, self._report_app
+        if takeover.handshake is None:
+            self._speaker = http2 = Http2(self._app, self._wire, config, about=about, report=report)
+            if self._dismissed is not None:
+                http2.dismiss()
+            await http2.run(takeover.data)
+            return
+        self._speaker = websocket = WebSocket(
+            self._app,
+            self._wire,
+            config,
+            head=takeover.handshake,
+            about=about,
+            watched=self._watched,
+            report=report,
+        )
+        if self._dismissed is not None:
+            websocket.dismiss(self._dismissed)
+        await websocket.run(takeover.data)
+
+    @property
+    def _watched(self) -> bool:
+        """Whether `_left` is called when the client leaves."""
+        return self._shared.departures is not None and self._wire.sock is not None
 
     async def _handshake(self) -> tuple[bool, str]:
         """Whether the connection is TLS, and the protocol that its handshake agreed on."""
@@ -206,21 +225,19 @@ class Connection:
         self._waits = waits
         if waits:
             self._shared.keep_alive.start(self._end)
-            if self._dismissed:
+            if self._dismissed is not None:
                 self._life.deadline = trio.current_time() + _LINGER_S
         else:
             self._shared.keep_alive.stop(self._end)
-            if self._dismissed:
+            if self._dismissed is not None:
                 self._life.deadline = math.inf
 
     def _end(self) -> None:
         self._life.cancel()
 
     def _left(self) -> None:
-        if self._http1 is not None:
-            self._http1.left()
-        elif self._hypercorn is not None:
-            self._hypercorn.left()
+        if self._speaker is not None:
+            self._speaker.left()
 
     async def _linger(self) -> None:
         """Say that nothing more is sent, and read on for a moment.
@@ -251,14 +268,6 @@ class Connection:
 
 def _texts(errors: list[BaseException]) -> list[str]:
     return [ascii(f"{type(e).__name__}: {e}"[:200]) for e in errors[:5]]
-
-
-def _stream(wire: Wire) -> trio.abc.Stream:
-    """The connection as a stream, for Hypercorn."""
-    if isinstance(wire, StreamWire):
-        return wire.stream
-    assert isinstance(wire, SocketWire)  # noqa: S101 - there is no other
-    return trio.SocketStream(trio.socket.from_stdlib_socket(wire.sock))
 
 
 def _addresses(sock: Socket | None) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:

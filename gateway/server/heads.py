@@ -18,7 +18,7 @@ from httptools import (
     HttpRequestParser,
 )
 
-__all__ = ["HTTP2_PREFACE", "Head", "Refused", "check_partial_head", "parse_head"]
+__all__ = ["HOST", "HTTP2_PREFACE", "Head", "Refused", "check_partial_head", "parse_head"]
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What an HTTP/2 client says first (RFC 9113, section 3.4)."""
@@ -30,7 +30,8 @@ _WATCHED = frozenset(
 )
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+"""What a Host header, an authority or `:authority` may be (RFC 9110, section 4.2)."""
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?=[^\n])")
@@ -127,7 +128,7 @@ class Head:
         self.upgrade = None
         if len(self._watched) == 1 and self._watched[0][0] == b"host":
             host = self._watched[0][1]  # nearly always: a request without a body
-            if _HOST.fullmatch(host) is None:
+            if HOST.fullmatch(host) is None:
                 raise Refused(400, "the Host header is not a host")
             hosts = [host]
         else:
@@ -143,7 +144,7 @@ class Head:
         hosts = values.get(b"host", [])
         if len(hosts) > 1 or (self.is_1_1 and not hosts):
             raise Refused(400, f"expected one Host header, got {len(hosts)}")
-        if hosts and _HOST.fullmatch(hosts[0]) is None:
+        if hosts and HOST.fullmatch(hosts[0]) is None:
             raise Refused(400, "the Host header is not a host")
         self._frame(values.get(b"content-length", []), values.get(b"transfer-encoding", []))
         connection = _tokens(values, b"connection")
@@ -201,7 +202,7 @@ class Head:
         if match is None:
             raise Refused(400, "the request's target is neither a path nor a URL")
         scheme, authority, rest = match.groups()
-        if _HOST.fullmatch(authority) is None or not authority:
+        if HOST.fullmatch(authority) is None or not authority:
             raise Refused(400, "the request's target names no host")
         default = b":80" if scheme.lower() == b"http" else b":443"
         ours = {host.lower().removesuffix(default) for host in hosts}

@@ -39,11 +39,13 @@ class Takeover:
 
     Args:
         protocol: What.
-        data: What of it was read already: for a WebSocket, its handshake.
+        data: What of it was read already.
+        handshake: A WebSocket's.
     """
 
     protocol: Literal["h2", "websocket"]
     data: bytes
+    handshake: Head | None = None
 
 
 class Http1:
@@ -130,7 +132,7 @@ class Http1:
                 self.first = False
                 head = parse_head(raw)
                 if head.upgrade is not None:
-                    return Takeover(head.upgrade, raw + self._data[self._at :])
+                    return Takeover(head.upgrade, self._data[self._at :], head)
                 if not await self._answer(head):
                     return None
         except Refused as refused:

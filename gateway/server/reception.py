@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.net.asgi import ASGIApp
     from gateway.server.bounds import ConnectionConfig
+    from gateway.server.draining import Reason
 
 __all__ = ["Accepts", "Reception"]
 
@@ -58,7 +59,7 @@ class Reception:
         self._max_connections = max_connections
         self._log = logger("gateway.server")
         self._open: set[Connection] = set()
-        self._dismissed = False
+        self._dismissed: Reason | None = None
 
     @property
     def open(self) -> int:
@@ -107,15 +108,18 @@ class Reception:
         connection = Connection(self._app, self._shared, accepted)
         self._open.add(connection)
         try:
-            if self._dismissed:
-                connection.dismiss()
+            if self._dismissed is not None:
+                connection.dismiss(self._dismissed)
             await connection.run()
         finally:
             self._open.discard(connection)
 
-    async def dismiss(self) -> None:
-        """Close idle connections now, and every other one after the answer it is in."""
-        self._dismissed = True
+    def dismiss(self, reason: Reason) -> None:
+        """Close idle connections now, and every other one after the answers it is in.
+
+        Args:
+            reason: What the clients of WebSockets are told.
+        """
+        self._dismissed = reason
         for connection in self._open:
-            connection.dismiss()
-        await self._shared.hypercorn.terminated.set()
+            connection.dismiss(reason)

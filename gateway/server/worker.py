@@ -227,7 +227,7 @@ class _Serving:
             if self.reason() == "restarting":
                 self.answering.cancel()
                 await trio.sleep(min(_FAREWELL_S, self.settings.drain))
-            await self.reception.dismiss()
+            self.reception.dismiss(self.reason())
 
     def _at(self, listener: Listener) -> Door:
         tls = None if listener.local else self.tls
@@ -247,6 +247,7 @@ def _config(settings: ServerSettings) -> ConnectionConfig:
         max_message=settings.max_body,
         allow_half_close=settings.allow_half_close,
         http2_prior_knowledge=settings.http2_prior_knowledge,
+        websocket_compression=settings.websocket_compression,
     )
 
 

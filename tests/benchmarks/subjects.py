@@ -96,7 +96,7 @@ SUBJECTS: Mapping[str, Subject] = MappingProxyType(
         US: Subject(
             "`gateway serve`",
             "gateway",
-            ("trio", "hypercorn", "h11", "httpx", "httpcore", "msgspec"),
+            ("trio", "httptools", "msgspec"),
             _gateway,
         ),
         "fastapi": Subject(

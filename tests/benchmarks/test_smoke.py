@@ -101,7 +101,7 @@ def test_the_page_says_what_was_measured_and_who_had_errors() -> None:
     ) in lines
     assert any(line.endswith("| **7** of 840 |") for line in lines)
     assert "other work took 28% of all its CPU time" in text
-    assert "h11 <h11>" in text
+    assert "httptools <httptools>" in text
     assert "gateway 6 of 1741" in text
 
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from hyperframe.frame import DataFrame
 
 from tests.end_to_end.test_server import served
+from tests.server.attacks import HANDSHAKE, MASKED_HELLO, PREFACE, headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,8 +48,30 @@ async def reset(stream: trio.SocketStream) -> None:
 @pytest.mark.parametrize("leave", [close, half_close, reset])
 @pytest.mark.parametrize(
     "sent",
-    [HANG, HANG + b"G", HANG + HANG * 50, UPLOAD, UPLOAD + b"a" * 50_000],
-    ids=["nothing more", "a byte more", "requests more", "a body to come", "a body unread"],
+    [
+        HANG,
+        HANG + b"G",
+        HANG + HANG * 50,
+        UPLOAD,
+        UPLOAD + b"a" * 50_000,
+        PREFACE + headers(1, path=b"/hang"),
+        PREFACE
+        + headers(1, end=False, path=b"/hang")
+        + DataFrame(1, b"a" * 16_000).serialize() * 4,
+        HANDSHAKE + b"\r\n",
+        HANDSHAKE + b"\r\n" + MASKED_HELLO * 1000,
+    ],
+    ids=[
+        "nothing more",
+        "a byte more",
+        "requests more",
+        "a body to come",
+        "a body unread",
+        "HTTP/2",
+        "HTTP/2, a body unread",
+        "WebSocket",
+        "WebSocket, messages unread",
+    ],
 )
 async def test_every_leaving_is_seen(
     sent: bytes, leave: Callable[[trio.SocketStream], Awaitable[None]]

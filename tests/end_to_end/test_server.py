@@ -65,7 +65,9 @@ class Server:
 
 
 @asynccontextmanager
-async def served(app: App | None = None, **settings: Any) -> AsyncIterator[Server]:
+async def served(
+    app: App | None = None, *, within_s: float = 20, **settings: Any
+) -> AsyncIterator[Server]:
     server = Server(app or App(), Addresses(()), trio.Event(), trio.Event())
 
     async def run(task_status: trio.TaskStatus[Addresses]) -> None:
@@ -78,7 +80,7 @@ async def served(app: App | None = None, **settings: Any) -> AsyncIterator[Serve
         )
         server.ended.set()
 
-    with trio.fail_after(20):
+    with trio.fail_after(within_s):
         async with trio.open_nursery() as nursery:
             server.addresses = await nursery.start(run)
             try:

@@ -44,6 +44,7 @@ class Settings:
     body_timeout: float = 10
     allow_half_close: bool = False
     http2_prior_knowledge: bool = True
+    websocket_compression: bool = False
     send_timeout: float = 10
     keep_alive: float = 75
     tls: Tls | None = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from h2.connection import H2Connection
+from hyperframe.frame import GoAwayFrame
 
 from gateway.server.bounds import ConnectionConfig
 from gateway.server.connection import Connection, Shared
@@ -39,9 +41,8 @@ class Peer:
     shared: Shared
     ended: trio.Event = attrs.field(factory=trio.Event)
 
-    async def dismiss(self) -> None:
-        self.connection.dismiss()
-        await self.shared.hypercorn.terminated.set()
+    def dismiss(self) -> None:
+        self.connection.dismiss("ending")
 
     async def say(self, text: str) -> None:
         await self.stream.send_all(text.replace("\n", "\r\n").encode())
@@ -319,8 +320,8 @@ async def test_dismissal_closes_what_is_idle_and_lets_answers_end(
         await idle.hear(b"ok")
         await busy.get("/pause")
         await trio.testing.wait_all_tasks_blocked()
-        await idle.dismiss()
-        await busy.dismiss()
+        idle.dismiss()
+        busy.dismiss()
         await idle.ended.wait()
         assert trio.current_time() == 0
         assert (await busy.hear_all()).endswith(b"paused")
@@ -335,7 +336,7 @@ async def test_a_client_that_has_just_connected_may_still_ask_when_dismissed(
     async with connected() as asks, connected() as silent:
         await trio.testing.wait_all_tasks_blocked()
         for peer in (asks, silent):
-            await peer.dismiss()
+            peer.dismiss()
         await trio.sleep(0.5)
         await asks.get("/pause")
         heard = await asks.hear(b"paused")
@@ -426,7 +427,8 @@ async def test_on_http2_a_handler_that_fails_fails_its_request_alone() -> None:
     async with connected() as peer:
         client = Http2(peer)
         hanging = await client.get("/hang")
-        assert await client.hear(await client.get("/exit")) == (b"500", b"")
+        status, body = await client.hear(await client.get("/exit"))
+        assert (status, json.loads(body)["code"]) == (b"500", "internal")
         assert await client.hear(await client.get("/")) == (b"200", b"ok")
         assert hanging not in client.ended
         await peer.stream.aclose()
@@ -471,8 +473,10 @@ async def test_an_http2_connection_without_requests_is_idle(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with connected() as peer:
-        await Http2(peer).flush()
-        await peer.ended.wait()
+        client = Http2(peer)
+        await client.hear(await client.get("/"))
+        heard = await peer.hear_all()
+        assert heard == GoAwayFrame(0, last_stream_id=1).serialize()
         assert trio.current_time() == 75
 
 
@@ -483,8 +487,9 @@ async def test_a_dismissed_http2_connection_ends_after_its_answer(
         client = Http2(peer)
         pause = await client.get("/pause")
         await trio.testing.wait_all_tasks_blocked()
-        await peer.dismiss()
+        peer.dismiss()
         assert await client.hear(pause) == (b"200", b"paused")
+        await peer.stream.aclose()
         await peer.ended.wait()
         assert trio.current_time() == 0.3
 
