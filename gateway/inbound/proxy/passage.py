@@ -176,18 +176,18 @@ class Passage:
         if framing.length is not None and framing.length > self._proxy.max_body:
             raise self._too_large()
         peer = peer_of(scope)
-        if framing.length or framing.chunked:
-            body = None if peer is None else peer.body_at_hand()
-            if body is None:
-                return self._pieces(b"")
-        elif peer is not None:
+        announced = bool(framing.length) or framing.chunked
+        if peer is not None and not announced and scope["http_version"].startswith("1"):
             return None
-        else:
+        body = None if peer is None else peer.body_at_hand()
+        if body is None and announced:
+            return self._pieces(b"")
+        if body is None:
             # Of HTTP/2 the head does not say whether there is a body.
             body, more = await self._next_piece()
             if more:
                 return self._pieces(body)
-            self._over.set()
+        self._over.set()
         if len(body) > self._proxy.max_body:
             raise self._too_large()
         return body or None

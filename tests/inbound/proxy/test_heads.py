@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.net.asgi import PEER
 from tests.http_service import Received, Scripted, http
 from tests.inbound.proxy.bench import bench
 
@@ -20,13 +21,15 @@ async def passed(*headers: str, **options: Any) -> Received:
     return service.requests[0]
 
 
-async def asked(headers: list[tuple[bytes, bytes]], **scope: Any) -> tuple[int, Scripted]:
+async def asked(
+    headers: list[tuple[bytes, bytes]], *, body: bytes = b"", **scope: Any
+) -> tuple[int, Scripted]:
     """The status of a request whose ASGI scope another server made."""
     service = Scripted(http(200, b"ok"))
     statuses: list[int] = []
 
     async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -153,6 +156,25 @@ async def test_an_ipv6_client_over_http2() -> None:
     assert request.header("x-forwarded-for") == "2001:db8::1"
     assert request.header("forwarded") == 'for="[2001:db8::1]";proto=https;host="gw.test"'
     assert request.header("via") == "2 gateway"
+
+
+class Peer:
+    """What our own server tells of a client; of its body, nothing beforehand."""
+
+    left = False
+    cancels = None
+
+    def body_at_hand(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("extensions", [{}, {PEER: Peer()}])
+async def test_a_body_that_no_header_announces_goes_along(extensions: Any) -> None:
+    """As HTTP/2 has it."""
+    status, service = await asked([], method="POST", extensions=extensions, body=b"hello")
+    assert status == 200
+    assert service.requests[0].body == b"hello"
+    assert service.requests[0].header("content-length") == "5"
 
 
 @pytest.mark.parametrize(
