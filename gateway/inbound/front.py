@@ -12,7 +12,7 @@ import trio
 
 from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
-from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, TooLarge
+from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, Overloaded, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace, new_id
@@ -36,6 +36,8 @@ Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 """Status, headers, body."""
 
 
+_POLICY = 1008
+_TRY_AGAIN_LATER = 1013
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -176,7 +178,8 @@ async def tell(scope: Scope, send: Send, error: GatewayError, context: Context) 
     """
     if scope["type"] == "websocket":
         if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1008})
+            code = _TRY_AGAIN_LATER if isinstance(error, Overloaded) else _POLICY
+            await send({"type": "websocket.close", "code": code})
             return
         send = denying(send)
     await respond(send, *problem_answer(error, context))
