@@ -70,7 +70,7 @@ def config_page() -> str:
     parts = [_HEAD, _INCLUDE]
     for name, cls in SECTIONS.items():
         parts.append(_section(f"[{name}]", _sentence(cls), codecs_of(cls), name))
-    parts += [_services(), _profiles(), _tools(), _absent()]
+    parts += [_services(), _profiles(), _tools(), _proxies(), _absent()]
     return "\n".join(parts)
 
 
@@ -185,6 +185,18 @@ def _tools() -> str:
     ]
     for name, kind in ADAPTERS.items():
         lines += [f"### A call to {name}", "", *_rows(codecs_of(kind.call)), ""]
+    return "\n".join(lines)
+
+
+def _proxies() -> str:
+    lines = [
+        "## [proxies.NAME]",
+        "",
+        "Bytes through to a service: see [proxies](inbound-proxy.md).",
+        "",
+        *_rows(codecs_of(settings.ProxySettings)),
+        "",
+    ]
     return "\n".join(lines)
 
 

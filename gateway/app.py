@@ -23,13 +23,13 @@ from gateway.core.errors import (
     Internal,
     NotFound,
     Overloaded,
-    TooLarge,
 )
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
-from gateway.inbound.front import context_of
-from gateway.inbound.http import Http, problem_answer
+from gateway.inbound.front import check_head, context_of, tell
+from gateway.inbound.http import Http
 from gateway.inbound.mcp import Mcp
+from gateway.inbound.proxy import Proxies
 from gateway.net.asgi import (
     ClientLeft,
     Incoming,
@@ -37,15 +37,14 @@ from gateway.net.asgi import (
     Scope,
     Send,
     client_has_left,
-    peer_of,
     respond,
     with_headers,
 )
-from gateway.plan.ledger import Ledger
+from gateway.plan.ledger import Ledger, book_refusal
 from gateway.plan.root import Root
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
-from gateway.telemetry.events import RequestEnded, RequestStarted
+from gateway.telemetry.events import Event
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
@@ -111,6 +110,7 @@ class Gateway:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
+        self._proxied = Proxies(self, built.proxies)
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._settled = trio.Event()
         self._driven = False
@@ -181,20 +181,13 @@ class Gateway:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
 
+    def record(self, event: Event) -> None:
+        """Tell telemetry of what is no call of a tool."""
+        self._telemetry.record(event)
+
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         """Tell telemetry of a request that is refused before any tool is called."""
-        request = Request("", {}, context)
-        self._telemetry.record(RequestStarted(request))
-        self._telemetry.record(
-            RequestEnded(
-                request=request,
-                tool="",
-                outcome="error",
-                error=error,
-                duration_s=duration_s,
-                budget_s=math.inf,
-            )
-        )
+        book_refusal(self._telemetry, context, error, duration_s=duration_s)
 
     async def _within(self, budget_s: float, run: Run, emit: Emit) -> None:
         """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
@@ -206,14 +199,12 @@ class Gateway:
             raise ClientLeft
 
     def within(self, timeout_s: float) -> Root:
-        """A scope for what is done for a client, counted as in flight, that a drain reaches too.
-
-        The client's leaving cancels it.
-
-        Args:
-            timeout_s: Its time, seconds; the end of a drain comes first if it is nearer.
-        """
+        """A scope for what is in flight for a client: a drain and the client's leaving reach it."""
         return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
+
+    def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:
+        """Give a scope of `within` so many seconds from now; the end of a drain comes first."""
+        scope.deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
 
     # ------------------------------------------------------------------ lifespan
 
@@ -333,12 +324,10 @@ class Gateway:
             await self._hosted(scope, receive, send)
             return
         match scope["type"]:
-            case "http":
+            case "http" | "websocket":
                 await self._answer(scope, receive, send)
             case "lifespan":
                 await self._serve_lifespan(receive, send)
-            case "websocket":
-                await send({"type": "websocket.close", "code": 1008})
             case other:
                 raise ValueError(f"ASGI connections of type {other!r} are not spoken")
 
@@ -353,36 +342,36 @@ class Gateway:
         headers = incoming.headers
         browsers = self._mounted if scope.get("root_path") else self._served
         try:
-            self._check_head(scope)
+            check_head(scope, max_bytes=self.server.max_headers)
             browsers.check(headers)
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
             await self._turn_away(scope, send, error)
             return
+        proxy = self._proxied.find(incoming.path)
+        if scope["type"] == "websocket":
+            if proxy is None:
+                await self._turn_away(scope, send, NotFound("there is no WebSocket here"))
+            else:
+                await proxy.converse(incoming, receive, send)
+            return
         if "origin" in headers:
             if scope["method"] == "OPTIONS":
                 await respond(send, 204, browsers.cors_headers(headers, preflight=True))
                 return
             send = with_headers(send, browsers.cors_headers(headers))
-        protocol = self._mcp if incoming.path == self.config.mcp.path else self._http
-        await protocol(incoming, receive, send)
+        if proxy is not None:
+            await proxy(incoming, receive, send)
+        elif incoming.path == self.config.mcp.path:
+            await self._mcp(incoming, receive, send)
+        else:
+            await self._http(incoming, receive, send)
 
     async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1013})
-            return
         context = self.context(Incoming.of(scope), "http")
         self.refuse(context, error, duration_s=0)
-        await respond(send, *problem_answer(error, context))
-
-    def _check_head(self, scope: Scope) -> None:
-        if peer_of(scope) is not None:
-            return  # our own server has counted it
-        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
-        size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
-        if size > self.server.max_headers:
-            raise TooLarge(f"the request's head is over {self.server.max_headers} bytes", head=True)
+        await tell(scope, send, error, context)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

@@ -9,18 +9,21 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import attrs
 
 from gateway.adapters import ADAPTERS
+from gateway.adapters.http import HttpAdapter
 from gateway.config.addresses import METHODS
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
 from gateway.config.settings import CallConfig, Config
-from gateway.config.text import KeyPath, did_you_mean
+from gateway.config.text import KeyPath, did_you_mean, show
 from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Policy, Service, guard
+from gateway.inbound.proxy import Proxied
 from gateway.inbound.routes import Routes
 from gateway.plan.compile import compile_tool, is_idempotent
 from gateway.plan.tool import Tool
@@ -41,11 +44,13 @@ class Built:
         config: What it was made from.
         tools: By name, in the file's order.
         adapters: One for each service, by name.
+        proxies: By name; none to a service that something else stands in for.
     """
 
     config: Config
     tools: Mapping[str, Tool]
     adapters: Mapping[str, Adapter]
+    proxies: Mapping[str, Proxied]
 
 
 def load_config(source: Source) -> Config:
@@ -91,6 +96,7 @@ def build(
     _check_stand_ins(services or {}, config)
     made = _Services(config, kinds, record, services or {}, problems)
     tools = _tools(loaded, config, made)
+    proxies = _proxies(config, made, problems)
     _check_routes(config, problems)
     if strict:
         for literal in problems.literals():
@@ -98,7 +104,7 @@ def build(
     problems.raise_if_any()
     if any(service.kind == "python" for service in config.services.values()):
         _let_import_from(config.path.parent)
-    return Built(config=config, tools=tools, adapters=made.adapters)
+    return Built(config=config, tools=tools, adapters=made.adapters, proxies=proxies)
 
 
 def _check_stand_ins(services: Mapping[str, Service], config: Config) -> None:
@@ -132,21 +138,44 @@ def _tools(loaded: Loaded, config: Config, services: _Services) -> dict[str, Too
     return tools
 
 
+def _proxies(config: Config, services: _Services, problems: Problems) -> dict[str, Proxied]:
+    """Every proxy whose service's own bytes can be had."""
+    proxies: dict[str, Proxied] = {}
+    for name, settings in config.proxies.items():
+        adapter = services.adapters[settings.service]
+        if not isinstance(adapter, HttpAdapter):
+            continue
+        if adapter.http2:
+            problems.add(
+                ("proxies", name, "service"),
+                f"expected a service without http2, got {show(settings.service)}: "
+                "bytes are passed through over HTTP/1.1",
+            )
+        own_s = config.server.deadline if settings.deadline is None else settings.deadline
+        timeout_s = config.services[settings.service].policies.get("timeout", math.inf)
+        proxies[name] = Proxied(settings, adapter, min(own_s, timeout_s))
+    return proxies
+
+
 def _report(problems: Problems, above: KeyPath, path: KeyPath, message: str) -> None:
     problems.add((*above, *path), message)
 
 
 def _check_routes(config: Config, problems: Problems) -> None:
-    """No two tools may answer the same request, nor a tool what is the gateway's own."""
+    """No two may answer the same request: tools, proxies, what is the gateway's own."""
     routes: Routes[str] = Routes()
-    routes.add("GET", "/openapi.json", "the gateway's own /openapi.json")
+    paths = {"/openapi.json": "the gateway's own /openapi.json"}
+    routes.add("GET", "/openapi.json", paths["/openapi.json"])
     for name in config.tools:
-        routes.add("POST", f"/tools/{name}", f"tools.{name} (POST /tools/{name})")
+        path = f"/tools/{name}"
+        paths[path] = f"tools.{name} (POST {path})"
+        routes.add("POST", path, paths[path])
     own = config.mcp.path  # MCP answers there, whatever the method
     answers = [routes.add(method, own, "mcp.path") for method in METHODS]
     for other in filter(None, answers):
         message = f"expected a path of its own, got {own}, taken by {other}"
         problems.add(("mcp", "path"), message)
+    paths[own] = f"mcp.path ({own})"
     for name, tool in config.tools.items():
         if tool.settings.http is None:
             continue
@@ -155,6 +184,32 @@ def _check_routes(config: Config, problems: Problems) -> None:
         if taken is not None:
             message = f"expected a route of its own, got {method} {path}, taken by {taken}"
             problems.add(("tools", name, "http"), message)
+        paths.setdefault(path, f"tools.{name}.http ({method} {path})")
+    _check_proxies(config, paths, problems)
+
+
+def _check_proxies(config: Config, paths: Mapping[str, str], problems: Problems) -> None:
+    """A proxy takes nothing from others: neither what is below its path, nor a name.
+
+    Args:
+        config: The file.
+        paths: What answers where, beside the proxies.
+        problems: Where mistakes are told.
+    """
+    prefixes: dict[str, str] = {}
+    for name, proxy in config.proxies.items():
+        below = [who for path, who in paths.items() if unquote(path).startswith(proxy.path)]
+        if proxy.path in prefixes:
+            below.append(prefixes[proxy.path])
+        if below:
+            message = (
+                f"expected a path with nothing below it, got {proxy.path}, taken by {below[0]}"
+            )
+            problems.add(("proxies", name, "path"), message)
+        prefixes.setdefault(proxy.path, f"proxies.{name}.path")
+        if name in config.tools:
+            # Metrics and log lines say either's name in the same place.
+            problems.add(("proxies", name), f"expected a name of its own, got that of tools.{name}")
 
 
 def _let_import_from(directory: Path) -> None:

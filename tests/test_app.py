@@ -372,7 +372,13 @@ async def test_a_websocket_is_closed() -> None:
     async def receive() -> Any:
         return {"type": "websocket.connect"}
 
-    await gateway({"a": get()})({"type": "websocket"}, receive, send)
+    scope = {
+        "type": "websocket",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    await gateway({"a": get()})(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

@@ -32,7 +32,7 @@ class TrustedProxies:
             peer: The address that the connection came from; empty for a unix socket's.
             headers: The request's, names in lower case.
         """
-        if not self._networks or not self._trusts(peer):
+        if not self.trusts(peer):
             return peer
         client = peer
         for hop in reversed(headers.get("x-forwarded-for", "").split(",")):
@@ -40,12 +40,13 @@ class TrustedProxies:
             if not _is_address(address):
                 return client
             client = address
-            if not self._trusts(address):
+            if not self.trusts(address):
                 return client
         return client
 
-    def _trusts(self, text: str) -> bool:
-        if not _is_address(text):
+    def trusts(self, text: str) -> bool:
+        """Whether `text` is the address of a proxy whose word counts."""
+        if not self._networks or not _is_address(text):
             return False
         address = ipaddress.ip_address(text)
         return any(address in network for network in self._networks)

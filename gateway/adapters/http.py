@@ -6,7 +6,6 @@ What remains of the budget goes along as a header.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import email.utils
 import re
@@ -33,8 +32,11 @@ from gateway.net.client import (
     Origin,
     open_client,
 )
+from gateway.net.credentials import basic_authorization
 from gateway.net.guard import AddressGuard
+from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
+from gateway.net.redirects import Redirecting
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
 
@@ -131,18 +133,27 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
 
 
 class HttpAdapter:
-    """One HTTP API."""
+    """One HTTP API.
+
+    Attributes:
+        origin: Who is asked.
+        prefix: The path of its url, without a slash at its end.
+        headers: Sent with every request, names in lower case.
+        budget_header: Carries what remains of the budget; in lower case.
+        http2: Whether HTTP/2 is offered.
+        max_reply: Bytes of a reply.
+    """
 
     def __init__(self, settings: HttpSettings, environment: Environment) -> None:
         self._name = environment.service
         self._environment = environment
         self._settings = settings
         parts = urlsplit(settings.url)
-        self._origin = Origin.of(settings.url)
-        self._prefix = parts.path.rstrip("/")
+        self.origin = Origin.of(settings.url)
+        self.prefix = parts.path.rstrip("/")
         self._client: HttpClient | None = None
-        self._headers = {
-            **_basic_authorization(settings.url),
+        self.headers = {
+            **basic_authorization(settings.url),
             **{
                 key.lower(): value.reveal() if isinstance(value, Secret) else value
                 for key, value in settings.headers.items()
@@ -150,13 +161,27 @@ class HttpAdapter:
         }
         self._secrets = _secrets(settings)
         self._forward = settings.forward
-        self._budget_header = settings.budget_header.lower()
-        _check_budget_header(settings, self._budget_header)
+        self.budget_header = settings.budget_header.lower()
+        self.http2 = settings.http2
+        self.max_reply = settings.max_reply
+        _check_budget_header(settings, self.budget_header)
+
+    @property
+    def http1(self) -> Http1Client:
+        """The connections beneath the calls, for who passes bytes on; not with `http2`.
+
+        Raises:
+            Unreachable: It is not open.
+        """
+        client = self._client.client if isinstance(self._client, Redirecting) else self._client
+        if not isinstance(client, Http1Client):
+            raise Unreachable(f"{self._name} is not open")
+        return client
 
     def bind(self, call: HttpCall, /) -> Service:
         """The `Service` of `call`: renders nothing, sends one request."""
-        if any(name.lower() == self._budget_header for name in call.headers or ()):
-            raise ValueError(f"headers: {self._budget_header} carries the budget: {_OURS}")
+        if any(name.lower() == self.budget_header for name in call.headers or ()):
+            raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
         verb = _verb(call)
         method = verb.upper()
 
@@ -169,7 +194,7 @@ class HttpAdapter:
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
         settings = self._settings
-        origin = self._origin
+        origin = self.origin
         guard = AddressGuard.of(
             origin.host, origin.port, self._environment, allow_private=settings.allow_private
         )
@@ -177,7 +202,7 @@ class HttpAdapter:
             guard=guard,
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
-            budget_header=self._budget_header,
+            budget_header=self.budget_header,
             tls=origin.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
@@ -192,9 +217,9 @@ class HttpAdapter:
         arguments = request.arguments
         content_type, content = _body(arguments)
         headers = self._request_headers(request.context, content_type, arguments.get("headers"))
-        target = self._prefix + _with_query(arguments[verb], arguments.get("query"))
+        target = self.prefix + _with_query(arguments[verb], arguments.get("query"))
         reply = await self._client.send(
-            HttpRequest(method, self._origin, _encoded(target), headers, content)
+            HttpRequest(method, self.origin, _encoded(target), headers, content)
         )
         if not 200 <= reply.status < 300:
             raise self._refusal(reply)
@@ -204,7 +229,7 @@ class HttpAdapter:
         self, context: Context, content_type: str | None, own: Mapping[str, Any] | None
     ) -> tuple[tuple[str, str], ...]:
         """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
-        headers = dict(self._headers)
+        headers = dict(self.headers)
         for name in self._forward:
             if name == "x-request-id":
                 headers[name] = _as_it_came(name, context.request_id)  # ours, if it sent none
@@ -239,22 +264,9 @@ def _secrets(settings: HttpSettings) -> tuple[str, ...]:
             secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
     parts = urlsplit(settings.url)
     if parts.password:
-        pair = base64.b64encode(_user_and_password(settings.url)).decode()
+        pair = basic_authorization(settings.url)["authorization"].removeprefix("Basic ")
         secrets |= {parts.password, unquote(parts.password), pair}
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
-
-
-def _basic_authorization(url: str) -> dict[str, str]:
-    """The header for the user and the password of a URL, if it names any: RFC 7617."""
-    pair = _user_and_password(url)
-    return {"authorization": f"Basic {base64.b64encode(pair).decode()}"} if pair else {}
-
-
-def _user_and_password(url: str) -> bytes:
-    parts = urlsplit(url)
-    if not parts.username and not parts.password:
-        return b""
-    return f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
 
 
 def _body(arguments: Mapping[str, Any]) -> tuple[str | None, bytes | None]:

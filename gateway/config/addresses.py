@@ -25,9 +25,11 @@ __all__ = [
     "binds",
     "file",
     "is_loopback",
+    "methods",
     "networks",
     "path",
     "path_template",
+    "prefix",
     "route",
     "url",
 ]
@@ -38,6 +40,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """Methods a tool's own route may have."""
 
+_METHOD = re.compile(r"(?!CONNECT$|TRACE$)[A-Z][A-Z-]{0,31}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
@@ -194,6 +197,46 @@ def path() -> Codec:
         return value
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/[^?#\\s]*$"})
+
+
+def prefix() -> Codec:
+    """The path that all of ours below it begin with: `/files/`."""
+    wanted = 'a path that ends with /, such as "/files/"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if (
+            not isinstance(value, str)
+            or not _PATH.fullmatch(value)
+            or not value.endswith("/")
+            or "%" in value
+            or "//" in value
+            or _has_dots(value)
+        ):
+            raise expected(wanted, value)
+        return value
+
+    return Codec(
+        decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/([^/?#%\\s]+/)*$"}
+    )
+
+
+def methods() -> Codec:
+    """A list of at least one method of HTTP → a tuple."""
+    wanted = 'a list of methods such as ["GET", "PUT"]'
+
+    def decode_one(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not _METHOD.fullmatch(value):
+            raise expected("a method in capitals, neither CONNECT nor TRACE", value)
+        return value
+
+    def decode(value: Any, place: Place) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            raise expected(wanted, value)
+        return tuple(decode_each(enumerate(value), place, decode_one).values())
+
+    item = {"type": "string", "pattern": "^[A-Z][A-Z-]*$"}
+    schema = {"type": "array", "items": item, "minItems": 1}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
 
 
 def _has_dots(text: str) -> bool:

@@ -15,6 +15,7 @@ import attrs
 from gateway.config import unavailable
 from gateway.config.addresses import is_loopback
 from gateway.config.codec import Codec, expected
+from gateway.config.decode_proxies import decode_proxies
 from gateway.config.decode_tools import decode_tools
 from gateway.config.problems import Refused
 from gateway.config.settings import (
@@ -49,7 +50,7 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 """The sections whose keys are the fields of one class."""
 
-_ROOT = ("include", *SECTIONS, "services", "profiles", "tools")
+_ROOT = ("include", *SECTIONS, "services", "profiles", "tools", "proxies")
 """Every section there is."""
 
 
@@ -117,17 +118,18 @@ def decode(
     services = _Services(kinds, policies, profiles)
     services.decode(document.get("services", {}), root / "services")
     services.kinds_of.update(dict.fromkeys(_misplaced(document, "services")))
+    kinds_of = services.kinds_of if isinstance(document.get("services", {}), Mapping) else None
     tools, failed_tools = decode_tools(
-        document.get("tools", {}),
-        root / "tools",
-        services.kinds_of if isinstance(document.get("services", {}), Mapping) else None,
-        kinds,
-        sound=services.decoded,
+        document.get("tools", {}), root / "tools", kinds_of, kinds, sound=services.decoded
+    )
+    proxies = decode_proxies(
+        document.get("proxies", {}), root / "proxies", kinds_of, services.decoded
     )
     config = Config(
         path=path,
         services=services.decoded,
         tools=tools,
+        proxies=proxies,
         explicit=frozenset(dotted(key) for key in _written(document, ())),
         **sections,
     )

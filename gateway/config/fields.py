@@ -49,10 +49,12 @@ __all__ = [
     "json",
     "json_schema",
     "matching",
+    "methods",
     "name",
     "networks",
     "one_of",
     "path",
+    "prefix",
     "reveal",
     "route",
     "size",
@@ -204,6 +206,16 @@ def networks(*, doc: str, default: Any = attrs.NOTHING) -> Any:
 def path(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """A path of ours, `"/mcp"` → `str`."""
     return field(addresses.path(), doc=doc, default=default)
+
+
+def prefix(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A path of ours that others are below, `"/files/"` → `str`."""
+    return field(addresses.prefix(), doc=doc, default=default)
+
+
+def methods(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A list of methods of HTTP, `["GET", "PUT"]` → `tuple[str, ...]`."""
+    return field(addresses.methods(), doc=doc, default=default)
 
 
 def url(

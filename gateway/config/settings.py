@@ -23,6 +23,7 @@ __all__ = [
     "CallSettings",
     "Config",
     "McpSettings",
+    "ProxySettings",
     "ServerSettings",
     "ServiceConfig",
     "StateSettings",
@@ -208,6 +209,31 @@ class ToolSettings:
 
 
 @attrs.frozen(slots=True, kw_only=True)
+class ProxySettings:
+    """`[proxies.NAME]`: bytes through to a service of kind `http`."""
+
+    path: str = fields.prefix(doc="Where it begins: every path below goes to the service.")
+    service: str = fields.name(doc="The service, of kind `http`.")
+    strip_path: bool = fields.boolean(
+        default=False, doc="Whether `path` is cut off before the rest is appended to its url."
+    )
+    methods: tuple[str, ...] | None = fields.methods(
+        default=None, doc="Methods passed on; GET stands for HEAD too. Left out: all."
+    )
+    max_body: float | None = fields.size(
+        none=True, default=None, doc="Largest request body. Left out: the server's."
+    )
+    deadline: float | None = fields.duration(
+        none=True,
+        default=None,
+        doc="Until the answer begins, from the last piece of the request. Left out: the server's.",
+    )
+    idle_timeout: float = fields.duration(
+        none=True, default="60s", doc="Between two pieces of an answer that has begun."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
 class CallConfig:
     """One call of a plan, decoded.
 
@@ -268,6 +294,7 @@ class Config:
     server: ServerSettings
     services: Mapping[str, ServiceConfig]
     tools: Mapping[str, ToolConfig]
+    proxies: Mapping[str, ProxySettings]
     access: AccessSettings
     state: StateSettings
     telemetry: TelemetrySettings

@@ -15,6 +15,7 @@ from gateway.core.errors import InvalidRequest
 
 __all__ = ["budget_of", "milliseconds", "remaining_ms", "remaining_s"]
 
+_NAMES = frozenset({"x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout"})
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _GRPC = re.compile(r"([0-9]{1,8})([HMSmun])")
 _GRPC_UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -75,6 +76,8 @@ def budget_of(headers: Mapping[str, str]) -> float:
     Source: gRPC over HTTP/2 (Timeout), Envoy's `x-envoy-expected-rq-timeout-ms`.
     """
     budget = math.inf
+    if _NAMES.isdisjoint(headers):
+        return budget
     for name in ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms"):
         value = headers.get(name)
         if value is not None:

@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Protocol, TypeAlias
 
+import msgspec
 import trio
 
 from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
-from gateway.core.errors import DeadlineExceeded, GatewayError, TooLarge
+from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, Overloaded, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace, new_id
-from gateway.net.asgi import Incoming, Receive, Scope, peer_of, read_body
+from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, read_body, respond
+from gateway.plan.root import Root
 from gateway.plan.tool import Tool
+from gateway.telemetry.events import Event
 
-__all__ = ["Front", "body_of", "context_of"]
+__all__ = [
+    "Answer",
+    "Front",
+    "body_of",
+    "check_head",
+    "context_of",
+    "denying",
+    "problem_answer",
+    "tell",
+]
 
+Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers, body."""
+
+
+_POLICY = 1008
+_TRY_AGAIN_LATER = 1013
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -56,8 +73,16 @@ class Front(Protocol):
         """
         ...
 
-    def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
+    def within(self, timeout_s: float) -> Root:
         """A scope for what is done for a client, as `Gateway.within` opens it."""
+        ...
+
+    def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:
+        """Give a scope of `within` so many seconds from now; the end of a drain comes first."""
+        ...
+
+    def record(self, event: Event) -> None:
+        """Tell telemetry of what is no call of a tool."""
         ...
 
     async def call(
@@ -118,3 +143,52 @@ def context_of(headers: Mapping[str, str], protocol: str, *, client: str = "") -
         headers=headers,
         trace=Trace.of(headers.get("traceparent")),
     )
+
+
+def problem_answer(error: GatewayError, context: Context) -> Answer:
+    """`error` as an answer: its problem object, and the headers that go with it."""
+    headers = [("content-type", "application/problem+json"), ("x-request-id", context.request_id)]
+    if error.retry_after_s is not None:
+        headers.append(("retry-after", str(math.ceil(error.retry_after_s))))
+    if isinstance(error, NotFound) and error.allow:
+        headers.append(("allow", ", ".join(error.allow)))
+    return error.status, headers, msgspec.json.encode(error.problem(context.request_id))
+
+
+def check_head(scope: Scope, *, max_bytes: int) -> None:
+    """Refuse a head that is too large, where no server of ours has counted it.
+
+    Raises:
+        TooLarge: It is over `max_bytes`.
+    """
+    if peer_of(scope) is not None:
+        return
+    size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    if size > max_bytes:
+        raise TooLarge(f"the request's head is over {max_bytes} bytes", head=True)
+
+
+async def tell(scope: Scope, send: Send, error: GatewayError, context: Context) -> None:
+    """Tell a client of `error` as a problem, a WebSocket's before that has begun.
+
+    Where a server sends no answer in place of a WebSocket, the client gets a bare 403.
+
+    Source: https://asgi.readthedocs.io/en/latest/extensions.html, WebSocket Denial Response
+    """
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            code = _TRY_AGAIN_LATER if isinstance(error, Overloaded) else _POLICY
+            await send({"type": "websocket.close", "code": code})
+            return
+        send = denying(send)
+    await respond(send, *problem_answer(error, context))
+
+
+def denying(send: Send) -> Send:
+    """A `send` that takes an answer to a WebSocket's handshake, in place of the WebSocket."""
+
+    async def send_denial(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return send_denial

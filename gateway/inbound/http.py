@@ -6,9 +6,8 @@ Failures are RFC 9457 problem objects; a partial answer is a 200 that says what 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -17,7 +16,7 @@ import trio
 from gateway.core.deadline import budget_of
 from gateway.core.errors import GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
-from gateway.inbound.front import Front, body_of
+from gateway.inbound.front import Answer, Front, body_of, problem_answer
 from gateway.inbound.openapi import openapi_document
 from gateway.inbound.routes import Routes
 from gateway.net.asgi import (
@@ -30,10 +29,7 @@ from gateway.net.asgi import (
 )
 from gateway.plan.tool import Tool
 
-__all__ = ["Answer", "Http", "problem_answer", "tool_routes"]
-
-Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
-"""Status, headers, body."""
+__all__ = ["Http", "tool_routes"]
 
 JSON = ("content-type", "application/json")
 _MAX_QUERY_FIELDS = 1000
@@ -47,16 +43,6 @@ def tool_routes(tools: Mapping[str, Tool]) -> Routes[Tool]:
         if tool.method is not None and tool.path is not None:
             routes.add(tool.method, tool.path, tool)
     return routes
-
-
-def problem_answer(error: GatewayError, context: Context) -> Answer:
-    """`error` as an answer: its problem object, and the headers that go with it."""
-    headers = [("content-type", "application/problem+json"), ("x-request-id", context.request_id)]
-    if error.retry_after_s is not None:
-        headers.append(("retry-after", str(math.ceil(error.retry_after_s))))
-    if isinstance(error, NotFound) and error.allow:
-        headers.append(("allow", ", ".join(error.allow)))
-    return error.status, headers, msgspec.json.encode(error.problem(context.request_id))
 
 
 class Http:

@@ -7,7 +7,9 @@
   * `pool.py`: the connections of a service; `connection.py`: one of them
   * `reply.py`: a reply from its bytes; `wire.py`: bytes from a socket; `dial.py`: connecting
   * `redirects.py`: redirects followed; `http2.py`: httpx, for services that want HTTP/2
+* `websocket.py`: a WebSocket to a service, over a connection of its pool
 * `transport.py`: our pool beneath httpx, for libraries that want it
+* `credentials.py`: the user and the password of a URL
 * `guard.py`: which addresses may be connected to
 * `json_text.py`: JSON from outside, bounded in depth
 * `threads.py`: blocking functions in threads, counted when abandoned

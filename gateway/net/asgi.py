@@ -27,6 +27,7 @@ __all__ = [
     "client_has_left",
     "ends_with_client",
     "headers_of",
+    "next_piece",
     "path_of",
     "peer_of",
     "read_body",
@@ -136,23 +137,38 @@ async def read_body(receive: Receive, *, max_bytes: int, timeout_s: float) -> by
         ClientLeft: The client left before it was complete.
     """
     body = bytearray()
-    deadline = trio.current_time() + timeout_s
-    while True:
-        message = None
-        with trio.CancelScope(deadline=deadline):
-            message = await receive()
-        if message is None:
-            raise InvalidRequest(f"the body stopped: nothing came for {timeout_s:g} s")
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        piece: bytes = message.get("body", b"")
+    more = True
+    while more:
+        piece, more = await next_piece(receive, timeout_s)
         if len(body) + len(piece) > max_bytes:
             raise TooLarge(f"the body is over {max_bytes} bytes")
-        if not message.get("more_body", False):
-            return bytes(body) + piece if body else piece
-        if piece:
-            body += piece
-            deadline = trio.current_time() + timeout_s
+        if not more and not body:
+            return piece
+        body += piece
+    return bytes(body)
+
+
+async def next_piece(receive: Receive, timeout_s: float) -> tuple[bytes, bool]:
+    """The next piece of a request's body, and whether more follows.
+
+    Args:
+        receive: The request's ASGI `receive`.
+        timeout_s: Seconds until it comes. A piece that holds nothing is none.
+
+    Raises:
+        InvalidRequest: It did not.
+        ClientLeft: The client left before.
+    """
+    with trio.CancelScope(deadline=trio.current_time() + timeout_s):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece: bytes = message.get("body", b"")
+            more: bool = message.get("more_body", False)
+            if piece or not more:
+                return piece, more
+    raise InvalidRequest(f"the body stopped: nothing came for {timeout_s:g} s")
 
 
 async def respond(

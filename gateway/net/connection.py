@@ -43,6 +43,11 @@ class Connection:
         """Whether its request and reply are complete, and another may follow."""
         return self._sent and self.reply.ended and self.reply.keeps_alive
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether `receive` gives the next piece, or the end, without waiting."""
+        return bool(self._ahead) or self.reply.ended
+
     def is_stale(self) -> bool:
         """Whether the service closed it, or sent what nobody asked for, while it was idle."""
         return self._wire.is_stale()
@@ -56,24 +61,26 @@ class Connection:
         self._wire = wire
         self.reused = False
 
-    async def begin(self, head: bytes, *, bodiless: bool) -> None:
+    async def begin(self, head: bytes, *, bodiless: bool, upgrades: bool = False) -> None:
         """Begin a request: send `head`; its body is still to come.
 
         Args:
             head: The head, complete, and perhaps the body with it.
             bodiless: Whether the reply has no body whatever it says: the request is a HEAD.
+            upgrades: Whether it asks for another protocol. What comes of that after a reply 101
+                is received, and sent, as it is; the connection serves no request after it.
 
         Raises:
             Unsent: The connection broke, and nothing had left.
             Unreachable: The connection broke.
         """
-        self.reply = ReplyReader(bodiless=bodiless)
+        self.reply = ReplyReader(bodiless=bodiless, upgrades=upgrades)
         self._sent = False
         self._ahead = b""
         await self._wire.send(head)
 
     async def send(self, data: bytes) -> None:
-        """Send some more of the request's body, framed already.
+        """Send some more of the request's body, framed already; of what it asked to upgrade to.
 
         Raises:
             Unreachable: The connection broke.
@@ -84,8 +91,10 @@ class Connection:
         """Say that all of the request was sent."""
         self._sent = True
 
-    async def ask(self, head: bytes, content: bytes | None, *, bodiless: bool) -> None:
-        """Send a whole request and read the head of its reply.
+    async def ask(
+        self, head: bytes, content: bytes | None, *, bodiless: bool, upgrades: bool = False
+    ) -> None:
+        """Send a whole request and read the head of its reply; arguments as for `begin`.
 
         Raises:
             Unsent: The connection broke, and nothing had left.
@@ -93,7 +102,8 @@ class Connection:
             BadReply: What came is not HTTP.
         """
         if content is None or len(head) + len(content) <= _ONE_WRITE:
-            await self.begin(head + content if content else head, bodiless=bodiless)
+            data = head + content if content else head
+            await self.begin(data, bodiless=bodiless, upgrades=upgrades)
             self._sent = True
             await self.read_head()
             return

@@ -16,12 +16,12 @@ import trio
 from gateway.core.errors import BadReply, Internal, Unreachable
 from gateway.net.body import Body
 from gateway.net.connection import Connection
-from gateway.net.messages import HttpReply, HttpRequest, HttpStream
+from gateway.net.messages import HttpReply, HttpRequest, HttpStream, Origin
 from gateway.net.pool import Pool
 from gateway.net.request import IDEMPOTENT, closing, head_of, tell_budget
 from gateway.net.wire import Unsent
 
-__all__ = ["Http1Client"]
+__all__ = ["Http1Client", "sending"]
 
 
 class Http1Client:
@@ -36,6 +36,7 @@ class Http1Client:
     def __init__(self, pool: Pool, budget_header: str, max_reply_bytes: int) -> None:
         self.pool = pool
         self._budget_header = budget_header
+        self._raw_budget_header = budget_header.encode("latin-1")
         self._max_bytes = max_reply_bytes
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
@@ -58,7 +59,7 @@ class Http1Client:
             GatewayError: As `HttpClient.send`.
         """
         connection = await self._begin(request)
-        pieces = _pieces(request)
+        pieces = _pieces(request.content)
         if pieces is not None:
             try:
                 await _send_pieces(connection, pieces, request.content_length)
@@ -72,13 +73,13 @@ class Http1Client:
     async def stream(self, request: HttpRequest, /) -> AsyncIterator[HttpStream]:
         """As `HttpClient`."""
         connection = await self._begin(request)
-        pieces = _pieces(request)
+        pieces = _pieces(request.content)
         try:
             if pieces is None:
                 with contextlib.closing(_Stream(connection)) as stream:
                     yield stream
             else:
-                async with _sending(connection, pieces, request.content_length):
+                async with sending(connection, pieces, request.content_length):
                     await connection.read_head()
                     with contextlib.closing(_Stream(connection)) as stream:
                         yield stream
@@ -86,24 +87,58 @@ class Http1Client:
             self.pool.give_back(connection)
 
     async def _begin(self, request: HttpRequest) -> Connection:
-        """A connection with `request` begun: a whole one answered, of another the head sent."""
-        head = head_of(request, self._budget_header)
-        content = request.content
-        connection = await self.pool.take(request.origin)
+        head = head_of(request, self._budget_header).encode("latin-1")
+        return await self.begin(request.origin, request.method, head, request.content)
+
+    async def begin(
+        self,
+        origin: Origin,
+        method: str,
+        head: bytes,
+        content: bytes | AsyncIterable[bytes] | None,
+        *,
+        upgrades: bool = False,
+    ) -> Connection:
+        """A connection with a request begun: a whole one answered, of another the head sent.
+
+        It is to be given back to `pool`, whatever happens. What an `HttpRequest` is made into
+        comes this way too; who has bytes already, of another's head, spares itself that.
+
+        Args:
+            origin: Who is asked.
+            method: As in `head`.
+            head: From the request line on, checked, with what frames the body; all but the line
+                that tells the budget and the empty one.
+            content: The whole body, or none. Of one in pieces only the head is sent here:
+                `sending` sends the rest, and `Connection.read_head` reads the answer's.
+            upgrades: Whether it asks for another protocol, as `Connection.begin` says.
+
+        Raises:
+            Unreachable: No connection, or it broke.
+            BadReply: What came is not HTTP.
+            DeadlineExceeded: Less than 1 ms of the budget was left; nothing was sent.
+
+        Cancellation: the connection is closed, its permit given back.
+        """
+        bodiless = method == "HEAD"
+        in_pieces = _pieces(content) is not None
+        connection = await self.pool.take(origin)
         try:
             while True:
                 left_ms = await tell_budget()
-                told = "" if left_ms is None else f"{self._budget_header}: {left_ms}\r\n"
-                data = f"{head}{told}\r\n".encode("latin-1")
-                bodiless = request.method == "HEAD"
+                if left_ms is None:
+                    data = head + b"\r\n"
+                else:
+                    data = b"%b%b: %d\r\n\r\n" % (head, self._raw_budget_header, left_ms)
                 try:
                     if content is None or isinstance(content, bytes):
-                        await connection.ask(data, content, bodiless=bodiless)
+                        await connection.ask(data, content, bodiless=bodiless, upgrades=upgrades)
                     else:
                         await connection.begin(data, bodiless=bodiless)
                     return connection
                 except Unreachable as error:
-                    if not _may_be_repeated(request, connection, error):
+                    repeatable = method in IDEMPOTENT and not in_pieces
+                    if not _may_be_repeated(connection, error, repeatable=repeatable):
                         raise
                 await self.pool.renew(connection)
         except BaseException:
@@ -127,16 +162,15 @@ class Http1Client:
         return body.whole()
 
 
-def _pieces(request: HttpRequest) -> AsyncIterable[bytes] | None:
+def _pieces(content: bytes | AsyncIterable[bytes] | None) -> AsyncIterable[bytes] | None:
     """The body that comes in pieces; `None` if it is whole, or there is none."""
-    content = request.content
     return None if content is None or isinstance(content, bytes) else content
 
 
-def _may_be_repeated(request: HttpRequest, connection: Connection, error: Unreachable) -> bool:
+def _may_be_repeated(connection: Connection, error: Unreachable, *, repeatable: bool) -> bool:
     if not connection.reused or connection.reply.started:
         return False
-    return isinstance(error, Unsent) or (request.method in IDEMPOTENT and _pieces(request) is None)
+    return repeatable or isinstance(error, Unsent)
 
 
 class _Stream:
@@ -197,12 +231,17 @@ async def _sent(connection: Connection, data: bytes) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _sending(
+async def sending(
     connection: Connection, pieces: AsyncIterable[bytes], length: int | None
 ) -> AsyncIterator[None]:
     """Send a request's body while the reply is read, at most until the context is left.
 
     What is raised, inside or by the pieces, leaves bare.
+
+    Args:
+        connection: As `Http1Client.begin` gave it.
+        pieces: The body, iterated once.
+        length: The bytes they amount to, as the head says; `None` if it says chunked.
     """
     failure: Exception | None = None
 

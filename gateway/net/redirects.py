@@ -32,26 +32,29 @@ class Redirecting:
 
     Args:
         client: Sends each request: whether an address may be connected to it asks anew.
+
+    Attributes:
+        client: As above.
     """
 
     def __init__(self, client: HttpClient) -> None:
-        self._client = client
+        self.client = client
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
         """As `HttpClient`: the reply that is no redirect."""
-        reply = await self._client.send(request)
+        reply = await self.client.send(request)
         redirects = 0
         while reply.status in _REDIRECTS and (location := reply.headers.get("location")):
             redirects += 1
             if redirects > _MAX_REDIRECTS:
                 raise BadReply(f"over {_MAX_REDIRECTS} redirects")
             request = _following(request, reply.status, location)
-            reply = await self._client.send(request)
+            reply = await self.client.send(request)
         return reply
 
     def stream(self, request: HttpRequest, /) -> AbstractAsyncContextManager[HttpStream]:
         """As `HttpClient`: redirects come as they are."""
-        return self._client.stream(request)
+        return self.client.stream(request)
 
 
 def _following(request: HttpRequest, status: int, location: str) -> HttpRequest:

@@ -34,6 +34,7 @@ class ReplyReader:
 
     Args:
         bodiless: Whether the request was a HEAD: the reply ends with its head.
+        upgrades: Whether it asked for another protocol: after a 101 all that comes is its body.
 
     Attributes:
         status: Its status.
@@ -55,6 +56,7 @@ class ReplyReader:
         "_parser",
         "_silent",
         "_tail",
+        "_upgrades",
         "announced",
         "ended",
         "headers",
@@ -63,8 +65,9 @@ class ReplyReader:
         "status",
     )
 
-    def __init__(self, *, bodiless: bool = False) -> None:
+    def __init__(self, *, bodiless: bool = False, upgrades: bool = False) -> None:
         self._bodiless = bodiless
+        self._upgrades = upgrades
         self._head_bytes = 0
         self._interim = 0
         self._left = 0.0
@@ -143,6 +146,10 @@ class ReplyReader:
                 return None
             if self.status >= 200:
                 self._frame()
+                return rest
+            if self.status == 101 and self._upgrades:
+                self.keeps_alive = False
+                self._left = _UNTIL_CLOSE
                 return rest
             self._interim += 1
             if self.status == 101:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from gateway.core.errors import GatewayError, Skipped
-from gateway.core.messages import Branch, Reply, Request
+from gateway.core.messages import Branch, Context, Reply, Request
 from gateway.net.asgi import client_has_left
 from gateway.plan.run import Run
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.hub import Telemetry
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "book_refusal"]
 
 
 class Ledger:
@@ -71,3 +73,28 @@ class Ledger:
                 missing=missing,
             )
         )
+
+
+def book_refusal(
+    telemetry: Telemetry, context: Context, error: GatewayError, *, duration_s: float
+) -> None:
+    """Tell telemetry of a request that is refused before any tool is called.
+
+    Args:
+        telemetry: Who is told.
+        context: Who sent it.
+        error: What the client is told.
+        duration_s: Seconds since its head was read.
+    """
+    request = Request("", {}, context)
+    telemetry.record(RequestStarted(request))
+    telemetry.record(
+        RequestEnded(
+            request=request,
+            tool="",
+            outcome="error",
+            error=error,
+            duration_s=duration_s,
+            budget_s=math.inf,
+        )
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import trio
 
@@ -12,8 +11,7 @@ __all__ = ["contained", "leaves"]
 _PASSING = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
 
-@contextmanager
-def contained(report: Callable[[BaseException], None]) -> Iterator[None]:
+class contained:  # noqa: N801 - used as the function it would be; a generator costs several times more
     """Report whatever is raised within, and let only cancellation and interrupts out.
 
     Of an exception group, the part that may leave leaves and the rest is reported. `SystemExit`
@@ -22,18 +20,27 @@ def contained(report: Callable[[BaseException], None]) -> Iterator[None]:
     Args:
         report: Takes what was raised; it neither raises nor waits.
     """
-    try:
-        yield
-    except _PASSING:
-        raise
-    except BaseExceptionGroup as group:
-        passing, failed = group.split(_PASSING)
+
+    __slots__ = ("_report",)
+
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None or isinstance(error, _PASSING):
+            return False
+        if not isinstance(error, BaseExceptionGroup):
+            self._report(error)
+            return True
+        passing, failed = error.split(_PASSING)
         if failed is not None:
-            report(failed)
+            self._report(failed)
         if passing is not None:
             raise passing from None
-    except BaseException as error:  # noqa: BLE001 - see the docstring
-        report(error)
+        return True
 
 
 def leaves(error: BaseException) -> list[BaseException]:

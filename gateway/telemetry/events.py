@@ -47,7 +47,7 @@ class RequestEnded:
 
     Args:
         request: As in its `RequestStarted`.
-        tool: The tool's name; empty where there is no such tool, for `request.name` is the
+        tool: The tool's or the proxy's name; empty where there is none, for `request.name` is the
             client's own text, which must not become a metric's label.
         outcome: `ok`, `partial`, `error`, `client_left` or `cancelled`.
         error: What the client was told instead of an answer; `None` unless the outcome is `error`.

@@ -496,7 +496,6 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
     [
         ("[prompts.a]\n", ":1: prompts"),
         ("[resources.a]\n", ":1: resources"),
-        ("[proxies.a]\n", ":1: proxies"),
         ("[models.a]\n", ":1: models"),
         ("[channels.a]\n", ":1: channels"),
         ('[access]\nkeys = "file:keys.toml"\nanonymous = false\n', ":2: access.keys"),

@@ -146,9 +146,10 @@ async def test_a_websocket_is_turned_away(host: str) -> None:
         "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
     }
     async with hosted(host, CONFIG) as served:
-        for path, given, status in (("/ws", headers, 403), ("/openapi.json", {}, 200)):
+        # Uvicorn can send an answer in place of a WebSocket; of a bare close it makes a 403.
+        for path, given, statuses in (("/ws", headers, {403, 404}), ("/openapi.json", {}, {200})):
             async with httpx.AsyncClient(base_url=served.url, trust_env=False) as client:
-                assert (await client.get(path, headers=given)).status_code == status
+                assert (await client.get(path, headers=given)).status_code in statuses
 
 
 async def test_shutdown_leaves_no_thread() -> None:

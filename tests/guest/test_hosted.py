@@ -334,7 +334,7 @@ def test_a_websocket_is_closed_whether_or_not_it_is_open() -> None:
         async def send(message: Any) -> None:
             said.append(message)
 
-        scope = {"type": "websocket", "path": "/", "headers": []}
+        scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
         async with app.running():
             await app(dict(scope), receive, send)
         await app(dict(scope), receive, send)

@@ -46,7 +46,7 @@ class Bench:
     @property
     def pool(self) -> Any:
         client = self.client
-        return client.pool if isinstance(client, Http1Client) else client._client.pool
+        return client.pool if isinstance(client, Http1Client) else client.client.pool
 
 
 @asynccontextmanager
