@@ -8,6 +8,7 @@ from typing import Protocol
 import trio
 
 from gateway.core.errors import Unreachable
+from gateway.net.readiness import readiness
 
 __all__ = ["SocketWire", "StreamWire", "Unsent", "Wire"]
 
@@ -64,17 +65,16 @@ class SocketWire:
         sock: Connected; from here on this wire's.
     """
 
-    __slots__ = ("_socket", "_unwaited")
+    __slots__ = ("_readable", "_socket", "_unwaited")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._unwaited = 0
+        self._readable = readiness(sock)
 
     async def send(self, data: bytes) -> None:
         """As `Wire`."""
-        # The reply to it cannot be there yet: the next read waits before it asks.
-        self._unwaited = _UNWAITED
         sent = 0
         try:
             sent = self._sent(data)
@@ -95,16 +95,24 @@ class SocketWire:
 
     async def receive(self) -> bytes:
         """As `Wire`."""
+        readable = self._readable
         try:
             while True:
-                if self._unwaited < _UNWAITED:
-                    self._unwaited += 1
-                    try:
-                        return self._socket.recv(_READ_BYTES)
-                    except BlockingIOError:
-                        pass
-                await trio.lowlevel.wait_readable(self._socket)
-                self._unwaited = 0
+                if not readable.ready:
+                    await readable.wait()
+                    self._unwaited = 0
+                elif self._unwaited >= _UNWAITED:
+                    await trio.lowlevel.checkpoint()
+                    self._unwaited = 0
+                self._unwaited += 1
+                try:
+                    data = self._socket.recv(_READ_BYTES)
+                except BlockingIOError:
+                    readable.drained()
+                    continue
+                if len(data) < _READ_BYTES:
+                    readable.drained()
+                return data
         except OSError as error:
             raise Unreachable(_broken(error)) from error
 
@@ -121,6 +129,7 @@ class SocketWire:
     def close(self) -> None:
         """As `Wire`."""
         if self._socket.fileno() >= 0:
+            self._readable.close()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 

@@ -14,6 +14,8 @@ from typing import Protocol, TypeAlias
 
 import trio
 
+from gateway.net.readiness import readiness
+
 __all__ = ["Gone", "Socket", "SocketWire", "StreamWire", "Wire"]
 
 Socket: TypeAlias = socket.socket | trio.socket.SocketType
@@ -82,35 +84,32 @@ class SocketWire:
         send_timeout: Seconds in which the client takes 64 KiB.
     """
 
-    __slots__ = ("_emptied", "_send_timeout", "_spent", "sock")
+    __slots__ = ("_readable", "_send_timeout", "_spent", "sock")
 
     def __init__(self, sock: socket.socket, send_timeout: float) -> None:
         self.sock = sock
         self._send_timeout = send_timeout
         self._spent = 0
-        self._emptied = True
+        self._readable = readiness(sock)
         _prepare(sock)
 
     async def receive(self) -> bytes:
         """The next bytes."""
-        sock = self.sock
+        readable = self._readable
         while True:
-            # After a read that was not filled nothing is likely to be there: asking would cost
-            # a system call and an exception.
-            if self._emptied:
-                try:
-                    await trio.lowlevel.wait_readable(sock)
-                except (trio.ClosedResourceError, ValueError):
-                    return b""
+            if not readable.ready:
+                await readable.wait()
                 self._spent = 0
             try:
-                data = sock.recv(_READ_BYTES)
+                data = self.sock.recv(_READ_BYTES)
             except BlockingIOError:
-                self._emptied = True
+                readable.drained()
                 continue
             except OSError:
                 return b""
-            self._emptied = len(data) < _READ_BYTES
+            if len(data) < _READ_BYTES:
+                # Asking again would cost a system call and an exception.
+                readable.drained()
             await self._take_turns(len(data))
             return data
 
@@ -166,6 +165,7 @@ class SocketWire:
 
     def _close(self) -> None:
         if self.sock.fileno() >= 0:
+            self._readable.close()
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
 

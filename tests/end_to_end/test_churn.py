@@ -7,6 +7,7 @@ requests; the suite takes less of both.
 from __future__ import annotations
 
 import random
+import socket
 import sys
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.core.errors import DeadlineExceeded
 from gateway.net.client import ClientSettings, HttpRequest, Origin, open_http1
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
+from gateway.net.readiness import readiness
 from tests.end_to_end.support import open_sockets, until
 from tests.http_service import Received, Scripted, http
 
@@ -51,6 +53,7 @@ async def churn(seconds: float, cancelled: int) -> dict[str, Any]:
         budget_header="x-budget",
         tls=False,
     )
+    await _start_watching()
     sockets, tasks = open_sockets(), trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, service, 0, host="127.0.0.1"))
@@ -70,6 +73,14 @@ async def churn(seconds: float, cancelled: int) -> dict[str, Any]:
     await until(lambda: open_sockets() <= sockets)
     tasks_left = trio.lowlevel.current_statistics().tasks_living - tasks
     return {**counts, "stuck": stuck, "left": left, "tasks_left": tasks_left}
+
+
+async def _start_watching() -> None:
+    """Have the loop's one watch of sockets there, which lives as long as the loop."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        readiness(ours).close()
+        await trio.lowlevel.checkpoint()
 
 
 async def _for_seconds(

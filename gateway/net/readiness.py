@@ -1,0 +1,160 @@
+"""Which sockets can be read: registered once each, where Trio registers for every wait.
+
+Trio tells epoll of every wait, and epoll forgets it once told: a system call and some objects each
+time. A socket that is waited for again and again is registered here once, edge-triggered, in one
+epoll for all sockets of a loop, and that epoll is what Trio waits for. With 64 connections it saves
+an eighth of a request's time, with three calls a fifth; with a single one it costs a twentieth, for
+the turn of the loop in between.
+
+Source: epoll(7), EPOLLET; docs/adr/0011.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+from typing import Protocol
+
+import trio
+
+__all__ = ["Readiness", "readiness"]
+
+_BATCH = 1024
+
+
+class Readiness(Protocol):
+    """Whether one socket can be read."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether reading is worth trying: something came, or the other side closed."""
+        ...
+
+    def drained(self) -> None:
+        """Take note that reading gave less than it might have: there is no more at the moment."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until it is `ready`; one task at a time.
+
+        Cancellation: nothing is lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Forget the socket, which is about to be closed; whoever waits for it goes on."""
+        ...
+
+
+def readiness(sock: socket.socket) -> Readiness:
+    """What tells when `sock`, connected and non-blocking, can be read."""
+    if sys.platform != "linux":
+        return Asked(sock)
+    try:
+        watch = _here.get()
+    except LookupError:
+        watch = Watch()
+        _here.set(watch)
+        trio.lowlevel.spawn_system_task(watch.run)
+    return Told(sock.fileno(), watch)
+
+
+class Asked:
+    """Asks Trio each time: for systems without epoll."""
+
+    __slots__ = ("_sock", "ready")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.ready = False
+
+    def drained(self) -> None:
+        """As `Readiness`."""
+        self.ready = False
+
+    async def wait(self) -> None:
+        """As `Readiness`."""
+        await trio.lowlevel.wait_readable(self._sock)
+        self.ready = True
+
+    def close(self) -> None:
+        """As `Readiness`."""
+        trio.lowlevel.notify_closing(self._sock)
+
+
+class Told:
+    """Is told by a `Watch`."""
+
+    __slots__ = ("_ended", "_fd", "_task", "_watch", "ready")
+
+    def __init__(self, fd: int, watch: Watch) -> None:
+        self._fd = fd
+        self._watch = watch
+        self._task: trio.lowlevel.Task | None = None
+        self._ended = False
+        self.ready = False
+        watch.add(fd, self)
+
+    def drained(self) -> None:
+        """As `Readiness`. The other side's end is told once only, so it stays."""
+        self.ready = self._ended
+
+    async def wait(self) -> None:
+        """As `Readiness`."""
+        if self.ready:
+            await trio.lowlevel.checkpoint()
+            return
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def tell(self, *, ended: bool) -> None:
+        """Something came, or the other side ended."""
+        self.ready = True
+        self._ended = self._ended or ended
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def close(self) -> None:
+        """As `Readiness`."""
+        self._watch.remove(self._fd)
+        self.tell(ended=True)
+
+
+class Watch:
+    """One epoll for all the sockets of a loop, and the task that hears it."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._sockets: dict[int, Told] = {}
+
+    def add(self, fd: int, one: Told) -> None:
+        """Tell `one` of the socket `fd`."""
+        self._sockets[fd] = one
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+
+    def remove(self, fd: int) -> None:
+        """Tell nobody of `fd` any more. May be called again, but not once it is closed."""
+        if self._sockets.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    async def run(self) -> None:
+        """Tell, until cancelled."""
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                for fd, events in self._epoll.poll(0, _BATCH):
+                    one = self._sockets.get(fd)
+                    if one is not None:
+                        one.tell(ended=bool(events & ~select.EPOLLIN))
+        finally:
+            self._sockets.clear()
+            self._epoll.close()
+
+
+_here: trio.lowlevel.RunVar[Watch] = trio.lowlevel.RunVar("readiness")
