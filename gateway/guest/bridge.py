@@ -113,15 +113,18 @@ async def _ended(task: asyncio.Task[Any], abort: Callable[[object], Abort]) -> N
     await trio.lowlevel.cancel_shielded_checkpoint()
     if task.done():
         return
-    waiting = trio.lowlevel.current_task()
+    waiting: trio.lowlevel.Task | None = trio.lowlevel.current_task()
 
     def wake(_: object) -> None:
-        trio.lowlevel.reschedule(waiting)
+        # Once the task is done asyncio has this queued, and taking it back does nothing.
+        if waiting is not None:
+            trio.lowlevel.reschedule(waiting)
 
     def stop(raise_cancel: object) -> Abort:
+        nonlocal waiting
         stopped = abort(raise_cancel)
         if stopped is Abort.SUCCEEDED:
-            task.remove_done_callback(wake)
+            waiting = None
         return stopped
 
     task.add_done_callback(wake)

@@ -7,9 +7,9 @@ from gateway.net.messages import Origin
 from gateway.net.reply import ReplyReader
 from gateway.net.wire import Wire
 
-__all__ = ["Connection"]
+__all__ = ["ONE_WRITE", "Connection"]
 
-_ONE_WRITE = 65_536
+ONE_WRITE = 65_536
 """Bytes of head and body that leave together; of a larger body there is no copy."""
 
 
@@ -101,7 +101,7 @@ class Connection:
             Unreachable: The connection broke.
             BadReply: What came is not HTTP.
         """
-        if content is None or len(head) + len(content) <= _ONE_WRITE:
+        if content is None or len(head) + len(content) <= ONE_WRITE:
             data = head + content if content else head
             await self.begin(data, bodiless=bodiless, upgrades=upgrades)
             self._sent = True
@@ -119,7 +119,8 @@ class Connection:
         except Unreachable:
             if broken is None:
                 raise
-            raise broken from None
+            # Not as it was raised: nothing of the body may have left, but the head has.
+            raise Unreachable(broken.detail) from None
 
     async def read_head(self) -> None:
         """Read the reply's head; `reply` has it then.

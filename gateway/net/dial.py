@@ -53,7 +53,12 @@ class Dialer:
             return await _secured(sock, self.tls, origin)
         if _has_custom_sockets():
             return StreamWire(trio.SocketStream(sock), sock)
-        return SocketWire(socket.socket(fileno=sock.detach()))
+        plain = socket.socket(fileno=sock.detach())
+        try:
+            return SocketWire(plain)
+        except OSError as error:  # the system watches too many sockets
+            plain.close()
+            raise _refused(origin, error) from error
 
 
 async def _secured(sock: trio.socket.SocketType, tls: ssl.SSLContext, origin: Origin) -> Wire:

@@ -9,13 +9,14 @@ Source: RFC 9110, section 9.2.2; RFC 9112, section 9.3.1.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 
+import attrs
 import trio
 
 from gateway.core.errors import BadReply, Internal, Unreachable
 from gateway.net.body import Body
-from gateway.net.connection import Connection
+from gateway.net.connection import ONE_WRITE, Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream, Origin
 from gateway.net.pool import Pool
 from gateway.net.request import IDEMPOTENT, closing, head_of, tell_budget
@@ -41,13 +42,26 @@ class Http1Client:
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
         """As `HttpClient`."""
-        connection = await self.ask(request)
+        content = request.content
+        if isinstance(content, bytes) and len(content) > ONE_WRITE:
+            # It may be answered before it was read, and not read on unless the answer is.
+            request = attrs.evolve(request, content=_sliced(content), content_length=len(content))
+        connection = await self._begin(request)
         try:
-            reply = connection.reply
-            headers = reply.joined_headers()
-            body = await self._read(connection, headers.get("content-encoding", ""))
+            pieces = _pieces(request.content)
+            if pieces is None:
+                return await self._whole(connection)
+            async with sending(connection, pieces, request.content_length):
+                await connection.read_head()
+                return await self._whole(connection)
         finally:
             self.pool.give_back(connection)
+
+    async def _whole(self, connection: Connection) -> HttpReply:
+        """The reply whose head came, and its body."""
+        reply = connection.reply
+        headers = reply.joined_headers()
+        body = await self._read(connection, headers.get("content-encoding", ""))
         return HttpReply(reply.status, headers, body)
 
     async def ask(self, request: HttpRequest, /) -> Connection:
@@ -160,6 +174,12 @@ class Http1Client:
             body.take(piece)
             piece = await connection.receive()
         return body.whole()
+
+
+async def _sliced(content: bytes) -> AsyncGenerator[bytes]:
+    """A whole body in pieces."""
+    for start in range(0, len(content), ONE_WRITE):
+        yield content[start : start + ONE_WRITE]
 
 
 def _pieces(content: bytes | AsyncIterable[bytes] | None) -> AsyncIterable[bytes] | None:

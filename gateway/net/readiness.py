@@ -48,7 +48,11 @@ class Readiness(Protocol):
 
 
 def readiness(sock: socket.socket) -> Readiness:
-    """What tells when `sock`, connected and non-blocking, can be read."""
+    """What tells when `sock`, connected and non-blocking, can be read.
+
+    Raises:
+        OSError: The system watches too many already.
+    """
     if sys.platform != "linux":
         return Asked(sock)
     try:
@@ -105,6 +109,8 @@ class Told:
         if self.ready:
             await trio.lowlevel.checkpoint()
             return
+        if self._task is not None:
+            raise trio.BusyResourceError("another task waits for this socket")
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
@@ -135,8 +141,8 @@ class Watch:
 
     def add(self, fd: int, one: Told) -> None:
         """Tell `one` of the socket `fd`."""
-        self._sockets[fd] = one
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+        self._sockets[fd] = one
 
     def remove(self, fd: int) -> None:
         """Tell nobody of `fd` any more. May be called again, but not once it is closed."""

@@ -181,6 +181,8 @@ class Connection:
     async def _hand_over(self, takeover: Takeover, about: Mapping[str, Any]) -> None:
         """Speak what the client would rather speak."""
         config, report = self._shared.config, self._report_app
+        if self._speaker is not None and self._speaker.gone:
+            return  # its leaving was told already, and is told once
         if takeover.handshake is None:
             self._speaker = http2 = Http2(self._app, self._wire, config, about=about, report=report)
             if self._dismissed is not None:
@@ -220,8 +222,10 @@ class Connection:
             self.peer = "{}:{}".format(*client)
         return {"scheme": "https" if secure else "http", "client": client, "server": server}
 
-    def _wait(self, waits: bool) -> None:
-        """Take note that the next request is waited for, or has come."""
+    def _wait(self, waits: bool) -> bool:
+        """Take note that the next request is waited for, or has come; whether it is to be read."""
+        if self._life.cancel_called:
+            return False
         self._waits = waits
         if waits:
             self._shared.keep_alive.start(self._end)
@@ -231,6 +235,7 @@ class Connection:
             self._shared.keep_alive.stop(self._end)
             if self._dismissed is not None:
                 self._life.deadline = math.inf
+        return True
 
     def _end(self) -> None:
         self._life.cancel()

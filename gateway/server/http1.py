@@ -57,7 +57,8 @@ class Http1:
         config: Its bounds.
         about: What every request's scope says of it.
         watched: Whether `left` will be called when the client leaves.
-        waiting: Called with whether the next request is waited for.
+        waiting: Called with whether the next request is waited for; says whether the
+            connection goes on.
         draining: Whether the connection ends after the answer under way.
         report: Takes what an application raised.
 
@@ -90,7 +91,7 @@ class Http1:
         *,
         about: Mapping[str, Any],
         watched: bool,
-        waiting: Callable[[bool], None],
+        waiting: Callable[[bool], bool],
         draining: Callable[[], bool],
         report: Callable[[BaseException], None],
     ) -> None:
@@ -143,19 +144,15 @@ class Http1:
 
     async def _next_head(self) -> bytes | Takeover | None:
         """The bytes of the next head, taken from what was read; `None` at the connection's end."""
-        data, at = self._data, self._at
-        if at >= len(data):
+        data = self._data
+        at = _past_empty_lines(data, self._at)
+        while at >= len(data):
             if not self.first and self.draining():
                 return None
-            self._data = b""
-            self._waiting(True)
-            self._data = data = await self.wire.receive()
-            self._waiting(False)
-            self._at = at = 0
+            data = await self._awaited()
             if not data:
                 return None
-        while data.startswith(b"\r\n", at):  # RFC 9112, section 2.2: left over by old clients
-            at += 2
+            at = _past_empty_lines(data, 0)
         end = data.find(b"\r\n\r\n", at)
         if end < 0:
             data, at = await self._whole_head(data[at:]), 0
@@ -169,6 +166,15 @@ class Http1:
             return Takeover("h2", data[at:])
         self._data, self._at = data, end + 4
         return raw
+
+    async def _awaited(self) -> bytes:
+        """What comes next on a connection that waits; empty if it is to be closed."""
+        self._data, self._at = b"", 0
+        self._waiting(True)
+        data = await self.wire.receive()
+        # What has come while it was being closed is not begun: its client sees no answer at all,
+        # and may ask again.
+        return data if self._waiting(False) else b""
 
     async def _whole_head(self, data: bytes) -> bytes:
         """Read on until a head is whole; empty if the client left before."""
@@ -229,6 +235,13 @@ class Http1:
                 return
             self._data, self._at = self._data[self._at :] + data, 0
         await trio.sleep_forever()
+
+
+def _past_empty_lines(data: bytes, at: int) -> int:
+    """Where a head begins: old clients leave a line's end behind a body (RFC 9112, section 2.2)."""
+    while data.startswith(b"\r\n", at):
+        at += 2
+    return at
 
 
 @types.coroutine

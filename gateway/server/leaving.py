@@ -49,10 +49,13 @@ class Departures:
         Args:
             sock: Connected. `forget` it before it is closed.
             tell: Called once or twice, in the loop's thread; it neither raises nor waits.
+
+        Raises:
+            OSError: The system watches too many already.
         """
         fd = sock.fileno()
-        self._tell[fd] = tell
         self._epoll.register(fd, self._events)
+        self._tell[fd] = tell
 
     def forget(self, sock: Socket) -> None:
         """Tell of `sock` no more. May be called again, but not once it is closed."""

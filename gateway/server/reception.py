@@ -100,12 +100,14 @@ class Reception:
         """Serve one connection until it ends; only cancellation and interrupts are raised."""
         if len(self._open) >= self._max_connections:
             self._log.debug("too many connections", open=len(self._open))
-            if isinstance(accepted, socket.socket):
-                accepted.close()
-            else:
-                await trio.aclose_forcefully(accepted)
+            await _drop(accepted)
             return
-        connection = Connection(self._app, self._shared, accepted)
+        try:
+            connection = Connection(self._app, self._shared, accepted)
+        except OSError as error:  # the system watches too many sockets
+            self._log.warning("cannot serve a connection", error=str(error))
+            await _drop(accepted)
+            return
         self._open.add(connection)
         try:
             if self._dismissed is not None:
@@ -123,3 +125,10 @@ class Reception:
         self._dismissed = reason
         for connection in self._open:
             connection.dismiss(reason)
+
+
+async def _drop(accepted: socket.socket | trio.abc.Stream) -> None:
+    if isinstance(accepted, socket.socket):
+        accepted.close()
+    else:
+        await trio.aclose_forcefully(accepted)

@@ -100,9 +100,14 @@ class SocketWire:
             if not readable.ready:
                 await readable.wait()
                 self._spent = 0
+            elif self._spent > _FAIR_BYTES:
+                # Before the read: what was read would be lost to a cancellation.
+                self._spent = 0
+                await trio.lowlevel.checkpoint()
             try:
                 data = self.sock.recv(_READ_BYTES)
             except BlockingIOError:
+                self._spent += _STEP_BYTES
                 readable.drained()
                 continue
             except OSError:
@@ -110,7 +115,7 @@ class SocketWire:
             if len(data) < _READ_BYTES:
                 # Asking again would cost a system call and an exception.
                 readable.drained()
-            await self._take_turns(len(data))
+            self._spent += len(data) + _STEP_BYTES
             return data
 
     async def send(self, data: bytes) -> None:
