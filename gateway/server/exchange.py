@@ -237,7 +237,8 @@ class Exchange:
     def _begin(self, answer: AnswerHead, body: bytes, *, more: bool) -> bytes:
         """The answer's head, and with it how the body is framed."""
         length = answer.length
-        if length is None and not more and answer.has_body:
+        heads_only = self._head.method == "HEAD"
+        if length is None and not more and answer.has_body and (body or not heads_only):
             length = len(body)
         framing = b""
         if length is not None and answer.status != 204:

@@ -79,7 +79,7 @@ class Request:
         method = pseudo.get(b":method", b"")
         if _METHOD.fullmatch(method) is None:
             raise Malformed("expected one :method")
-        if method in _NOT_OURS:
+        if method.upper() in _NOT_OURS:  # a service may not mind the case
             raise Refused(501, f"{method.decode()} is not served")
         target = pseudo.get(b":path", b"")
         if _PATH.fullmatch(target) is None and not (target == b"*" and method == b"OPTIONS"):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Http1", "Takeover"]
 
 _AHEAD_BYTES = 64 * 1024
+_MAX_EMPTY = 16
 
 
 @attrs.frozen(slots=True)
@@ -181,8 +182,7 @@ class Http1:
         buffer = bytearray(data)
         with trio.move_on_after(self.config.header_timeout):
             while True:
-                while buffer.startswith(b"\r\n"):
-                    del buffer[:2]
+                del buffer[: _past_empty_lines(buffer, 0)]
                 if b"\r\n\r\n" in buffer:
                     return bytes(buffer)
                 check_partial_head(buffer)
@@ -237,10 +237,13 @@ class Http1:
         await trio.sleep_forever()
 
 
-def _past_empty_lines(data: bytes, at: int) -> int:
+def _past_empty_lines(data: bytes | bytearray, at: int) -> int:
     """Where a head begins: old clients leave a line's end behind a body (RFC 9112, section 2.2)."""
+    begin = at
     while data.startswith(b"\r\n", at):
         at += 2
+    if at - begin > _MAX_EMPTY:
+        raise Refused(400, "expected a request, got empty lines")
     return at
 
 

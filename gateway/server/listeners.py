@@ -210,6 +210,7 @@ def _bind_tcp(bind: str, family: int, address: tuple[object, ...]) -> Listener:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _find_the_vanished(sock)
         if family == socket.AF_INET6:
             # Otherwise [::]:8080 would also take 0.0.0.0:8080, on some systems and not on others.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -220,6 +221,19 @@ def _bind_tcp(bind: str, family: int, address: tuple[object, ...]) -> Listener:
     host, port = sock.getsockname()[:2]
     where = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
     return Listener(where, sock, bind)
+
+
+def _find_the_vanished(sock: socket.socket) -> None:
+    """Have the system ask after clients that say nothing: accepted sockets inherit it.
+
+    One that lost its power or its network says no goodbye, and a quiet WebSocket would wait for
+    it for ever.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _open_unix(bind: str, path: str) -> Listener:

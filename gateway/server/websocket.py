@@ -20,7 +20,7 @@ from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, Pa
 
 from gateway.net.asgi import PEER
 from gateway.server.allowance import Allowance
-from gateway.server.answers import failure
+from gateway.server.answers import AnswerHead, failure
 from gateway.server.containment import contained
 from gateway.server.handshake import Handshake, turned_away
 from gateway.server.inbox import Inbox
@@ -131,6 +131,7 @@ class WebSocket:
         self._closed = trio.Event()
         self._dismissed: int | None = None
         self._refused = False
+        self._denial: AnswerHead | None = None
         self._failed = False
         self._lost = False
         self.gone = False
@@ -184,7 +185,10 @@ class WebSocket:
             "root_path": "",
             "headers": self._head.headers,
             "subprotocols": self._handshake.subprotocols,
-            "extensions": {PEER: self._inbox} if self._watched else {},
+            "extensions": {
+                "websocket.http.response": {},
+                **({PEER: self._inbox} if self._watched else {}),
+            },
             **self._about,
             "scheme": scheme,
         }
@@ -287,6 +291,12 @@ class WebSocket:
             await self._accept(message)
         elif kind == "websocket.close" and not self._refused and self._frames is None:
             await self._turn_away(403)
+        elif kind == "websocket.http.response.start" and not self._refused and self._frames is None:
+            self._denial = AnswerHead(message["status"], message.get("headers", ()))
+        elif kind == "websocket.http.response.body" and self._denial is not None:
+            await self._deny(
+                self._denial, message.get("body", b""), message.get("more_body", False)
+            )
         else:
             raise RuntimeError(f"{kind} is out of turn")
 
@@ -304,6 +314,22 @@ class WebSocket:
         self._refused = True
         self._inbox.end(_ABNORMAL, "")
         await self._transmit(turned_away(status))
+
+    async def _deny(self, denial: AnswerHead, body: bytes, more: bool) -> None:
+        """Send an answer in the place of the WebSocket; it ends with the connection.
+
+        Source: https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
+        """
+        data = body
+        if not self._refused:
+            self._refused = True
+            length = denial.length if more else len(body)
+            framing = b"" if length is None else b"content-length: %d\r\n" % length
+            data = denial.encoded(framing + b"connection: close\r\n") + body
+        await self._transmit(data)
+        if not more:
+            self._denial = None
+            self._inbox.end(_ABNORMAL, "")
 
     async def _send(self, make: Callable[[], bytearray | bytes]) -> None:
         """Send one frame, made when it is its turn: compression has a memory."""

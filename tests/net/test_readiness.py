@@ -118,3 +118,15 @@ async def test_a_descriptor_may_be_used_again() -> None:
             with trio.fail_after(5):
                 assert await read(ours, one) == b"%d" % number
             one.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks")
+async def test_one_task_waits_at_a_time(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _theirs = pair
+    one = readiness(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await one.wait()
+        one.close()

@@ -314,3 +314,79 @@ async def test_the_scope_says_what_was_asked() -> None:
     assert scope["headers"] == [(b"host", b"x"), (b"a", b"1"), (b"a", b"caf\xe9")]
     assert scope["root_path"] == ""
     assert scope["asgi"]["version"] == "3.0"
+
+
+async def test_the_answer_to_head_has_no_length_that_nobody_said() -> None:
+    heard = await answered(saying(START, body()), GET.replace(b"GET", b"HEAD") + END)
+    head, rest = head_of(heard)
+    assert b"content-length" not in head
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_line_end_behind_a_body_leaves_the_connection_idle(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    shared = Shared.of(ConnectionConfig(**CONFIG))
+    connection = Connection(Reads(), shared, ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shared.run)
+        nursery.start_soon(connection.run)
+        await theirs.send_all(POST + b"\r\nabcdef\r\n")
+        heard = await theirs.receive_some()
+        await trio.sleep(20)  # longer than a head may take
+        await theirs.send_all(POST + b"\r\nabcdef\r\n")
+        assert (await theirs.receive_some()).startswith(heard[:15])
+        await trio.testing.wait_all_tasks_blocked()
+        connection.dismiss("ending")
+        with trio.fail_after(0.5):
+            while await theirs.receive_some():
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_empty_lines_without_end_are_no_request() -> None:
+    heard = await answered(saying(START, body()), b"\r\n" * 1000 + GET)
+    assert heard.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_what_comes_while_an_idle_connection_is_closed_is_not_begun() -> None:
+    began: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        began.append(scope["path"])
+        await saying(START, body(b"ok"))(scope, receive, send)
+
+    class Stream(trio.abc.Stream):
+        """Gives what comes next in the turn in which the drain begins."""
+
+        def __init__(self, below: trio.StapledStream[Any, Any]) -> None:
+            self.below = below
+            self.reads = 0
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            data = bytes(await self.below.receive_some(max_bytes))
+            self.reads += 1
+            if self.reads == 2:
+                connection.dismiss("ending")
+            return data
+
+        async def send_all(self, data: Any) -> None:
+            await self.below.send_all(data)
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await self.below.wait_send_all_might_not_block()
+
+        async def aclose(self) -> None:
+            await self.below.aclose()
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    connection = Connection(app, Shared.of(ConnectionConfig(**CONFIG)), Stream(ours))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        await theirs.send_all(GET)
+        assert (await theirs.receive_some()).endswith(b"ok")
+        await theirs.send_all(GET.replace(b"/", b"/late", 1))
+        while await theirs.receive_some():
+            pass
+    assert began == ["/"]

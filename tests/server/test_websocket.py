@@ -487,3 +487,31 @@ async def test_a_handshake_is_not_accepted_once_dismissed() -> None:
             client.connection.dismiss("ending")
             client.app.go.set()
         assert heads[0].startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize("pieces", [[b"who are you?"], [b"who ", b"are ", b"you?"]])
+async def test_an_application_may_answer_in_the_place_of_a_websocket(
+    pieces: list[bytes], autojump_clock: trio.testing.MockClock
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert "websocket.http.response" in scope["extensions"]
+        headers = [(b"www-authenticate", b"Basic")]
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+        for at, piece in enumerate(pieces):
+            more = at + 1 < len(pieces)
+            await send({"type": "websocket.http.response.body", "body": piece, "more_body": more})
+        assert (await receive())["type"] == "websocket.connect"
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    heard = b""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Connection(app, Shared.of(ConnectionConfig(**CONFIG)), ours).run)
+        await theirs.send_all(
+            b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+        )
+        while piece := await theirs.receive_some():
+            heard += piece
+    assert heard.startswith(b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\n")
+    assert heard.endswith(b"\r\n\r\nwho are you?")
