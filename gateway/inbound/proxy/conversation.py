@@ -27,6 +27,7 @@ __all__ = ["Conversation"]
 
 _NORMAL = 1000
 _GOING_AWAY = 1001
+_ABNORMAL = 1006
 _FAILED = 1011
 _RESTARTING = 1012
 _GOODBYE_S = 1.0
@@ -42,7 +43,7 @@ class Conversation:
         proxy: Which way.
         incoming: The handshake.
         receive: Its ASGI `receive`.
-        send: Its ASGI `send`.
+        send: Its `telling_of_leaving`.
         context: Who sends it.
 
     Attributes:
@@ -158,6 +159,9 @@ class Conversation:
             self._proxy.front.prolong(limit, math.inf)
             await self._accept(connection, subprotocol)
             await self._carry(self._service)
+        except ClientLeft:
+            self._left = self._left or _ABNORMAL
+            await self._take_leave(self._left, "")
         finally:
             client.pool.give_back(connection)
 

@@ -45,7 +45,7 @@ class Passage:
         proxy: Which way.
         incoming: The request.
         receive: Its ASGI `receive`.
-        send: Its ASGI `send`.
+        send: Its `telling_of_leaving`.
         context: Who sends it.
 
     Attributes:
@@ -83,7 +83,6 @@ class Passage:
         Raises:
             GatewayError: It could not be; `begun` says whether the client knows of an answer.
             ClientLeft: The client left first; the service's connection is closed.
-            OSError: Likewise.
 
         Cancellation: closes the service's connection, and cuts the answer.
         """
@@ -210,7 +209,10 @@ class Passage:
         """What comes next of the body; the time it takes is the client's, not the service's."""
         timeout_s = math.inf if self.begun else self._latest - trio.current_time()
         self._proxy.front.prolong(self._limit, timeout_s)
-        piece = await next_piece(self._receive, self._proxy.front.server.body_timeout)
+        try:
+            piece = await next_piece(self._receive, self._proxy.front.server.body_timeout)
+        except OSError as error:  # the 100 that the client waits for could not be sent
+            raise ClientLeft from error
         self._wait_for_service()
         return piece
 

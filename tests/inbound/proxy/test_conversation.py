@@ -284,6 +284,38 @@ async def test_a_service_has_a_moment_to_take_that_the_client_left(
         assert b.events.last.outcome == "ok"
 
 
+@pytest.mark.parametrize("refused", ["websocket.accept", "websocket.send", "websocket.close"])
+async def test_a_client_that_takes_nothing_more_has_left(refused: str) -> None:
+    async def talk(service: Service) -> None:
+        await service.say(TextMessage("anyone?"))
+        if refused == "websocket.close":
+            await service.say(CloseConnection(1000))
+        service.closed = await service.hear()  # type: ignore[attr-defined]
+
+    said, receive = trio.open_memory_channel[Any](1)
+    said.send_nowait({"type": "websocket.connect"})
+
+    async def send(message: Any) -> None:
+        if message["type"] == refused:
+            raise BrokenPipeError("the client has left")
+
+    scope = {
+        "type": "websocket",
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/files/ws",
+        "query_string": b"",
+        "headers": [(b"host", b"gw.test")],
+    }
+    service = Service(talk)
+    async with bench(service) as b:
+        await b.app(scope, receive.receive, send)
+        await wait_all_tasks_blocked()
+        assert b.events.last.outcome == "client_left"
+        expected = 1000 if refused == "websocket.close" else 1001
+        assert service.closed.code == expected  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("extension", [True, False])
 async def test_a_refusal_of_the_service_is_the_clients(extension: bool) -> None:
     service = Scripted(http(401, b"who?", www_authenticate="Basic"))

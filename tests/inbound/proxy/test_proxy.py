@@ -12,11 +12,40 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import create_app
+from gateway.inbound.front import context_of
+from gateway.net.asgi import PEER, Receive
+from gateway.server.inbox import Inbox
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.http_service import Received, Scripted, http, raw
 from tests.inbound.proxy.bench import bench, config_of
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def get_scope(**keys: Any) -> dict[str, Any]:
+    """A request as an ASGI server that is not ours gives it."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": "GET",
+        "path": "/files/x",
+        "query_string": b"",
+        "headers": [(b"host", b"gw.test")],
+        **keys,
+    }
+
+
+def waits_for_its_answer() -> Receive:
+    """What such a server receives of a client that sent all, and stays."""
+    messages = [{"type": "http.request"}]
+
+    async def receive() -> Any:
+        if not messages:
+            await trio.sleep_forever()
+        return messages.pop()
+
+    return receive
 
 
 async def body_of(stream: trio.abc.Stream, size: int) -> bytes:
@@ -413,6 +442,42 @@ async def test_the_clients_leaving_ends_the_services_connection(autojump_clock: 
         await wait_all_tasks_blocked()
         assert (service.connections, service.active) == (0, 0)
         assert b.events.last.outcome == "client_left"
+
+
+@pytest.mark.parametrize("refused", ["http.response.start", "http.response.body"])
+async def test_a_client_that_takes_nothing_has_left(refused: str) -> None:
+    async def send(message: Any) -> None:
+        if message["type"] == refused:
+            raise BrokenPipeError("the client has left")
+
+    async with bench(Scripted(http(200, b"ok"))) as b:
+        await b.app(get_scope(), waits_for_its_answer(), send)
+        assert b.events.last.outcome == "client_left"
+
+
+async def test_a_client_that_leaves_before_it_is_told_to_go_on_has_left() -> None:
+    async def receive() -> Any:
+        raise BrokenPipeError("the client has left")
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    scope = get_scope(method="PUT", headers=[(b"host", b"gw.test"), (b"content-length", b"2")])
+    scope["extensions"] = {PEER: Inbox(0)}
+    async with bench(Scripted(http(200, b"ok"))) as b:
+        await b.app(scope, receive, send)
+        assert b.events.last.outcome == "client_left"
+
+
+async def test_an_oserror_of_our_own_is_nobodys_leaving() -> None:
+    async def work() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with bench(Scripted(http(200, b"ok"))) as b:
+        proxy = b.app._proxied.find("/files/x")
+        assert proxy is not None
+        error = await proxy._booked(context_of({}, "proxy"), work)
+        assert (error and error.code, b.events.last.outcome) == ("internal", "error")
 
 
 async def test_a_drain_cuts_what_streams(autojump_clock: MockClock) -> None:
