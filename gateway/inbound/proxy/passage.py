@@ -54,6 +54,7 @@ class Passage:
 
     __slots__ = (
         "_context",
+        "_giving",
         "_incoming",
         "_latest",
         "_limit",
@@ -75,6 +76,7 @@ class Passage:
         self._latest = math.inf
         self._limit: trio.CancelScope
         self._over = trio.Event()
+        self._giving = False
         self.begun = False
 
     async def run(self) -> None:
@@ -160,11 +162,14 @@ class Passage:
             piece = await connection.receive()
         headers = answer_headers(reply.headers, self._context.request_id)
         self.begun = True
+        self._wait_for_client()
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": piece, "more_body": not reply.ended})
         while not reply.ended:
+            self._giving = False
             self._wait_for_service()
             piece = await connection.receive()
+            self._wait_for_client()
             await send({"type": "http.response.body", "body": piece, "more_body": not reply.ended})
 
     # ------------------------------------------------------------------ from the client
@@ -219,11 +224,18 @@ class Passage:
     def _wait_for_service(self) -> None:
         """Start the time anew in which the service is to answer, or to go on answering."""
         proxy = self._proxy
+        if self._giving:
+            return  # some of the request came, but it is for the client to take its answer
         if self.begun:
             timeout_s = proxy.idle_s
         else:
             timeout_s = min(proxy.deadline_s, self._latest - trio.current_time())
         proxy.front.prolong(self._limit, timeout_s)
+
+    def _wait_for_client(self) -> None:
+        """Stop that time: how long a client may take for a piece is its server's to say."""
+        self._giving = True
+        self._proxy.front.prolong(self._limit, math.inf)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is over {self._proxy.max_body} bytes")

@@ -412,6 +412,60 @@ async def test_an_answer_that_has_begun_ends_by_idleness_alone(autojump_clock: M
         assert b.events.last.code == "deadline_exceeded"
 
 
+@pytest.mark.parametrize("size", [10, 200_000])
+async def test_a_slow_client_is_not_the_services_fault(
+    autojump_clock: MockClock, size: int
+) -> None:
+    taken = 0
+
+    async def send(message: Any) -> None:
+        nonlocal taken
+        await trio.sleep(8)
+        taken += len(message.get("body", b""))
+
+    keys = {"deadline": "5s", "idle_timeout": "2s"}
+    async with bench(Scripted(http(200, bytes(size))), keys) as b:
+        await b.app(get_scope(), waits_for_its_answer(), send)
+        assert (taken, b.events.last.outcome) == (size, "ok")
+
+
+async def test_an_upload_does_not_start_the_services_time_while_the_client_is_slow(
+    autojump_clock: MockClock,
+) -> None:
+    body = iter(
+        [
+            {"type": "http.request", "body": b"a", "more_body": True},
+            {"type": "http.request", "body": b"b"},
+        ]
+    )
+    answering = trio.Event()
+
+    async def receive() -> Any:
+        message = next(body, None)
+        if message is None:
+            await trio.sleep_forever()
+        if message == {"type": "http.request", "body": b"b"}:
+            await answering.wait()
+        return message
+
+    async def send(message: Any) -> None:
+        answering.set()
+        await trio.sleep(8)
+
+    async def at_once(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+        await stream.send_all(CHUNKED + b"2\r\nok\r\n")
+        await body_of(stream, 1)
+        await trio.sleep(9)
+        await stream.send_all(b"0\r\n\r\n")
+        await trio.sleep_forever()
+
+    scope = get_scope(method="PUT", headers=[(b"host", b"gw.test"), (b"content-length", b"2")])
+    async with bench(at_once, {"idle_timeout": "2s"}) as b:
+        await b.app(scope, receive, send)
+        assert b.events.last.outcome == "ok"
+
+
 @pytest.mark.parametrize(
     "begun",
     [
