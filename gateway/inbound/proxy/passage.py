@@ -199,16 +199,19 @@ class Passage:
     async def _pieces(self, piece: bytes) -> AsyncGenerator[bytes]:
         """The body from `piece` on, as it comes."""
         size, more = 0, True
-        while True:
-            size += len(piece)
-            if size > self._proxy.max_body:
-                raise self._too_large()
-            if piece:
-                yield piece
-            if not more:
-                break
-            piece, more = await self._next_piece()
-        self._over.set()
+        try:
+            while True:
+                size += len(piece)
+                if size > self._proxy.max_body:
+                    raise self._too_large()
+                if piece:
+                    yield piece
+                if not more:
+                    break
+                piece, more = await self._next_piece()
+        finally:
+            # A service that wants no more of it may go on answering for long.
+            self._over.set()
 
     async def _next_piece(self) -> tuple[bytes, bool]:
         """What comes next of the body; the time it takes is the client's, not the service's."""

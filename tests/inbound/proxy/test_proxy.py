@@ -498,6 +498,33 @@ async def test_the_clients_leaving_ends_the_services_connection(autojump_clock: 
         assert b.events.last.outcome == "client_left"
 
 
+async def test_leaving_is_seen_after_the_service_wanted_no_more_of_the_body() -> None:
+    """Under a server that tells of it by `receive` alone."""
+
+    async def refuse(stream: Any) -> None:
+        await stream.receive_some()
+        stream.receive_stream.close()
+        await stream.send_all(CHUNKED + b"2\r\nno\r\n")
+        await trio.sleep_forever()
+
+    async def send(_message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    said, receive = trio.open_memory_channel[Any](math.inf)
+    scope = get_scope(method="PUT", headers=[(b"host", b"gw.test"), (b"content-length", b"9")])
+    async with bench(refuse) as b, trio.open_nursery() as nursery:
+        nursery.start_soon(b.app, scope, receive.receive, send)
+        await wait_all_tasks_blocked()
+        said.send_nowait({"type": "http.request", "body": b"abc", "more_body": True})
+        await wait_all_tasks_blocked()
+        assert b.pool.taken == 1
+        said.send_nowait({"type": "http.disconnect"})
+        await wait_all_tasks_blocked()
+        assert b.pool.taken == 0
+        assert b.events.last.outcome == "client_left"
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("refused", ["http.response.start", "http.response.body"])
 async def test_a_client_that_takes_nothing_has_left(refused: str) -> None:
     async def send(message: Any) -> None:
