@@ -46,6 +46,11 @@ class Network:
         """Let `handler` serve `address`; an error refuses connections, `None` swallows them."""
         self._handlers[address, port] = handler
 
+    def stall(self) -> None:
+        """Have nobody take what clients send from here on: their sending waits for ever."""
+        for sock in self.open:
+            sock.stall()
+
     async def getaddrinfo(  # noqa: PLR0917 - the signature of sockets
         self, host: bytes, port: int, family: int = 0, kind: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
@@ -149,6 +154,11 @@ class _Socket(trio.socket.SocketType):
         except trio.BrokenResourceError as error:
             raise OSError(errno.ECONNRESET, "Connection reset by peer") from error
         return data
+
+    def stall(self) -> None:
+        """As `Network.stall`."""
+        assert self._stream is not None
+        self._stream.send_stream.send_all_hook = trio.sleep_forever
 
     def is_readable(self) -> bool:
         """Whether `recv` would not wait: what a pool asks of an idle connection."""

@@ -32,6 +32,7 @@ __all__ = [
     "peer_of",
     "read_body",
     "respond",
+    "telling_of_leaving",
     "while_connected",
     "with_headers",
 ]
@@ -180,6 +181,18 @@ async def respond(
         raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
+
+
+def telling_of_leaving(send: Send) -> Send:
+    """A `send` that raises `ClientLeft` where ASGI's raises an `OSError`, and nothing else does."""
+
+    async def send_or_tell(message: MutableMapping[str, Any]) -> None:
+        try:
+            await send(message)
+        except OSError as error:
+            raise ClientLeft from error
+
+    return send_or_tell
 
 
 def with_headers(send: Send, headers: Iterable[tuple[str, str]]) -> Send:

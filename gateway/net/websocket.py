@@ -87,7 +87,7 @@ class WebSocket:
         connection: It is given back by whoever took it.
         max_message: Bytes or characters of a message, at most.
         idle_s: Seconds of silence after which the service is asked whether it is there; after as
-            many again it is not.
+            many again it is not. So many it has to take what it is sent, too.
     """
 
     def __init__(self, connection: Connection, *, max_message: float, idle_s: float) -> None:
@@ -100,12 +100,15 @@ class WebSocket:
         self._size = 0
         # Messages, and answers to pings, come from different tasks.
         self._sending = trio.Lock()
+        self._lost = False
 
     async def send(self, message: str | bytes) -> None:
         """Send a message.
 
         Raises:
-            Unreachable: The connection broke.
+            Unreachable: The connection broke, or the service did not take it in time.
+
+        Cancellation: the message may be cut short; nothing can be sent after it.
         """
         event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
         await self._send(event)
@@ -114,7 +117,9 @@ class WebSocket:
         """Say that nothing more will be sent, and why; what comes still can be received.
 
         Raises:
-            Unreachable: The connection broke.
+            Unreachable: As for `send`.
+
+        Cancellation: nothing can be sent any more.
         """
         await self._send(CloseConnection(code, reason or None))
 
@@ -169,5 +174,13 @@ class WebSocket:
             data = self._frames.send(event)
         except LocalProtocolError:
             return  # one side has closed: nothing may follow
-        async with self._sending:
-            await self._connection.send(data)
+        with trio.move_on_after(self._idle_s):
+            async with self._sending:
+                if self._lost:
+                    raise Unreachable("the connection broke: a message was cut short")
+                # Cut short, what was sent has lost its framing: nothing may follow it.
+                self._lost = True
+                await self._connection.send(data)
+                self._lost = False
+            return
+        raise Unreachable("the service does not read")

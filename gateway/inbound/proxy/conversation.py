@@ -6,7 +6,8 @@ Source: RFC 6455; https://asgi.readthedocs.io/en/latest/specs/www.html, WebSocke
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -15,7 +16,7 @@ from gateway.core.errors import BadReply, DeadlineExceeded, GatewayError, Overlo
 from gateway.core.messages import Context
 from gateway.inbound.front import denying
 from gateway.inbound.proxy.heads import answer_headers
-from gateway.net.asgi import ClientLeft, Incoming, Receive, Send
+from gateway.net.asgi import ClientLeft, Incoming, Receive, Send, peer_of
 from gateway.net.connection import Connection
 from gateway.net.websocket import Closed, Handshake, WebSocket
 
@@ -26,8 +27,11 @@ __all__ = ["Conversation"]
 
 _NORMAL = 1000
 _GOING_AWAY = 1001
+_ABNORMAL = 1006
 _FAILED = 1011
 _RESTARTING = 1012
+_GOODBYE_S = 1.0
+"""For the service to take a close when there is no client any more."""
 _UNSAID = frozenset({1005, 1006, 1015})
 """Codes that say how a connection ended without one: they are never sent (RFC 6455, 7.4.1)."""
 
@@ -39,7 +43,7 @@ class Conversation:
         proxy: Which way.
         incoming: The handshake.
         receive: Its ASGI `receive`.
-        send: Its ASGI `send`.
+        send: Its `telling_of_leaving`.
         context: Who sends it.
 
     Attributes:
@@ -102,17 +106,36 @@ class Conversation:
     async def _listen(self, both: trio.CancelScope) -> None:
         """Carry what the client says to the service; its leaving ends the conversation."""
         try:
-            while (message := await self._receive())["type"] != "websocket.disconnect":
-                if self._service is not None:
-                    text = message.get("text")
-                    await self._service.send(message["bytes"] if text is None else text)
-            self._left = message.get("code") or 1005
-            if self._service is not None:
-                code = _GOING_AWAY if self._left in _UNSAID else self._left
-                await self._service.close(code, message.get("reason") or "")
+            goodbye = await self._hear_out()
+            self._left = goodbye.get("code") or 1005
+            await self._take_leave(self._left, goodbye.get("reason") or "")
         except GatewayError as error:
             self._failure = self._failure or error
         both.cancel()
+
+    async def _hear_out(self) -> MutableMapping[str, Any]:
+        """Carry the client's messages to the service; the one that says that it has left."""
+        peer = peer_of(self._incoming.scope)
+        try:
+            # A service that does not read must not keep from us that the client has left.
+            with trio.CancelScope() as staying:
+                if peer is not None:
+                    peer.cancels = staying
+                while (message := await self._receive())["type"] != "websocket.disconnect":
+                    if self._service is not None:
+                        text = message.get("text")
+                        await self._service.send(message["bytes"] if text is None else text)
+                return message
+        finally:
+            if peer is not None:
+                peer.cancels = None
+        return await self._receive()
+
+    async def _take_leave(self, code: int, reason: str) -> None:
+        """Tell the service, if it takes that at once, that the client has left."""
+        if self._service is not None:
+            with trio.move_on_after(_GOODBYE_S):
+                await self._service.close(_GOING_AWAY if code in _UNSAID else code, reason)
 
     async def _talk(self, limit: trio.CancelScope) -> None:
         """Shake hands with the service, and carry what it says to the client."""
@@ -136,6 +159,9 @@ class Conversation:
             self._proxy.front.prolong(limit, math.inf)
             await self._accept(connection, subprotocol)
             await self._carry(self._service)
+        except ClientLeft:
+            self._left = self._left or _ABNORMAL
+            await self._take_leave(self._left, "")
         finally:
             client.pool.give_back(connection)
 

@@ -45,7 +45,7 @@ class Passage:
         proxy: Which way.
         incoming: The request.
         receive: Its ASGI `receive`.
-        send: Its ASGI `send`.
+        send: Its `telling_of_leaving`.
         context: Who sends it.
 
     Attributes:
@@ -54,6 +54,7 @@ class Passage:
 
     __slots__ = (
         "_context",
+        "_giving",
         "_incoming",
         "_latest",
         "_limit",
@@ -75,6 +76,7 @@ class Passage:
         self._latest = math.inf
         self._limit: trio.CancelScope
         self._over = trio.Event()
+        self._giving = False
         self.begun = False
 
     async def run(self) -> None:
@@ -83,7 +85,6 @@ class Passage:
         Raises:
             GatewayError: It could not be; `begun` says whether the client knows of an answer.
             ClientLeft: The client left first; the service's connection is closed.
-            OSError: Likewise.
 
         Cancellation: closes the service's connection, and cuts the answer.
         """
@@ -161,11 +162,14 @@ class Passage:
             piece = await connection.receive()
         headers = answer_headers(reply.headers, self._context.request_id)
         self.begun = True
+        self._wait_for_client()
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": piece, "more_body": not reply.ended})
         while not reply.ended:
+            self._giving = False
             self._wait_for_service()
             piece = await connection.receive()
+            self._wait_for_client()
             await send({"type": "http.response.body", "body": piece, "more_body": not reply.ended})
 
     # ------------------------------------------------------------------ from the client
@@ -195,33 +199,46 @@ class Passage:
     async def _pieces(self, piece: bytes) -> AsyncGenerator[bytes]:
         """The body from `piece` on, as it comes."""
         size, more = 0, True
-        while True:
-            size += len(piece)
-            if size > self._proxy.max_body:
-                raise self._too_large()
-            if piece:
-                yield piece
-            if not more:
-                break
-            piece, more = await self._next_piece()
-        self._over.set()
+        try:
+            while True:
+                size += len(piece)
+                if size > self._proxy.max_body:
+                    raise self._too_large()
+                if piece:
+                    yield piece
+                if not more:
+                    break
+                piece, more = await self._next_piece()
+        finally:
+            # A service that wants no more of it may go on answering for long.
+            self._over.set()
 
     async def _next_piece(self) -> tuple[bytes, bool]:
         """What comes next of the body; the time it takes is the client's, not the service's."""
         timeout_s = math.inf if self.begun else self._latest - trio.current_time()
         self._proxy.front.prolong(self._limit, timeout_s)
-        piece = await next_piece(self._receive, self._proxy.front.server.body_timeout)
+        try:
+            piece = await next_piece(self._receive, self._proxy.front.server.body_timeout)
+        except OSError as error:  # the 100 that the client waits for could not be sent
+            raise ClientLeft from error
         self._wait_for_service()
         return piece
 
     def _wait_for_service(self) -> None:
         """Start the time anew in which the service is to answer, or to go on answering."""
         proxy = self._proxy
+        if self._giving:
+            return  # some of the request came, but it is for the client to take its answer
         if self.begun:
             timeout_s = proxy.idle_s
         else:
             timeout_s = min(proxy.deadline_s, self._latest - trio.current_time())
         proxy.front.prolong(self._limit, timeout_s)
+
+    def _wait_for_client(self) -> None:
+        """Stop that time: how long a client may take for a piece is its server's to say."""
+        self._giving = True
+        self._proxy.front.prolong(self._limit, math.inf)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is over {self._proxy.max_body} bytes")

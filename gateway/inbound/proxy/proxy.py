@@ -25,7 +25,7 @@ from gateway.inbound.front import Front, tell
 from gateway.inbound.proxy.conversation import Conversation
 from gateway.inbound.proxy.heads import Heads
 from gateway.inbound.proxy.passage import Passage
-from gateway.net.asgi import ClientLeft, Incoming, Receive, Send
+from gateway.net.asgi import ClientLeft, Incoming, Receive, Send, telling_of_leaving
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.logs import bound
 
@@ -127,7 +127,7 @@ class Proxy:
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Answer one request; an answer that broke half-way is cut, never completed."""
         context = self.front.context(incoming, "proxy")
-        passage = Passage(self, incoming, receive, send, context)
+        passage = Passage(self, incoming, receive, telling_of_leaving(send), context)
         error = await self._booked(context, passage.run)
         if error is not None and not passage.begun:
             await tell(incoming.scope, send, error, context)
@@ -135,7 +135,7 @@ class Proxy:
     async def converse(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Carry one WebSocket's messages both ways until either side ends it."""
         context = self.front.context(incoming, "proxy")
-        conversation = Conversation(self, incoming, receive, send, context)
+        conversation = Conversation(self, incoming, receive, telling_of_leaving(send), context)
         error = await self._booked(context, conversation.run)
         if error is not None and not conversation.begun:
             await tell(incoming.scope, send, error, context)
@@ -153,7 +153,7 @@ class Proxy:
             with bound(request):
                 await work()
             outcome = "ok"
-        except (ClientLeft, OSError):  # ASGI's `send` raises OSError once the client has left
+        except ClientLeft:
             outcome = "client_left"
         except GatewayError as caught:
             outcome, error = "error", caught.blamed(service=self._service_of(caught))

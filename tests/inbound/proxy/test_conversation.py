@@ -22,6 +22,8 @@ from wsproto.events import (
     TextMessage,
 )
 
+from gateway.net.asgi import PEER
+from gateway.server.inbox import Inbox
 from tests.http_service import Scripted, http, raw
 from tests.inbound.proxy.bench import Bench, bench
 
@@ -204,6 +206,114 @@ async def test_a_silent_service_is_asked_whether_it_is_there(autojump_clock: Moc
         await browser.expect("websocket.accept")
         assert (await browser.expect("websocket.close"))["code"] == 1011
         assert trio.current_time() - start == pytest.approx(5 + 10)
+
+
+async def deaf(_service: Service) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_client_that_leaves_a_service_that_does_not_read_is_seen(
+    autojump_clock: MockClock,
+) -> None:
+    """Under our own server, which tells of it while messages still wait."""
+    inbox = Inbox(1000)
+    inbox.put({"type": "websocket.connect"}, 0)
+    scope = {
+        "type": "websocket",
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/files/ws",
+        "query_string": b"",
+        "headers": [(b"host", b"gw.test")],
+        "extensions": {PEER: inbox},
+    }
+    send, heard = trio.open_memory_channel[Any](math.inf)
+    service = Service(deaf)
+    async with bench(service) as b, trio.open_nursery() as nursery:
+        nursery.start_soon(b.app, scope, inbox.receive, send.send)
+        assert (await heard.receive())["type"] == "websocket.accept"
+        b.net.stall()
+        for _ in range(3):
+            inbox.put({"type": "websocket.receive", "text": "anyone?"}, 7)
+        await wait_all_tasks_blocked()
+        assert b.pool.taken == 1
+        start = trio.current_time()
+        inbox.leave()
+        await wait_all_tasks_blocked()
+        assert (b.pool.taken, inbox.cancels) == (0, None)
+        assert trio.current_time() == start
+        assert b.events.last.outcome == "client_left"
+
+
+@pytest.mark.parametrize("left", [True, False])
+async def test_a_service_that_does_not_read_is_given_up(
+    autojump_clock: MockClock, left: bool
+) -> None:
+    async with bench(Service(deaf), {"idle_timeout": "5s"}) as b, browsing(b) as browser:
+        await browser.expect("websocket.accept")
+        start = trio.current_time()
+        b.net.stall()
+        browser.said.send_nowait(text("anyone?"))
+        if left:
+            browser.said.send_nowait(leaves(1006))
+        assert (await browser.expect("websocket.close"))["code"] == 1011
+        assert trio.current_time() - start == pytest.approx(5)
+        await wait_all_tasks_blocked()
+        assert b.events.last.code == "unreachable"
+
+
+async def test_a_ping_that_nobody_takes_does_not_wait_for_ever(autojump_clock: MockClock) -> None:
+    async with bench(Service(deaf), {"idle_timeout": "5s"}) as b, browsing(b) as browser:
+        await browser.expect("websocket.accept")
+        start = trio.current_time()
+        b.net.stall()
+        assert (await browser.expect("websocket.close"))["code"] == 1011
+        assert trio.current_time() - start == pytest.approx(5 + 5)
+
+
+async def test_a_service_has_a_moment_to_take_that_the_client_left(
+    autojump_clock: MockClock,
+) -> None:
+    async with bench(Service(deaf)) as b:
+        async with browsing(b) as browser:
+            await browser.expect("websocket.accept")
+            b.net.stall()
+            start = trio.current_time()
+            browser.said.send_nowait(leaves(1000))
+        assert trio.current_time() - start == pytest.approx(1)
+        assert b.events.last.outcome == "ok"
+
+
+@pytest.mark.parametrize("refused", ["websocket.accept", "websocket.send", "websocket.close"])
+async def test_a_client_that_takes_nothing_more_has_left(refused: str) -> None:
+    async def talk(service: Service) -> None:
+        await service.say(TextMessage("anyone?"))
+        if refused == "websocket.close":
+            await service.say(CloseConnection(1000))
+        service.closed = await service.hear()  # type: ignore[attr-defined]
+
+    said, receive = trio.open_memory_channel[Any](1)
+    said.send_nowait({"type": "websocket.connect"})
+
+    async def send(message: Any) -> None:
+        if message["type"] == refused:
+            raise BrokenPipeError("the client has left")
+
+    scope = {
+        "type": "websocket",
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/files/ws",
+        "query_string": b"",
+        "headers": [(b"host", b"gw.test")],
+    }
+    service = Service(talk)
+    async with bench(service) as b:
+        await b.app(scope, receive.receive, send)
+        await wait_all_tasks_blocked()
+        assert b.events.last.outcome == "client_left"
+        expected = 1000 if refused == "websocket.close" else 1001
+        assert service.closed.code == expected  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("extension", [True, False])

@@ -12,11 +12,40 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import create_app
+from gateway.inbound.front import context_of
+from gateway.net.asgi import PEER, Receive
+from gateway.server.inbox import Inbox
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.http_service import Received, Scripted, http, raw
 from tests.inbound.proxy.bench import bench, config_of
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def get_scope(**keys: Any) -> dict[str, Any]:
+    """A request as an ASGI server that is not ours gives it."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": "GET",
+        "path": "/files/x",
+        "query_string": b"",
+        "headers": [(b"host", b"gw.test")],
+        **keys,
+    }
+
+
+def waits_for_its_answer() -> Receive:
+    """What such a server receives of a client that sent all, and stays."""
+    messages = [{"type": "http.request"}]
+
+    async def receive() -> Any:
+        if not messages:
+            await trio.sleep_forever()
+        return messages.pop()
+
+    return receive
 
 
 async def body_of(stream: trio.abc.Stream, size: int) -> bytes:
@@ -383,6 +412,60 @@ async def test_an_answer_that_has_begun_ends_by_idleness_alone(autojump_clock: M
         assert b.events.last.code == "deadline_exceeded"
 
 
+@pytest.mark.parametrize("size", [10, 200_000])
+async def test_a_slow_client_is_not_the_services_fault(
+    autojump_clock: MockClock, size: int
+) -> None:
+    taken = 0
+
+    async def send(message: Any) -> None:
+        nonlocal taken
+        await trio.sleep(8)
+        taken += len(message.get("body", b""))
+
+    keys = {"deadline": "5s", "idle_timeout": "2s"}
+    async with bench(Scripted(http(200, bytes(size))), keys) as b:
+        await b.app(get_scope(), waits_for_its_answer(), send)
+        assert (taken, b.events.last.outcome) == (size, "ok")
+
+
+async def test_an_upload_does_not_start_the_services_time_while_the_client_is_slow(
+    autojump_clock: MockClock,
+) -> None:
+    body = iter(
+        [
+            {"type": "http.request", "body": b"a", "more_body": True},
+            {"type": "http.request", "body": b"b"},
+        ]
+    )
+    answering = trio.Event()
+
+    async def receive() -> Any:
+        message = next(body, None)
+        if message is None:
+            await trio.sleep_forever()
+        if message == {"type": "http.request", "body": b"b"}:
+            await answering.wait()
+        return message
+
+    async def send(message: Any) -> None:
+        answering.set()
+        await trio.sleep(8)
+
+    async def at_once(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+        await stream.send_all(CHUNKED + b"2\r\nok\r\n")
+        await body_of(stream, 1)
+        await trio.sleep(9)
+        await stream.send_all(b"0\r\n\r\n")
+        await trio.sleep_forever()
+
+    scope = get_scope(method="PUT", headers=[(b"host", b"gw.test"), (b"content-length", b"2")])
+    async with bench(at_once, {"idle_timeout": "2s"}) as b:
+        await b.app(scope, receive, send)
+        assert b.events.last.outcome == "ok"
+
+
 @pytest.mark.parametrize(
     "begun",
     [
@@ -413,6 +496,69 @@ async def test_the_clients_leaving_ends_the_services_connection(autojump_clock: 
         await wait_all_tasks_blocked()
         assert (service.connections, service.active) == (0, 0)
         assert b.events.last.outcome == "client_left"
+
+
+async def test_leaving_is_seen_after_the_service_wanted_no_more_of_the_body() -> None:
+    """Under a server that tells of it by `receive` alone."""
+
+    async def refuse(stream: Any) -> None:
+        await stream.receive_some()
+        stream.receive_stream.close()
+        await stream.send_all(CHUNKED + b"2\r\nno\r\n")
+        await trio.sleep_forever()
+
+    async def send(_message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    said, receive = trio.open_memory_channel[Any](math.inf)
+    scope = get_scope(method="PUT", headers=[(b"host", b"gw.test"), (b"content-length", b"9")])
+    async with bench(refuse) as b, trio.open_nursery() as nursery:
+        nursery.start_soon(b.app, scope, receive.receive, send)
+        await wait_all_tasks_blocked()
+        said.send_nowait({"type": "http.request", "body": b"abc", "more_body": True})
+        await wait_all_tasks_blocked()
+        assert b.pool.taken == 1
+        said.send_nowait({"type": "http.disconnect"})
+        await wait_all_tasks_blocked()
+        assert b.pool.taken == 0
+        assert b.events.last.outcome == "client_left"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("refused", ["http.response.start", "http.response.body"])
+async def test_a_client_that_takes_nothing_has_left(refused: str) -> None:
+    async def send(message: Any) -> None:
+        if message["type"] == refused:
+            raise BrokenPipeError("the client has left")
+
+    async with bench(Scripted(http(200, b"ok"))) as b:
+        await b.app(get_scope(), waits_for_its_answer(), send)
+        assert b.events.last.outcome == "client_left"
+
+
+async def test_a_client_that_leaves_before_it_is_told_to_go_on_has_left() -> None:
+    async def receive() -> Any:
+        raise BrokenPipeError("the client has left")
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    scope = get_scope(method="PUT", headers=[(b"host", b"gw.test"), (b"content-length", b"2")])
+    scope["extensions"] = {PEER: Inbox(0)}
+    async with bench(Scripted(http(200, b"ok"))) as b:
+        await b.app(scope, receive, send)
+        assert b.events.last.outcome == "client_left"
+
+
+async def test_an_oserror_of_our_own_is_nobodys_leaving() -> None:
+    async def work() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with bench(Scripted(http(200, b"ok"))) as b:
+        proxy = b.app._proxied.find("/files/x")
+        assert proxy is not None
+        error = await proxy._booked(context_of({}, "proxy"), work)
+        assert (error and error.code, b.events.last.outcome) == ("internal", "error")
 
 
 async def test_a_drain_cuts_what_streams(autojump_clock: MockClock) -> None:
