@@ -151,7 +151,8 @@ def _proxies(config: Config, services: _Services, problems: Problems) -> dict[st
                 f"expected a service without http2, got {show(settings.service)}: "
                 "bytes are passed through over HTTP/1.1",
             )
-        own_s = config.server.deadline if settings.deadline is None else settings.deadline
+        ceiling_s = config.server.deadline
+        own_s = ceiling_s if settings.deadline is None else min(ceiling_s, settings.deadline)
         timeout_s = config.services[settings.service].policies.get("timeout", math.inf)
         proxies[name] = Proxied(settings, adapter, min(own_s, timeout_s))
     return proxies

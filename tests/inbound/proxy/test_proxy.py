@@ -377,7 +377,7 @@ async def test_the_service_is_told_how_long_the_client_waits(autojump_clock: Moc
 
 async def test_without_a_deadline_nothing_is_told(autojump_clock: MockClock) -> None:
     service = Scripted(http(200, b"ok", after_s=3600))
-    async with bench(service, {"deadline": "none"}) as b:
+    async with bench(service, {"deadline": "none"}, server={"deadline": "none"}) as b:
         assert (await b.asgi.request("GET", "/files/x")).status == 200
     assert service.requests[0].header("x-request-timeout-ms") is None
 
@@ -589,3 +589,10 @@ def test_cancelled_anywhere_nothing_is_left() -> None:
             assert (await b.asgi.request("GET", "/files/x")).status == 200
 
     assert cancel_at_every_checkpoint(scenario) > 10
+
+
+async def test_the_servers_deadline_is_its_ceiling(autojump_clock: MockClock) -> None:
+    service = Scripted(http(200, b"ok", after_s=3600))
+    async with bench(service, {"deadline": "1h"}, server={"deadline": "3s"}) as b:
+        assert (await b.asgi.request("GET", "/files/x")).status == 504
+        assert trio.current_time() == pytest.approx(3, abs=0.01)
