@@ -6,7 +6,7 @@ epoll for all sockets of a loop, and that epoll is what Trio waits for. With 64 
 an eighth of a request's time, with three calls a fifth; with a single one it costs a twentieth, for
 the turn of the loop in between.
 
-Source: epoll(7), EPOLLET; docs/adr/0011.
+Source: epoll(7), EPOLLET; docs/adr/0010.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
-__all__ = ["Readiness", "readiness"]
+__all__ = ["Readiness", "Watch", "readiness"]
 
 _BATCH = 1024
 
@@ -98,7 +99,7 @@ class Told:
         self._task: trio.lowlevel.Task | None = None
         self._ended = False
         self.ready = False
-        watch.add(fd, self)
+        watch.add(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET, self._told)
 
     def drained(self) -> None:
         """As `Readiness`. The other side's end is told once only, so it stays."""
@@ -118,10 +119,11 @@ class Told:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def tell(self, *, ended: bool) -> None:
+    def _told(self, events: int) -> None:
         """Something came, or the other side ended."""
         self.ready = True
-        self._ended = self._ended or ended
+        if events & ~select.EPOLLIN:
+            self._ended = True
         task, self._task = self._task, None
         if task is not None:
             trio.lowlevel.reschedule(task)
@@ -129,24 +131,33 @@ class Told:
     def close(self) -> None:
         """As `Readiness`."""
         self._watch.remove(self._fd)
-        self.tell(ended=True)
+        self._told(select.EPOLLHUP)
 
 
 class Watch:
-    """One epoll for all the sockets of a loop, and the task that hears it."""
+    """One epoll for many sockets, each registered once, and the task that hears it."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._sockets: dict[int, Told] = {}
+        self._tell: dict[int, Callable[[int], None]] = {}
 
-    def add(self, fd: int, one: Told) -> None:
-        """Tell `one` of the socket `fd`."""
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
-        self._sockets[fd] = one
+    def add(self, fd: int, events: int, tell: Callable[[int], None]) -> None:
+        """Tell of `events` of the socket `fd`; it is removed before it is closed.
+
+        Args:
+            fd: A file descriptor.
+            events: epoll's, `EPOLLET` among them.
+            tell: Called with what happened, in the loop's thread; it neither raises nor waits.
+
+        Raises:
+            OSError: The system watches too many already.
+        """
+        self._epoll.register(fd, events)
+        self._tell[fd] = tell
 
     def remove(self, fd: int) -> None:
         """Tell nobody of `fd` any more. May be called again, but not once it is closed."""
-        if self._sockets.pop(fd, None) is not None:
+        if self._tell.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     async def run(self) -> None:
@@ -155,11 +166,11 @@ class Watch:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for fd, events in self._epoll.poll(0, _BATCH):
-                    one = self._sockets.get(fd)
-                    if one is not None:
-                        one.tell(ended=bool(events & ~select.EPOLLIN))
+                    tell = self._tell.get(fd)
+                    if tell is not None:
+                        tell(events)
         finally:
-            self._sockets.clear()
+            self._tell.clear()
             self._epoll.close()
 
 

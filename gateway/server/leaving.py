@@ -11,7 +11,7 @@ import select
 import sys
 from typing import TYPE_CHECKING
 
-import trio
+from gateway.net.readiness import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from gateway.server.wire import Socket
 
 __all__ = ["Departures"]
-
-_BATCH = 256
 
 
 class Departures:
@@ -34,8 +32,7 @@ class Departures:
     """
 
     def __init__(self, *, half_close: bool) -> None:
-        self._epoll = select.epoll()
-        self._tell: dict[int, Callable[[], None]] = {}
+        self._watch = Watch()
         self._events = select.EPOLLET | (select.EPOLLRDHUP if half_close else 0)
 
     @staticmethod
@@ -53,25 +50,12 @@ class Departures:
         Raises:
             OSError: The system watches too many already.
         """
-        fd = sock.fileno()
-        self._epoll.register(fd, self._events)
-        self._tell[fd] = tell
+        self._watch.add(sock.fileno(), self._events, lambda _events: tell())
 
     def forget(self, sock: Socket) -> None:
         """Tell of `sock` no more. May be called again, but not once it is closed."""
-        fd = sock.fileno()
-        if self._tell.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+        self._watch.remove(sock.fileno())
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, _ in self._epoll.poll(0, _BATCH):
-                    tell = self._tell.get(fd)
-                    if tell is not None:
-                        tell()
-        finally:
-            self._tell.clear()
-            self._epoll.close()
+        await self._watch.run()

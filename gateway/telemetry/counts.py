@@ -24,54 +24,40 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["Counts", "Durations", "Levels"]
+__all__ = ["Durations", "Numbers"]
 
 Labels: TypeAlias = tuple[str, ...]
 
 
-class Counts(Collector):
-    """A counter: `counts[labels] += 1`, labels in their order.
+class Numbers(Collector):
+    """A counter or a gauge: `numbers.values[labels] += 1`, labels in their order.
 
     Args:
-        name: The metric's, without `_total`.
-        text: What it counts.
+        family: Which of the two.
+        name: The metric's; a counter's without `_total`.
+        text: What it counts or measures.
         labels: The labels' names.
     """
 
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        family: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        text: str,
+        labels: Sequence[str],
+    ) -> None:
+        self._family = family
         self._about = (name, text, labels)
-        self.counts: defaultdict[Labels, int] = defaultdict(int)
+        self.values: defaultdict[Labels, int] = defaultdict(int)
+        if family is GaugeMetricFamily and not labels:
+            self.values[()] = 0  # there from the start
 
     def collect(self) -> Iterator[Metric]:
-        """What was counted."""
+        """What it says now."""
         name, text, labels = self._about
-        family = CounterMetricFamily(name, text, labels=labels)
-        for values, count in self.counts.items():
-            family.add_metric(values, count)
-        yield family
-
-
-class Levels(Collector):
-    """A gauge: `levels[labels] += 1`, and `-= 1`.
-
-    Args:
-        name: The metric's.
-        text: What it measures.
-        labels: The labels' names; without any it is there from the start.
-    """
-
-    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
-        self._about = (name, text, labels)
-        self.levels: defaultdict[Labels, int] = defaultdict(int)
-        if not labels:
-            self.levels[()] = 0
-
-    def collect(self) -> Iterator[Metric]:
-        """What it measures now."""
-        name, text, labels = self._about
-        family = GaugeMetricFamily(name, text, labels=labels)
-        for values, level in self.levels.items():
-            family.add_metric(values, level)
+        family = self._family(name, text, labels=labels)
+        for values, number in self.values.items():
+            family.add_metric(values, number)
         yield family
 
 

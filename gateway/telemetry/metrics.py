@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from gateway.telemetry.counts import Counts, Durations, Levels
+from gateway.telemetry.counts import Durations, Numbers
 from gateway.telemetry.events import (
     AbandonedThreadEnded,
     CallEnded,
@@ -79,15 +80,21 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
 
-        def counts(name: str, text: str, *labels: str) -> dict[tuple[str, ...], int]:
-            made = Counts(f"gateway_{name}", text, labels)
+        def numbers(
+            family: type[CounterMetricFamily | GaugeMetricFamily],
+            name: str,
+            text: str,
+            labels: tuple[str, ...],
+        ) -> dict[tuple[str, ...], int]:
+            made = Numbers(family, f"gateway_{name}", text, labels)
             registry.register(made)
-            return made.counts
+            return made.values
+
+        def counts(name: str, text: str, *labels: str) -> dict[tuple[str, ...], int]:
+            return numbers(CounterMetricFamily, name, text, labels)
 
         def levels(name: str, text: str, *labels: str) -> dict[tuple[str, ...], int]:
-            made = Levels(f"gateway_{name}", text, labels)
-            registry.register(made)
-            return made.levels
+            return numbers(GaugeMetricFamily, name, text, labels)
 
         def durations(name: str, text: str, label: str) -> Durations:
             made = Durations(f"gateway_{name}", text, label, _BUCKETS_S)
