@@ -10,7 +10,8 @@ import contextlib
 import email.utils
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -159,6 +160,7 @@ class HttpAdapter:
                 for key, value in settings.headers.items()
             },
         }
+        self._fixed = tuple(self.headers.items())
         self._secrets = _secrets(settings)
         self._forward = settings.forward
         self.budget_header = settings.budget_header.lower()
@@ -184,9 +186,23 @@ class HttpAdapter:
             raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
         verb = _verb(call)
         method = verb.upper()
+        body = next((body for body in _BODIES if getattr(call, body) is not None), "")
+        content_type, encode = _ENCODERS.get(body, (None, bytes))
+        read = _nothing if verb == "head" else _decoded
 
         async def send(request: Request, _emit: Emit, /) -> Reply:
-            return await self._send(verb, method, request)
+            if self._client is None:
+                raise Unreachable(f"{self._name} is not open")
+            arguments = request.arguments
+            target = self.prefix + _with_query(arguments[verb], arguments.get("query"))
+            headers = self._request_headers(request.context, content_type, arguments.get("headers"))
+            content = encode(arguments[body]) if body else None
+            reply = await self._client.send(
+                HttpRequest(method, self.origin, _encoded(target), headers, content)
+            )
+            if not 200 <= reply.status < 300:
+                raise self._refusal(reply)
+            return Reply(read(reply))
 
         return send
 
@@ -211,25 +227,14 @@ class HttpAdapter:
             yield
         self._client = None
 
-    async def _send(self, verb: str, method: str, request: Request) -> Reply:
-        if self._client is None:
-            raise Unreachable(f"{self._name} is not open")
-        arguments = request.arguments
-        content_type, content = _body(arguments)
-        headers = self._request_headers(request.context, content_type, arguments.get("headers"))
-        target = self.prefix + _with_query(arguments[verb], arguments.get("query"))
-        reply = await self._client.send(
-            HttpRequest(method, self.origin, _encoded(target), headers, content)
-        )
-        if not 200 <= reply.status < 300:
-            raise self._refusal(reply)
-        return Reply(None if verb == "head" else _decoded(reply))
-
     def _request_headers(
         self, context: Context, content_type: str | None, own: Mapping[str, Any] | None
     ) -> tuple[tuple[str, str], ...]:
         """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
-        headers = dict(self.headers)
+        trace = ("traceparent", context.trace.traceparent)
+        if not (self._forward or content_type or own):
+            return (*self._fixed, trace)
+        headers = dict(self._fixed)
         for name in self._forward:
             if name == "x-request-id":
                 headers[name] = _as_it_came(name, context.request_id)  # ours, if it sent none
@@ -241,8 +246,7 @@ class HttpAdapter:
             for name, value in own.items():
                 if value is not None:
                     headers[name.lower()] = _header_text(name, value)
-        headers["traceparent"] = context.trace.traceparent
-        return tuple(headers.items())
+        return (*headers.items(), trace)
 
     def _refusal(self, reply: HttpReply) -> Rejected | BadReply:
         said = reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace").strip()
@@ -250,7 +254,7 @@ class HttpAdapter:
             said = said.replace(secret, "***")
         said = said[:_MAX_QUOTED]
         detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
-        retry_after_s = _retry_after(reply.headers.get("retry-after"))
+        retry_after_s = _retry_after(reply.header("retry-after"))
         kind = Rejected if 400 <= reply.status < 500 else BadReply
         return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
 
@@ -269,16 +273,16 @@ def _secrets(settings: HttpSettings) -> tuple[str, ...]:
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
 
 
-def _body(arguments: Mapping[str, Any]) -> tuple[str | None, bytes | None]:
-    """What the body is, and the body."""
-    if "json" in arguments:
-        return "application/json", msgspec.json.encode(arguments["json"])
-    if "form" in arguments:
-        content = urlencode(tuple(_pairs(arguments["form"]))).encode()
-        return "application/x-www-form-urlencoded", content
-    if "body" in arguments:
-        return "text/plain; charset=utf-8", arguments["body"].encode()
-    return None, None
+def _form(values: Mapping[str, Any]) -> bytes:
+    return urlencode(tuple(_pairs(values))).encode()
+
+
+_ENCODERS: Mapping[str, tuple[str, Callable[[Any], bytes]]] = {
+    "json": ("application/json", msgspec.json.encode),
+    "form": ("application/x-www-form-urlencoded", _form),
+    "body": ("text/plain; charset=utf-8", str.encode),
+}
+"""By the key of a call's body: what it is, and its bytes."""
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -359,8 +363,8 @@ def _decoded(reply: HttpReply) -> Any:
     """
     if not reply.body:
         return None
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type.endswith(("/json", "+json")) or not media_type:
+    media_type = _media_type(reply.fields.get(b"content-type", b""))
+    if not media_type or media_type.endswith(("/json", "+json")):
         try:
             return decode_json(reply.body)
         except ValueError as error:
@@ -371,6 +375,15 @@ def _decoded(reply: HttpReply) -> Any:
     except UnicodeDecodeError as error:
         what = media_type or "no content-type"
         raise BadReply(f"the reply ({what}) is neither JSON nor UTF-8 text") from error
+
+
+def _nothing(_reply: HttpReply) -> None:
+    """What a reply without a body holds."""
+
+
+@lru_cache(maxsize=256)
+def _media_type(content_type: bytes) -> str:
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def _retry_after(value: str | None) -> float | None:

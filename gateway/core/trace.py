@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 
-import attrs
+import msgspec
 
 __all__ = ["Trace", "new_id"]
 
@@ -28,8 +28,7 @@ def _new_span() -> str:
     return f"{random.getrandbits(64):016x}"
 
 
-@attrs.frozen(slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """One request's place in a trace.
 
     Args:

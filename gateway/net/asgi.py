@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
-import attrs
+import msgspec
 import trio
 
 from gateway.core.errors import InvalidRequest, TooLarge
@@ -81,8 +81,7 @@ class ClientLeft(Exception):
     """The client closed its connection before its answer; there is nobody to tell."""
 
 
-@attrs.frozen(slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """A request whose head was read: what every protocol asks of it, found once.
 
     Args:

@@ -44,7 +44,12 @@ class Connection:
         return self._sent and self.reply.ended and self.reply.keeps_alive
 
     @property
-    def at_hand(self) -> bool:
+    def at_hand(self) -> bytes:
+        """What of the reply's body has come and was not received yet."""
+        return self._ahead
+
+    @property
+    def ready(self) -> bool:
         """Whether `receive` gives the next piece, or the end, without waiting."""
         return bool(self._ahead) or self.reply.ended
 
@@ -74,10 +79,13 @@ class Connection:
             Unsent: The connection broke, and nothing had left.
             Unreachable: The connection broke.
         """
+        self._begin(bodiless=bodiless, upgrades=upgrades)
+        await self._wire.send(head)
+
+    def _begin(self, *, bodiless: bool, upgrades: bool) -> None:
         self.reply = ReplyReader(bodiless=bodiless, upgrades=upgrades)
         self._sent = False
         self._ahead = b""
-        await self._wire.send(head)
 
     async def send(self, data: bytes) -> None:
         """Send some more of the request's body, framed already; of what it asked to upgrade to.
@@ -102,8 +110,8 @@ class Connection:
             BadReply: What came is not HTTP.
         """
         if content is None or len(head) + len(content) <= ONE_WRITE:
-            data = head + content if content else head
-            await self.begin(data, bodiless=bodiless, upgrades=upgrades)
+            self._begin(bodiless=bodiless, upgrades=upgrades)
+            await self._wire.send(head + content if content else head)
             self._sent = True
             await self.read_head()
             return

@@ -11,15 +11,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 
-import attrs
+import msgspec
 import trio
 
+from gateway.core.deadline import remaining_ms
 from gateway.core.errors import BadReply, Internal, Unreachable
 from gateway.net.body import Body
 from gateway.net.connection import ONE_WRITE, Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream, Origin
 from gateway.net.pool import Pool
-from gateway.net.request import IDEMPOTENT, closing, head_of, tell_budget
+from gateway.net.request import IDEMPOTENT, closing, head_of, too_late
 from gateway.net.wire import Unsent
 
 __all__ = ["Http1Client", "sending"]
@@ -45,7 +46,9 @@ class Http1Client:
         content = request.content
         if isinstance(content, bytes) and len(content) > ONE_WRITE:
             # It may be answered before it was read, and not read on unless the answer is.
-            request = attrs.evolve(request, content=_sliced(content), content_length=len(content))
+            request = msgspec.structs.replace(
+                request, content=_sliced(content), content_length=len(content)
+            )
         connection = await self._begin(request)
         try:
             pieces = _pieces(request.content)
@@ -60,9 +63,17 @@ class Http1Client:
     async def _whole(self, connection: Connection) -> HttpReply:
         """The reply whose head came, and its body."""
         reply = connection.reply
-        headers = reply.joined_headers()
-        body = await self._read(connection, headers.get("content-encoding", ""))
-        return HttpReply(reply.status, headers, body)
+        encoding = reply.fields.get(b"content-encoding")
+        if reply.ended and encoding is None:
+            body = connection.at_hand
+            if len(body) > self._max_bytes:
+                raise self._too_large()
+        else:
+            body = await self._read(connection, (encoding or b"").decode("latin-1"))
+        return HttpReply(reply.status, reply.fields, body)
+
+    def _too_large(self) -> BadReply:
+        return BadReply(f"the reply is over {self._max_bytes} bytes")
 
     async def ask(self, request: HttpRequest, /) -> Connection:
         """A connection over which all of `request` was sent and the head of its reply came.
@@ -135,11 +146,12 @@ class Http1Client:
         Cancellation: the connection is closed, its permit given back.
         """
         bodiless = method == "HEAD"
-        in_pieces = _pieces(content) is not None
-        connection = await self.pool.take(origin)
+        connection = self.pool.take_warm(origin) or await self.pool.take(origin)
         try:
             while True:
-                left_ms = await tell_budget()
+                left_ms = remaining_ms()
+                if left_ms is not None and left_ms < 1:
+                    await too_late()
                 if left_ms is None:
                     data = head + b"\r\n"
                 else:
@@ -151,7 +163,7 @@ class Http1Client:
                         await connection.begin(data, bodiless=bodiless)
                     return connection
                 except Unreachable as error:
-                    repeatable = method in IDEMPOTENT and not in_pieces
+                    repeatable = method in IDEMPOTENT and _pieces(content) is None
                     if not _may_be_repeated(connection, error, repeatable=repeatable):
                         raise
                 await self.pool.renew(connection)
@@ -163,7 +175,7 @@ class Http1Client:
         """The whole body, decompressed, within its bound."""
         reply = connection.reply
         if not encoding and (reply.announced or 0) > self._max_bytes:
-            raise BadReply(f"the reply is over {self._max_bytes} bytes")
+            raise self._too_large()
         piece = await connection.receive()
         if not piece:
             return b""  # whatever its encoding

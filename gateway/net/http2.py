@@ -17,12 +17,13 @@ import httpcore
 import httpx
 import trio
 
+from gateway.core.deadline import remaining_ms
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.net.body import Body
 from gateway.net.client import ClientSettings
 from gateway.net.guard import AddressGuard
-from gateway.net.messages import HttpReply, HttpRequest, HttpStream
-from gateway.net.request import closing, head_of, tell_budget
+from gateway.net.messages import HttpReply, HttpRequest, HttpStream, by_name
+from gateway.net.request import closing, head_of, too_late
 
 __all__ = ["open_http2"]
 
@@ -69,14 +70,12 @@ class Http2Client:
     async def send(self, request: HttpRequest, /) -> HttpReply:
         """As `HttpClient`."""
         async with self.stream(request) as stream:
-            headers: dict[str, str] = {}
-            for raw_name, raw_value in stream.raw_headers:
-                name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-                headers[name] = f"{headers[name]}, {value}" if name in headers else value
-            body = Body(headers.get("content-encoding", ""), self._max_bytes)
+            fields = by_name(stream.raw_headers)
+            encoding = fields.get(b"content-encoding", b"").decode("latin-1")
+            body = Body(encoding, self._max_bytes)
             while piece := await stream.receive():
                 body.take(piece)
-            return HttpReply(stream.status, headers, body.whole())
+            return HttpReply(stream.status, fields, body.whole())
 
     @contextlib.asynccontextmanager
     async def stream(self, request: HttpRequest, /) -> AsyncIterator[HttpStream]:
@@ -84,7 +83,9 @@ class Http2Client:
         prepared = self._prepared(request)
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with closing(request.content), self._limiter:
-            left_ms = await tell_budget()
+            left_ms = remaining_ms()
+            if left_ms is not None and left_ms < 1:
+                await too_late()
             if left_ms is not None:
                 prepared.headers[self._budget_header] = str(left_ms)
             with _mapped():

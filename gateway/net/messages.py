@@ -8,8 +8,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import attrs
+import msgspec
 
-__all__ = ["HttpClient", "HttpReply", "HttpRequest", "HttpStream", "Origin"]
+__all__ = ["HttpClient", "HttpReply", "HttpRequest", "HttpStream", "Origin", "by_name"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -60,8 +61,7 @@ class Origin:
         return f"{self.scheme}://{self.authority}"
 
 
-@attrs.frozen(slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True):
     """One request. The client itself writes what frames it: length, coding, the budget.
 
     Args:
@@ -82,13 +82,33 @@ class HttpRequest:
     content_length: int | None = None
 
 
-@attrs.frozen(slots=True)
-class HttpReply:
-    """One reply: status, headers (names in lower case, joined by `, `), the whole body."""
+class HttpReply(msgspec.Struct, frozen=True):
+    """One whole reply.
+
+    Args:
+        status: Its status.
+        fields: Its headers by name, in lower case, repeated ones joined by `, `; as bytes.
+        body: All of it, decompressed.
+    """
 
     status: int
-    headers: Mapping[str, str]
+    fields: Mapping[bytes, bytes]
     body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The header of this name, in lower case; `None` without it."""
+        value = self.fields.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
+
+
+def by_name(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, repeated ones joined by `, `: RFC 9110, section 5.3."""
+    fields = dict(headers)
+    if len(fields) < len(headers):
+        fields.clear()
+        for name, value in headers:
+            fields[name] = b"%b, %b" % (fields[name], value) if name in fields else value
+    return fields
 
 
 class HttpStream(Protocol):

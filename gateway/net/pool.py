@@ -73,9 +73,16 @@ class Pool:
             connection = self._warmest(origin)
         else:
             connection = await self._turn(origin)
-        if connection is None:
-            connection = await self._open(origin)
-        return connection
+        return connection or await self._open(origin)
+
+    def take_warm(self, origin: Origin) -> Connection | None:
+        """As `take`, if there is one that need not be waited for; else nothing is taken."""
+        if self._taken < self._places:
+            connection = self._warmest(origin)
+            if connection is not None:
+                self._taken += 1
+                return connection
+        return None
 
     async def renew(self, connection: Connection) -> None:
         """Let `connection`, which broke, go on over a new one in its place.
@@ -102,8 +109,9 @@ class Pool:
         if found is None:
             found = self._idle[connection.origin] = deque()
         found.append(connection)
+        if not self._idle_count:
+            self._some_idle.set()
         self._idle_count += 1
-        self._some_idle.set()
 
     def _leave(self) -> None:
         if self._waiting:

@@ -32,6 +32,11 @@ class Readiness(Protocol):
         """Whether reading is worth trying: something came, or the other side closed."""
         ...
 
+    @property
+    def may_be_ready(self) -> bool:
+        """Whether something may have come: where nobody tells, it always may."""
+        ...
+
     def drained(self) -> None:
         """Take note that reading gave less than it might have: there is no more at the moment."""
         ...
@@ -74,6 +79,11 @@ class Asked:
         self._sock = sock
         self.ready = False
 
+    @property
+    def may_be_ready(self) -> bool:
+        """As `Readiness`."""
+        return True
+
     def drained(self) -> None:
         """As `Readiness`."""
         self.ready = False
@@ -100,6 +110,11 @@ class Told:
         self._ended = False
         self.ready = False
         watch.add(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET, self._told)
+
+    @property
+    def may_be_ready(self) -> bool:
+        """As `Readiness`: as of the loop's last turn."""
+        return self.ready
 
     def drained(self) -> None:
         """As `Readiness`. The other side's end is told once only, so it stays."""

@@ -9,7 +9,7 @@ import re
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import quote, urljoin, urlsplit
 
-import attrs
+import msgspec
 
 from gateway.core.errors import BadReply, InvalidArguments
 from gateway.net.messages import HttpClient, HttpReply, HttpRequest, HttpStream, Origin
@@ -44,7 +44,7 @@ class Redirecting:
         """As `HttpClient`: the reply that is no redirect."""
         reply = await self.client.send(request)
         redirects = 0
-        while reply.status in _REDIRECTS and (location := reply.headers.get("location")):
+        while reply.status in _REDIRECTS and (location := reply.header("location")):
             redirects += 1
             if redirects > _MAX_REDIRECTS:
                 raise BadReply(f"over {_MAX_REDIRECTS} redirects")
@@ -69,12 +69,12 @@ def _following(request: HttpRequest, status: int, location: str) -> HttpRequest:
         # `host` was written for the origin; the new one has its own.
         dropped = {name.lower() for name, _ in request.headers}
         dropped = {"host"} if _is_safer(request.origin, origin) else dropped - _HARMLESS
-    changed = attrs.evolve(request, origin=origin, target=target)
+    changed = msgspec.structs.replace(request, origin=origin, target=target)
     if _becomes_get(request.method, status):
         dropped |= _OF_A_BODY
-        changed = attrs.evolve(changed, method="GET", content=None, content_length=None)
+        changed = msgspec.structs.replace(changed, method="GET", content=None, content_length=None)
     headers = tuple(header for header in request.headers if header[0].lower() not in dropped)
-    return attrs.evolve(changed, headers=headers)
+    return msgspec.structs.replace(changed, headers=headers)
 
 
 def _resolved(request: HttpRequest, location: str) -> tuple[Origin, str]:

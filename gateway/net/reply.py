@@ -13,6 +13,7 @@ import math
 import httptools
 
 from gateway.core.errors import BadReply, Unreachable
+from gateway.net.messages import by_name
 
 __all__ = ["MAX_HEAD", "ReplyReader"]
 
@@ -22,7 +23,6 @@ MAX_HEAD = 65_536
 _MAX_INTERIM = 16
 """Interim replies (1xx) before the one that counts."""
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _END = b"\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 _UNTIL_CLOSE = math.inf
@@ -39,6 +39,7 @@ class ReplyReader:
     Attributes:
         status: Its status.
         headers: Names in lower case, values, in order; trailers are dropped.
+        fields: The same by name, repeated ones joined by `, `: RFC 9110, section 5.3.
         started: Whether a byte of it came.
         ended: Whether all of it came.
         announced: The bytes its head says the body has; `None` where it does not say.
@@ -48,7 +49,6 @@ class ReplyReader:
     __slots__ = (
         "_bodiless",
         "_chunks",
-        "_framing",
         "_head",
         "_head_bytes",
         "_interim",
@@ -59,6 +59,7 @@ class ReplyReader:
         "_upgrades",
         "announced",
         "ended",
+        "fields",
         "headers",
         "keeps_alive",
         "started",
@@ -81,30 +82,18 @@ class ReplyReader:
 
     def _expect_head(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
-        self._framing: list[tuple[bytes, bytes]] = []
+        self.fields: dict[bytes, bytes] = {}
         self.status = 0
         self._tail = b""
         self._head = False
         self._parser = httptools.HttpResponseParser(self)
 
-    def joined_headers(self) -> dict[str, str]:
-        """The headers by name, repeated ones joined by `, `: RFC 9110, section 5.3."""
-        joined: dict[str, str] = {}
-        for raw_name, raw_value in self.headers:
-            name, value = str(raw_name, "latin-1"), str(raw_value, "latin-1")
-            joined[name] = f"{joined[name]}, {value}" if name in joined else value
-        return joined
-
     # What llhttp calls.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer."""
-        if self._head:
-            return
-        field = (name.lower(), value.rstrip(b" \t"))
-        self.headers.append(field)
-        if field[0] in _FRAMING:
-            self._framing.append(field)
+        if not self._head:
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head's end."""
@@ -141,13 +130,23 @@ class ReplyReader:
         """
         self.started = True
         while True:
-            rest = self._take_one(data)
-            if rest is None:
+            end = self._end_of_head(data)
+            head = data if end < 0 else data[:end]
+            self._head_bytes += len(head)
+            if self._head_bytes > MAX_HEAD:
+                raise BadReply(f"what came back is not HTTP: its head is over {MAX_HEAD} bytes")
+            self._feed(head)
+            if end < 0:
                 return None
+            if not self._head:
+                raise BadReply("what came back is not HTTP: an empty line is no head")
+            self.status = self._parser.get_status_code()
+            rest = data[end:]
             if self.status >= 200:
                 self._frame()
                 return rest
             if self.status == 101 and self._upgrades:
+                self._forget_parser()
                 self.keeps_alive = False
                 self._left = _UNTIL_CLOSE
                 return rest
@@ -160,20 +159,6 @@ class ReplyReader:
             if not rest:
                 return None
             data = rest
-
-    def _take_one(self, data: bytes) -> bytes | None:
-        end = self._end_of_head(data)
-        head = data if end < 0 else data[:end]
-        self._head_bytes += len(head)
-        if self._head_bytes > MAX_HEAD:
-            raise BadReply(f"what came back is not HTTP: its head is over {MAX_HEAD} bytes")
-        self._feed(head)
-        if end < 0:
-            return None
-        if not self._head:
-            raise BadReply("what came back is not HTTP: an empty line is no head")
-        self.status = self._parser.get_status_code()
-        return data[end:]
 
     def _end_of_head(self, data: bytes) -> int:
         """Where in `data` the head ends, -1 if it goes on."""
@@ -192,19 +177,19 @@ class ReplyReader:
 
     def _frame(self) -> None:
         """See from the head how long the body is, and whether another reply may follow."""
-        coding: bytes | None = None
         version = self._parser.get_http_version()
         persistent = version == "1.1"
         if not persistent and version != "1.0":
             raise BadReply("what came back is not HTTP: neither 1.0 nor 1.1")
-        for name, value in self._framing:
-            if name == b"content-length":
-                self.announced = int(value)
-            elif name == b"transfer-encoding":
-                coding = value if coding is None else coding + b"," + value
-            elif name == b"connection":
-                options = {option.strip() for option in value.lower().split(b",")}
-                persistent = b"close" not in options and (persistent or b"keep-alive" in options)
+        self.fields = fields = by_name(self.headers)
+        length = fields.get(b"content-length")
+        if length is not None:
+            self.announced = int(length)  # llhttp takes one alone, of digits alone
+        connection = fields.get(b"connection")
+        if connection is not None:
+            options = {option.strip() for option in connection.lower().split(b",")}
+            persistent = b"close" not in options and (persistent or b"keep-alive" in options)
+        coding = fields.get(b"transfer-encoding")
         if self._bodiless or self.status in _BODILESS:
             self.announced, self._left = 0, 0
         elif coding is not None:
@@ -218,6 +203,12 @@ class ReplyReader:
             persistent = False
         self.keeps_alive = persistent
         self.ended = self._left == 0
+        if self._left != _CHUNKED:
+            self._forget_parser()
+
+    def _forget_parser(self) -> None:
+        """Let go of llhttp, which holds on to us: nobody else would, but the garbage collector."""
+        del self._parser
 
     def take_body(self, data: bytes) -> bytes:
         """Take the next bytes of the body.
@@ -246,6 +237,8 @@ class ReplyReader:
 
     def _take_chunks(self, data: bytes) -> bytes:
         self._feed(data)
+        if self.ended:
+            self._forget_parser()
         if not self._chunks:
             # Extensions and trailers: llhttp gathers them, whatever their size.
             self._silent += len(data)

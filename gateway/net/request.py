@@ -9,15 +9,14 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
+from typing import NoReturn
 
-import attrs
 import trio
 
-from gateway.core.deadline import remaining_ms
 from gateway.core.errors import DeadlineExceeded, Internal, InvalidArguments
 from gateway.net.messages import HttpRequest
 
-__all__ = ["IDEMPOTENT", "check_target", "closing", "head_of", "tell_budget"]
+__all__ = ["IDEMPOTENT", "check_target", "closing", "head_of", "too_late"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods whose requests may be sent again: RFC 9110, section 9.2.2."""
@@ -65,76 +64,62 @@ def head_of(request: HttpRequest, budget_header: str) -> str:
             did not check.
     """
     check_target(request.target)
-    headers = request.headers
-    key = (budget_header, *[name for name, _ in headers])
-    shape = _shapes.get(key) or _shape_of(key)
-    authority = request.origin.authority
+    method = request.method
+    key = (request.origin, budget_header, *[name for name, _ in request.headers])
+    shape = _shapes.get(key) or _shape_of(request, budget_header, key)
+    values = [value for _, value in request.headers]
     # One look at all of them: a line's end would end the header.
-    if _UNFIT.search("".join([authority, *[value for _, value in headers]])):
+    if _UNFIT.search("".join(values)):
         raise Internal("a header's value that would break the request")
-    if request.method not in _METHODS and _METHOD.fullmatch(request.method) is None:
+    if method not in _METHODS and _METHOD.fullmatch(method) is None:
         raise Internal("a method that would break the request")
-    lines = "".join(
-        [
-            f"{label}{value}\r\n"
-            for label, (_, value) in zip(shape.labels, headers, strict=True)
-            if label
-        ]
-    )
-    host = f"host: {authority}\r\n" if shape.needs_host else ""
-    return (
-        f"{request.method} {request.target} HTTP/1.1\r\n"
-        f"{host}{lines}{shape.defaults}{_framing(request)}"
-    )
+    head = shape % (method, request.target, *values)
+    if request.content is None and method not in _WITH_BODY:
+        return head
+    return head + _framing(request)
 
 
-@attrs.frozen(slots=True)
-class _Shape:
-    """What the names of a request's headers say of its head, whatever their values.
-
-    Args:
-        labels: What goes before each value; empty for a header that is left out.
-        needs_host: Whether `host` is not among them.
-        defaults: The lines that are added.
-    """
-
-    labels: tuple[str, ...]
-    needs_host: bool
-    defaults: str
-
-
-_shapes: dict[tuple[str, ...], _Shape] = {}
+_shapes: dict[tuple[object, ...], str] = {}
+"""By origin, the budget header's name and those of the others: a head with `%s` for all else."""
 _MAX_SHAPES = 1000
 """A service's calls send the same few sets of headers again and again."""
 
 
-def _shape_of(key: tuple[str, ...]) -> _Shape:
-    """The shape of a head: the budget header's name, then the names of the others.
+def _shape_of(request: HttpRequest, budget_header: str, key: tuple[object, ...]) -> str:
+    """The shape of the head of `request`, and of all with its `key`.
 
     Raises:
-        Internal: One of them is no header's name, or frames the body.
+        Internal: A header's name is none, or frames the body.
     """
-    budget_header, *given = key
-    if any(_METHOD.fullmatch(name) is None for name in given):
+    names = [name for name, _ in request.headers]
+    lower = [name.lower() for name in names]
+    authority = request.origin.authority
+    if any(_METHOD.fullmatch(name) is None for name in names) or _UNFIT.search(authority):
         raise Internal("a header's name that would break the request")
-    names = {name.lower() for name in given}
-    if not names.isdisjoint(_FRAMING):
+    if not _FRAMING.isdisjoint(lower):
         raise Internal("a header that frames the request, which the client itself does")
-    shape = _Shape(
-        tuple("" if name.lower() == budget_header else f"{name}: " for name in given),
-        "host" not in names,
-        "".join(line for name, line in _DEFAULTS.items() if name not in names),
-    )
+    host = "" if "host" in lower else f"host: {authority}\r\n"
+    lines = [
+        # A value that is left out takes part too, with none of its characters.
+        "%.0s" if name.lower() == budget_header else f"{_literal(name)}: %s\r\n"
+        for name in names
+    ]
+    defaults = [line for name, line in _DEFAULTS.items() if name not in lower]
+    shape = "".join(["%s %s HTTP/1.1\r\n", _literal(host), *lines, *defaults])
     if len(_shapes) < _MAX_SHAPES:
         _shapes[key] = shape
     return shape
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def _framing(request: HttpRequest) -> str:
     content = request.content
     if content is None:
         # Without it a server that wants a length refuses: RFC 9110, section 8.6.
-        return "content-length: 0\r\n" if request.method in _WITH_BODY else ""
+        return "content-length: 0\r\n"
     if isinstance(content, bytes):
         return f"content-length: {len(content)}\r\n"
     if request.content_length is not None:
@@ -142,18 +127,15 @@ def _framing(request: HttpRequest) -> str:
     return "transfer-encoding: chunked\r\n"
 
 
-async def tell_budget() -> int | None:
-    """The whole milliseconds that are left for a request about to go; `None` without a limit.
+async def too_late() -> NoReturn:
+    """End a request that less than 1 ms is left for.
 
     Raises:
-        DeadlineExceeded: It is less than one.
+        DeadlineExceeded: Always, unless the request was cancelled: that has nothing left either,
+            and ends as cancelled.
     """
-    left_ms = remaining_ms()
-    if left_ms is not None and left_ms < 1:
-        # A request that was cancelled has nothing left either: it ends as cancelled.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
-    return left_ms
+    await trio.lowlevel.checkpoint_if_cancelled()
+    raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
 
 
 def closing(content: object) -> AbstractAsyncContextManager[object]:

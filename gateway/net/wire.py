@@ -77,7 +77,10 @@ class SocketWire:
         """As `Wire`."""
         sent = 0
         try:
-            sent = self._sent(data)
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                pass
             if sent == len(data):
                 return
             rest = memoryview(data)
@@ -117,7 +120,9 @@ class SocketWire:
             raise Unreachable(_broken(error)) from error
 
     def is_stale(self) -> bool:
-        """As `Wire`."""
+        """As `Wire`: the system is asked only if it told, or does not tell, that something came."""
+        if not self._readable.may_be_ready:
+            return False
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import attrs
+import msgspec
 
 if TYPE_CHECKING:
     from gateway.core.errors import GatewayError
@@ -30,8 +30,7 @@ a drain, a client that took its request back.
 """
 
 
-@attrs.frozen(slots=True)
-class RequestStarted:
+class RequestStarted(msgspec.Struct, frozen=True):
     """A request was decoded; exactly one `RequestEnded` follows.
 
     Args:
@@ -41,8 +40,7 @@ class RequestStarted:
     request: Request
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class RequestEnded:
+class RequestEnded(msgspec.Struct, frozen=True, kw_only=True):
     """A request is over, and nothing of it is left running.
 
     Args:
@@ -72,8 +70,7 @@ class RequestEnded:
         return "" if self.error is None else self.error.code
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class CallStarted:
+class CallStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A call of a plan began; exactly one `CallEnded` follows.
 
     Args:
@@ -89,8 +86,7 @@ class CallStarted:
     service: str
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class CallEnded:
+class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
     """A call of a plan is over, or was skipped before it began (`branch.started_s` is `None`).
 
     Args:
@@ -104,8 +100,7 @@ class CallEnded:
     branch: Branch
 
 
-@attrs.frozen(slots=True)
-class ThreadAbandoned:
+class ThreadAbandoned(msgspec.Struct, frozen=True):
     """Nobody waits any more for a thread that cannot be stopped; `AbandonedThreadEnded` follows.
 
     Args:
@@ -115,8 +110,7 @@ class ThreadAbandoned:
     service: str
 
 
-@attrs.frozen(slots=True)
-class AbandonedThreadEnded:
+class AbandonedThreadEnded(msgspec.Struct, frozen=True):
     """An abandoned thread has ended, and its token is back.
 
     Args:
@@ -126,8 +120,7 @@ class AbandonedThreadEnded:
     service: str
 
 
-@attrs.frozen(slots=True)
-class WorkerStarted:
+class WorkerStarted(msgspec.Struct, frozen=True):
     """This process is a worker, perhaps in the place of others.
 
     Args:

@@ -158,7 +158,7 @@ class Passage:
         reply, send = connection.reply, self._send
         piece = b""
         # A body of a known size begins soon. Of a stream the head may be all there is for long.
-        if connection.at_hand or reply.announced is not None:
+        if connection.ready or reply.announced is not None:
             piece = await connection.receive()
         headers = answer_headers(reply.headers, self._context.request_id)
         self.begun = True
