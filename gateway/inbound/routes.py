@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -55,10 +55,7 @@ class Routes(Generic[T]):
         if "%" in path:
             segments = [unquote(segment) for segment in segments]
         answers: dict[str, tuple[T, Mapping[str, str]]] = {}
-        for branch, values in self._root.find(segments, 0, []):
-            for method, (target, names) in branch.targets.items():
-                if method not in answers:
-                    answers[method] = target, dict(zip(names, values, strict=True))
+        self._root.find(segments, 0, (), answers)
         return answers
 
 
@@ -73,14 +70,21 @@ class _Branch(Generic[T]):
         self.targets: dict[str, tuple[T, tuple[str, ...]]] = {}
 
     def find(
-        self, segments: list[str], at: int, values: list[str]
-    ) -> Iterator[tuple[_Branch[T], list[str]]]:
-        """Every branch that the path leads to, the most literal first."""
+        self,
+        segments: list[str],
+        at: int,
+        values: tuple[str, ...],
+        answers: dict[str, tuple[T, Mapping[str, str]]],
+    ) -> None:
+        """Add what answers on every branch that the path leads to, the most literal first."""
         if at == len(segments):
-            yield self, values
+            for method, (target, names) in self.targets.items():
+                if method not in answers:
+                    answers[method] = target, dict(zip(names, values, strict=True))
             return
-        literal = self.literal.get(segments[at])
+        segment = segments[at]
+        literal = self.literal.get(segment)
         if literal is not None:
-            yield from literal.find(segments, at + 1, values)
-        if self.any is not None and segments[at]:
-            yield from self.any.find(segments, at + 1, [*values, segments[at]])
+            literal.find(segments, at + 1, values, answers)
+        if self.any is not None and segment:
+            self.any.find(segments, at + 1, (*values, segment), answers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import jsonschema_rs
@@ -44,6 +44,7 @@ class ArgumentsSchema:
     names: frozenset[str]
     _validator: jsonschema_rs.Draft202012Validator = attrs.field(repr=False, eq=False)
     _defaults: Mapping[str, Any] = attrs.field(repr=False)
+    _typed: Mapping[str, _Types] = attrs.field(repr=False)
 
     @classmethod
     def compile(cls, schema: Schema) -> ArgumentsSchema:
@@ -61,7 +62,8 @@ class ArgumentsSchema:
             for name, part in properties.items()
             if isinstance(part, Mapping) and "default" in part
         }
-        return cls(schema, frozenset(properties), validator, defaults)
+        types = {name: _types_of(schema, part) for name, part in properties.items()}
+        return cls(schema, frozenset(properties), validator, defaults, types)
 
     def wrong_defaults(self) -> Iterator[tuple[str, str]]:
         """Each default that breaks the schema of its own property: the name, and how."""
@@ -79,16 +81,13 @@ class ArgumentsSchema:
         Args:
             texts: Each name's texts, one or more, in their order.
         """
-        properties = _properties(self.schema)
         arguments: dict[str, Any] = {}
         for name, values in texts.items():
-            part = self._resolved(properties.get(name))
-            types = _types(part)
-            if "array" in types and not _is_json_array(values):
-                item = self._resolved(part.get("items"))
-                arguments[name] = [_coerced(value, _types(item)) for value in values]
+            own, of_items = self._typed.get(name, _UNTYPED)
+            if "array" in own and not _is_json_array(values):
+                arguments[name] = [_coerced(value, of_items) for value in values]
             else:
-                arguments[name] = _coerced(values[-1], types)
+                arguments[name] = _coerced(values[-1], own)
         return arguments
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +103,8 @@ class ArgumentsSchema:
             {**copy.deepcopy(self._defaults), **arguments} if self._defaults else dict(arguments)
         )
         if self._validator.is_valid(whole):
+            if whole.keys() <= self.names:
+                return whole
             return {name: value for name, value in whole.items() if name in self.names}
         breaches: list[dict[str, str]] = []
         for error in self._validator.iter_errors(whole):
@@ -117,20 +118,31 @@ class ArgumentsSchema:
             errors=tuple(breaches[:_MAX_BREACHES]),
         )
 
-    def _resolved(self, part: Any) -> Schema:
-        """`part` with local references followed, a bounded number of times."""
-        for _ in range(16):
-            if not isinstance(part, Mapping):
-                return {}
-            reference = part.get("$ref")
-            if not isinstance(reference, str) or not reference.startswith("#/"):
-                return part
-            target: Any = self.schema
-            for token in reference[2:].split("/"):
-                key = token.replace("~1", "/").replace("~0", "~")
-                target = target.get(key) if isinstance(target, Mapping) else None
-            part = target
-        return {}
+
+_Types: TypeAlias = tuple[frozenset[str], frozenset[str]]
+"""The JSON types a property may be, and those of its items."""
+_UNTYPED: _Types = (frozenset(), frozenset())
+
+
+def _types_of(schema: Schema, property_: Any) -> _Types:
+    part = _resolved(schema, property_)
+    return _types(part), _types(_resolved(schema, part.get("items")))
+
+
+def _resolved(schema: Schema, part: Any) -> Schema:
+    """`part` with local references followed, a bounded number of times."""
+    for _ in range(16):
+        if not isinstance(part, Mapping):
+            return {}
+        reference = part.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            return part
+        target: Any = schema
+        for token in reference[2:].split("/"):
+            key = token.replace("~1", "/").replace("~0", "~")
+            target = target.get(key) if isinstance(target, Mapping) else None
+        part = target
+    return {}
 
 
 def _properties(schema: Schema) -> Schema:

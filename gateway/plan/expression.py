@@ -52,11 +52,13 @@ class Expression:
         source: The text.
         roots: The names it reads from the namespace.
         reads_all: Whether it reads the namespace as a whole (`@`).
+        getter: Gives its value and raises nothing, where it is as plain as `a` or `a.b`.
     """
 
     source: str
     roots: frozenset[str]
     reads_all: bool
+    getter: Callable[[Mapping[str, Any]], Any] | None = attrs.field(repr=False, eq=False)
     _search: Callable[[Mapping[str, Any]], Any] = attrs.field(repr=False, eq=False)
 
     @classmethod
@@ -80,8 +82,8 @@ class Expression:
             )
         names = frozenset(_roots(compiled.parsed))
         roots = frozenset(name for name in names if name is not None)
-        search = _dotted(compiled.parsed) or compiled.search
-        return cls(source, roots, None in names, search)
+        getter = _dotted(compiled.parsed)
+        return cls(source, roots, None in names, getter, getter or compiled.search)
 
     def __call__(self, namespace: Mapping[str, Any]) -> Any:
         """The expression's value; `None` where the data has nothing there.

@@ -98,6 +98,8 @@ def compile_path(path: str, inputs: frozenset[str] = frozenset()) -> Template:
     """
 
     def as_segment(value: Any, expression: Expression) -> str:
+        if type(value) is int:
+            return str(value)
         text = _as_text(value, expression)
         if text in {"", ".", ".."}:
             blame = InvalidArguments if expression.roots <= inputs else BadReply
@@ -114,6 +116,9 @@ def _constant(value: Any) -> Template:
 
 
 def _evaluated(expression: Expression) -> Callable[[Namespace], Any]:
+    if expression.getter is not None:
+        return expression.getter
+
     def render(names: Namespace) -> Any:
         try:
             return expression(names)
@@ -127,6 +132,9 @@ def _joined(parts: list[str | Expression], convert: Callable[[Any, Expression], 
     if all(isinstance(part, str) for part in parts):
         return _constant("".join(part for part in parts if isinstance(part, str)))
     roots = frozenset[str]().union(*(p.roots for p in parts if isinstance(p, Expression)))
+    expressions = [part for part in parts if isinstance(part, Expression)]
+    if len(expressions) == 1:
+        return Template(roots, _around(parts, expressions[0], convert))
     pieces = tuple(part if isinstance(part, str) else (_evaluated(part), part) for part in parts)
 
     def render(names: Namespace) -> str:
@@ -138,6 +146,18 @@ def _joined(parts: list[str | Expression], convert: Callable[[Any, Expression], 
         )
 
     return Template(roots, render)
+
+
+def _around(
+    parts: list[str | Expression],
+    expression: Expression,
+    convert: Callable[[Any, Expression], str],
+) -> Callable[[Namespace], str]:
+    """A text with one placeholder, as most paths are."""
+    at = parts.index(expression)
+    before, after = "".join(map(str, parts[:at])), "".join(map(str, parts[at + 1 :]))
+    value = _evaluated(expression)
+    return lambda names: before + convert(value(names), expression) + after
 
 
 def _as_text(value: Any, _expression: Expression) -> str:

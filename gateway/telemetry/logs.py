@@ -200,10 +200,11 @@ def _shown(name: str) -> str:
 class RequestLog:
     """The listener that writes one line per request, at its end, and tracebacks of our own bugs."""
 
-    __slots__ = ("_log", "hears")
+    __slots__ = ("_is_enabled", "_log", "hears")
 
     def __init__(self) -> None:
         self._log = logger("gateway.request")
+        self._is_enabled = logging.getLogger("gateway.request").isEnabledFor
         self.hears: dict[type[Any], Callable[[Any], None]] = {
             RequestEnded: self._request_ended,
             CallEnded: self._call_ended,
@@ -217,7 +218,7 @@ class RequestLog:
 
     def _request_ended(self, event: RequestEnded) -> None:
         ours = event.code == "internal"
-        if not ours and not self._log.isEnabledFor(logging.INFO):
+        if not ours and not self._is_enabled(logging.INFO):
             return
         context = event.request.context
         fields: dict[str, Any] = {
@@ -244,7 +245,7 @@ class RequestLog:
     def _call_ended(self, event: CallEnded) -> None:
         branch = event.branch
         ours = branch.error is not None and branch.error.code == "internal"
-        if not ours and not self._log.isEnabledFor(logging.DEBUG):
+        if not ours and not self._is_enabled(logging.DEBUG):
             return
         fields: dict[str, Any] = {
             "request_id": event.request.context.request_id,
