@@ -173,7 +173,12 @@ class Gateway:
                 arguments = tool.arguments.validate(request.arguments)
                 valid = Request(request.name, arguments, request.context)
                 ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
-                await self._within(budget_s, run, emit)
+                if budget_s < 0.001:
+                    raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
+                with self.within(budget_s):
+                    await run(emit)
+                if client_has_left():
+                    raise ClientLeft
                 ledger.reply = run.conclude().sealed()
             except (GatewayError, ClientLeft):
                 raise
@@ -188,15 +193,6 @@ class Gateway:
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         """Tell telemetry of a request that is refused before any tool is called."""
         book_refusal(self._telemetry, context, error, duration_s=duration_s)
-
-    async def _within(self, budget_s: float, run: Run, emit: Emit) -> None:
-        """Open the root scope: its deadline is the budget, or the drain's end if that is nearer."""
-        if budget_s < 0.001:
-            raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
-        with self.within(budget_s):
-            await run(emit)
-        if client_has_left():
-            raise ClientLeft
 
     def within(self, timeout_s: float) -> Root:
         """A scope for what is in flight for a client: a drain and the client's leaving reach it."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import attrs
-import trio
 
+from gateway.net.background import in_the_background
 from gateway.net.dial import Dialer
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
@@ -84,28 +84,8 @@ async def open_http1(  # noqa: ASYNC124 - an asynchronous context, as its kin
     if tls is None and settings.tls:
         tls = ssl.create_default_context()
     pool = Pool(Dialer(settings.guard, tls).connect, settings.max_connections)
-    with _in_the_background(pool.expire):
+    with in_the_background(pool.expire):
         try:
             yield Http1Client(pool, settings.budget_header, settings.max_reply_bytes)
         finally:
             pool.close()
-
-
-@contextlib.contextmanager
-def _in_the_background(work: Callable[[], Awaitable[None]]) -> Iterator[None]:
-    """Do `work`, which waits and never fails, within this context.
-
-    In a task of the run's own, not in a nursery around whatever is done meanwhile: a gateway has
-    many clients, and each nursery would lie between every request and its deadline.
-    """
-    scope = trio.CancelScope()
-
-    async def run() -> None:
-        with scope:
-            await work()
-
-    trio.lowlevel.spawn_system_task(run)
-    try:
-        yield
-    finally:
-        scope.cancel()

@@ -46,21 +46,24 @@ class Ledger:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         outcome: RequestOutcome = "ok"
+        branches: tuple[Branch, ...] = ()
         missing: tuple[GatewayError, ...] = ()
-        if isinstance(error, GatewayError):
+        if error is None:
+            missing = self.reply.missing
+            if missing and any(not isinstance(one, Skipped) for one in missing):
+                outcome = "partial"
+            branches = self.reply.branches
+        elif isinstance(error, GatewayError):
             outcome = "error"
             if self.run is not None:
                 self.run.abandon("the request had failed")
-        elif error is not None:  # cancelled from outside: nobody waits for the answer
+        else:  # cancelled from outside: nobody waits for the answer
             left = client_has_left()
             outcome = "client_left" if left else "cancelled"
             if self.run is not None:
                 self.run.abandon("the client left" if left else "the request was cancelled")
-        else:
-            missing = self.reply.missing
-            if any(not isinstance(one, Skipped) for one in missing):
-                outcome = "partial"
-        branches: tuple[Branch, ...] = () if self.run is None else self.run.branches
+        if error is not None and self.run is not None:
+            branches = self.run.branches
         self._telemetry.record(
             RequestEnded(
                 request=self._request,

@@ -61,6 +61,7 @@ class Plan:
         by_name: The nodes by their names.
         dependents: By a node's name, those that wait for it.
         first: Those that wait for none.
+        waiting: By name, how many each of the others waits for.
         ordered: All, each after those it waits for.
     """
 
@@ -71,6 +72,7 @@ class Plan:
     by_name: Mapping[str, Node] = attrs.field(init=False, repr=False)
     dependents: Mapping[str, tuple[Node, ...]] = attrs.field(init=False, repr=False)
     first: tuple[Node, ...] = attrs.field(init=False, repr=False)
+    waiting: Mapping[str, int] = attrs.field(init=False, repr=False)
     ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
 
     @by_name.default
@@ -88,10 +90,14 @@ class Plan:
     def _find_first(self) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if not node.waits_for)
 
+    @waiting.default
+    def _count(self) -> Mapping[str, int]:
+        return {node.name: len(node.waits_for) for node in self.nodes if node.waits_for}
+
     @ordered.default
     def _order(self) -> tuple[Node, ...]:
         """The nodes, each after those it waits for."""
-        waiting = {node.name: len(node.waits_for) for node in self.nodes}
+        waiting = dict(self.waiting)
         ordered = list(self.first)
         for node in ordered:  # it grows while it is walked
             for other in self.dependents[node.name]:

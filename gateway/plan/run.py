@@ -53,7 +53,7 @@ class Run:
         self._start = trio.current_time()
         self._budget_s = float("inf")
         self._namespace: dict[str, Any] = dict(request.arguments)
-        self._waiting = {node.name: len(node.waits_for) for node in plan.nodes}
+        self._waiting = dict(plan.waiting)
         self._started: dict[str, float] = {}
         self._branches: dict[str, Branch] = {}
         self._committed: set[str] = set()
@@ -72,7 +72,7 @@ class Run:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for node in first[1:]:
-                nursery.start_soon(self._follow, node, emit, discard)
+                nursery.start_soon(self._follow, node, emit, discard, name=node.name)
             await self._follow(first[0], emit, discard)  # a task less
         if self._unheard is not None:
             raise self._unheard
@@ -112,9 +112,8 @@ class Run:
     @property
     def branches(self) -> tuple[Branch, ...]:
         """How each call ended, as far as it has, in the plan's order."""
-        return tuple(
-            self._branches[node.name] for node in self._plan.nodes if node.name in self._branches
-        )
+        found = self._branches
+        return tuple([found[node.name] for node in self._plan.nodes if node.name in found])
 
     def abandon(self, reason: str) -> None:
         """Book the calls that were cut off because nobody waits for the answer any more.
@@ -135,7 +134,11 @@ class Run:
         """Make `node`'s call, then start what waited for it alone, the first of it in this task."""
         current: Node | None = node
         while current is not None:
-            await self._make(current, call_emit)
+            if self._begin(current):
+                if current.commit_timeout_s is not None and self._commits is not None:
+                    await self._commit(current, self._commits)
+                else:
+                    self._end(current, *await self._invoke(current, call_emit))
             over = self._is_over()
             ready = [] if over else self._released_by(current)
             ended, current = self._branches[current.name], None
@@ -143,7 +146,7 @@ class Run:
                 current = ready.pop(0)
             for other in ready:
                 assert self._nursery is not None  # noqa: S101 - a second node means a nursery
-                self._nursery.start_soon(self._follow, other, emit, call_emit)
+                self._nursery.start_soon(self._follow, other, emit, call_emit, name=other.name)
             if emit is not discard:
                 over = not await self._emitted(emit, ended) or over
             if over:
@@ -171,12 +174,13 @@ class Run:
                 ready.append(other)
         return ready
 
-    async def _make(self, node: Node, emit: Emit) -> None:
+    def _begin(self, node: Node) -> bool:
+        """Book the start of `node`'s call, or that it is skipped; whether it is to be made."""
         if node.waits_for or node.when is not None:
             skipped = self._skip(node)
             if skipped is not None:
                 self._end(node, error=skipped)
-                return
+                return False
         self._started[node.name] = trio.current_time() - self._start
         self._record(
             CallStarted(
@@ -186,35 +190,24 @@ class Run:
                 service=node.service,
             )
         )
-        if node.commit_timeout_s is not None and self._commits is not None:
-            await self._commit(node, self._commits)
-            return
-        error: GatewayError | None = None
-        value = None
-        try:
-            value = await self._invoke(node, emit)
-        except GatewayError as caught:
-            error = caught
-        self._end(node, value, error)
+        return True
 
-    async def _invoke(self, node: Node, emit: Emit) -> Any:
-        """The reply's value.
-
-        Raises:
-            GatewayError: As every service raises it; a bug of ours becomes `Internal`, caused by what was raised.
-        """
+    async def _invoke(self, node: Node, emit: Emit) -> tuple[Any, GatewayError | None]:
+        """The reply's value, or the failure: a bug becomes `Internal`, caused by what was raised."""
         try:
             arguments = node.render(self._namespace)
             request = Request(node.name, arguments, self._request.context)
-            return (await node.invoke(request, emit)).value
-        except (GatewayError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
+            return (await node.invoke(request, emit)).value, None
+        except GatewayError as error:
+            return None, error
+        except (trio.Cancelled, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseExceptionGroup as group:
             if group.subgroup((trio.Cancelled, KeyboardInterrupt)) is not None:
                 raise
-            raise Internal("a service raised a group of exceptions") from group
+            return None, _bug("a service raised a group of exceptions", group)
         except BaseException as error:  # SystemExit too, and what compiled libraries panic with
-            raise Internal("a service raised what is no GatewayError") from error
+            return None, _bug("a service raised what is no GatewayError", error)
 
     async def _commit(self, node: Node, commits: trio.Nursery) -> None:
         """Make the call in the app's nursery, and wait for it while the client does."""
@@ -225,11 +218,7 @@ class Run:
             value = None
             try:
                 with trio.move_on_after(node.commit_timeout_s or 0) as scope:
-                    try:
-                        value = await self._invoke(node, discard)
-                        error = None
-                    except GatewayError as caught:
-                        error = caught
+                    value, error = await self._invoke(node, discard)
                 if scope.cancelled_caught:
                     shown = _shown(node.commit_timeout_s or 0)
                     error = DeadlineExceeded(f"no reply within {shown}")
@@ -284,10 +273,10 @@ class Run:
 
     def _end(self, node: Node, value: Any = None, error: GatewayError | None = None) -> None:
         """Book how `node`'s call ended."""
-        branch = self._branch(node, value, error)
-        self._branches[node.name] = branch
-        self._namespace[node.name] = branch.value
-        if node.name not in self._committed:
+        name = node.name
+        self._branches[name] = branch = self._branch(node, value, error)
+        self._namespace[name] = branch.value
+        if name not in self._committed:
             self._tell(branch)
         if branch.error is None:
             self._succeeded += 1
@@ -302,7 +291,7 @@ class Run:
         return Branch(
             call=node.name,
             service=node.service,
-            outcome=_outcome(error),
+            outcome="ok" if error is None else _outcome(error),
             value=value if error is None else node.default,
             error=error and error.blamed(call=node.name, service=node.service),
             started_s=self._started.get(node.name),
@@ -360,6 +349,12 @@ class Run:
             if branch.error is not None and (failure := _failure(branch.error)) is not None
         ]
         return failures[0] if failures else None
+
+
+def _bug(what: str, cause: BaseException) -> Internal:
+    error = Internal(what)
+    error.__cause__ = cause
+    return error
 
 
 def _shown(seconds: float) -> str:

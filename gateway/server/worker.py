@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
+from gateway.net.background import detached_nursery
 from gateway.server.bounds import ConnectionConfig
 from gateway.server.containment import leaves
 from gateway.server.door import Door
@@ -208,7 +209,7 @@ class _Serving:
         """
         for listener in self.listeners:
             listener.listen()
-        async with self.reception.attended(), trio.open_nursery() as connections:
+        async with self.reception.attended(), detached_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in self.listeners:
                     accepting.start_soon(self.reception.accept, self._at(listener), connections)

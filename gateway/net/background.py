@@ -1,0 +1,81 @@
+"""Tasks below the loop itself, for as long as a context lasts.
+
+To know the nearest deadline Trio asks every scope above a task, and requests ask several times. So
+what lasts as long as the process does lies beside the requests, not around them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import trio
+
+__all__ = ["detached_nursery", "in_the_background"]
+
+
+@contextlib.contextmanager
+def in_the_background(work: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """Do `work`, which waits and never fails, within this context."""
+    scope = trio.CancelScope()
+
+    async def run() -> None:
+        with scope:
+            await work()
+
+    trio.lowlevel.spawn_system_task(run)
+    try:
+        yield
+    finally:
+        scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def detached_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery above whose tasks no scope lies but its own: the caller's hold for the context alone.
+
+    It ends as every nursery does: its context is left once all tasks have ended, and with an
+    exception, or cancelled, once they were cancelled too. A task that fails cancels the others and
+    the context, which raises what it raised, in a group.
+
+    Cancellation: no task is left.
+    """
+    holder = _Holder()
+    trio.lowlevel.spawn_system_task(holder.hold)
+    await holder.opened.wait()
+    with holder.context:
+        try:
+            yield holder.nursery
+            holder.leaving.set()
+            await holder.ended.wait()
+        except BaseException:
+            holder.nursery.cancel_scope.cancel()
+            holder.leaving.set()
+            with trio.CancelScope(shield=True):
+                await holder.ended.wait()
+            raise
+    if holder.failure is not None:
+        raise holder.failure
+
+
+class _Holder:
+    """The task that the nursery is opened in."""
+
+    def __init__(self) -> None:
+        self.nursery: trio.Nursery
+        self.opened = trio.Event()
+        self.leaving = trio.Event()
+        self.ended = trio.Event()
+        self.context = trio.CancelScope()
+        self.failure: BaseExceptionGroup[BaseException] | None = None
+
+    async def hold(self) -> None:
+        try:
+            async with trio.open_nursery() as self.nursery:
+                self.opened.set()
+                await self.leaving.wait()
+        except BaseExceptionGroup as group:
+            self.failure = group
+            self.context.cancel()
+        finally:
+            self.ended.set()
