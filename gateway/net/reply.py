@@ -186,7 +186,7 @@ class ReplyReader:
         if length is not None:
             self.announced = int(length)  # llhttp takes one alone, of digits alone
         connection = fields.get(b"connection")
-        if connection is not None:
+        if connection is not None and not (persistent and connection.lower() == b"keep-alive"):
             options = {option.strip() for option in connection.lower().split(b",")}
             persistent = b"close" not in options and (persistent or b"keep-alive" in options)
         coding = fields.get(b"transfer-encoding")
