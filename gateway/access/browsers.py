@@ -16,7 +16,7 @@ from gateway.core.errors import Forbidden
 
 __all__ = ["BrowserGuard", "hostname", "is_address"]
 
-_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
 _ALLOWED_HEADERS = (
     "authorization, content-type, x-request-id, x-request-timeout-ms, grpc-timeout, "
     "x-envoy-expected-rq-timeout-ms, traceparent, "

@@ -30,8 +30,14 @@ _WATCHED = frozenset(
 )
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
-"""What a Host header, an authority or `:authority` may be (RFC 9110, section 4.2)."""
+_PORT = rb"[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::(?:" + _PORT + rb"))?"
+)
+"""What a Host header, an authority or `:authority` may be: RFC 9110, section 4.2.
+
+A port may be empty (RFC 3986, section 3.2.3), and is 65535 at most.
+"""
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?=[^\n])")
@@ -205,8 +211,8 @@ class Head:
         if HOST.fullmatch(authority) is None or not authority:
             raise Refused(400, "the request's target names no host")
         default = b":80" if scheme.lower() == b"http" else b":443"
-        ours = {host.lower().removesuffix(default) for host in hosts}
-        if ours - {authority.lower().removesuffix(default)}:
+        ours = {_without(host, default) for host in hosts}
+        if ours - {_without(authority, default)}:
             raise Refused(400, "the request's target and its Host header differ")
         self.target = rest if rest[:1] == b"/" else b"/" + rest
 
@@ -257,6 +263,11 @@ def _why_no_request_line(raw: bytes) -> tuple[int, str]:
     if _HTTP_VERSION.match(raw):
         return 400, "expected HTTP/1.1 or HTTP/1.0"
     return 400, "expected a request line: a method, a target and HTTP/1.1, one space between"
+
+
+def _without(host: bytes, default: bytes) -> bytes:
+    """`host` in lower case, without a port that is the scheme's own or empty."""
+    return host.lower().removesuffix(default).removesuffix(b":")
 
 
 def _tokens(values: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:

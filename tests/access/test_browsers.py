@@ -22,6 +22,8 @@ HOSTS = ("localhost", "127.0.0.1", "[::1]", "Gateway.Example")
         "[::1]:80",
         "gateway.example",
         "GATEWAY.example:443",
+        "localhost:",
+        "[::1]:",
     ],
 )
 def test_an_allowed_host_is_answered_at_any_port(host: str) -> None:
@@ -55,6 +57,8 @@ def test_an_ipv6_host_may_be_written_either_way(written: str) -> None:
         "localhost/x",
         "localhost:80:80",
         "localhost:x",
+        "localhost::",
+        ":",
         "[::1",
         "[::1]x",
         "user@localhost",

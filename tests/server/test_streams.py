@@ -548,6 +548,7 @@ MALFORMED = {
     "no host": [GOOD[0], GOOD[1], GOOD[3]],
     "an empty host": [GOOD[0], GOOD[1], (b":authority", b""), GOOD[3]],
     "a host with a user": [GOOD[0], GOOD[1], (b":authority", b"a@b"), GOOD[3]],
+    "a host with a port over 65535": [GOOD[0], GOOD[1], (b":authority", b"x:99999"), GOOD[3]],
     "two hosts": [*GOOD, (b"host", b"y")],
     "a pseudo-header field too late": [*GOOD[:3], (b"a", b"b"), GOOD[3]],
     "an unknown pseudo-header field": [*GOOD, (b":protocol", b"websocket")],
@@ -581,6 +582,11 @@ async def test_a_malformed_request_is_reset_and_others_go_on(what: str) -> None:
 async def test_no_tunnel_is_opened_and_nothing_told_back(method: bytes) -> None:
     async with connected() as client:
         assert await client.ask(1, method=method) == b"501"
+
+
+async def test_a_port_may_be_empty() -> None:
+    async with connected() as client:
+        assert await client.ask(1, authority=b"x:") == b"200"
 
 
 async def test_trailers_are_checked_and_dropped() -> None:
