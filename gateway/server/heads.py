@@ -51,7 +51,7 @@ class Refused(Exception):
     """A message that is not taken: the connection ends after the answer that says so.
 
     Args:
-        status: 400, 408, 413, 431 or 501.
+        status: 400, 408, 413, 421, 431 or 501.
         detail: What is wrong with it, for whoever sent it.
     """
 
@@ -116,8 +116,8 @@ class Head:
 
     # The checks, once llhttp has no objection.
 
-    def conclude(self, parser: HttpRequestParser) -> None:
-        """Fill in what the fields mean together.
+    def conclude(self, parser: HttpRequestParser, scheme: str) -> None:
+        """Fill in what the fields mean together, on a connection of this scheme.
 
         Raises:
             Refused: They contradict each other, or may be read in two ways.
@@ -140,7 +140,7 @@ class Head:
         else:
             hosts = self._combine()
         if self.target[:1] != b"/":
-            self._relate(hosts)
+            self._relate(hosts, scheme)
 
     def _combine(self) -> list[bytes]:
         """Make sense of the watched headers; the values of Host."""
@@ -196,11 +196,12 @@ class Head:
             raise Refused(501, "no transfer-encoding but chunked is understood")
         raise Refused(400, "expected a transfer-encoding of chunked alone")
 
-    def _relate(self, hosts: list[bytes]) -> None:
+    def _relate(self, hosts: list[bytes], served: str) -> None:
         """Turn a target that is no path into one.
 
         Source: RFC 9112, section 3.2.2: the target's authority stands in for Host; that they
-        differ is nothing a client means.
+        differ is nothing a client means. RFC 9110, section 7.4: what is asked of https is not
+        answered where nothing has shown whose connection it is.
         """
         if self.target == b"*" and self.method == "OPTIONS":
             return
@@ -210,15 +211,22 @@ class Head:
         scheme, authority, rest = match.groups()
         if HOST.fullmatch(authority) is None or not authority:
             raise Refused(400, "the request's target names no host")
-        default = b":80" if scheme.lower() == b"http" else b":443"
+        scheme = scheme.lower()
+        if scheme != served.encode():
+            raise Refused(421, f"this connection is of {served}, not of {scheme.decode()}")
+        default = b":80" if scheme == b"http" else b":443"
         ours = {_without(host, default) for host in hosts}
         if ours - {_without(authority, default)}:
             raise Refused(400, "the request's target and its Host header differ")
         self.target = rest if rest[:1] == b"/" else b"/" + rest
 
 
-def parse_head(raw: bytes) -> Head:
+def parse_head(raw: bytes, scheme: str) -> Head:
     """The head that `raw` holds, from the request line to the empty line.
+
+    Args:
+        raw: Its bytes.
+        scheme: The connection's: `http`, or `https` over TLS.
 
     Raises:
         Refused: It is malformed, or means two things, or something that is not served.
@@ -237,7 +245,7 @@ def parse_head(raw: bytes) -> Head:
         raise Refused(_status_of(head), f"the request's head is malformed: {error}") from None
     if b"#" in head._target:  # noqa: SLF001 - its own parser
         raise Refused(400, "the request's target has a fragment")
-    head.conclude(parser)
+    head.conclude(parser, scheme)
     return head
 
 

@@ -137,6 +137,8 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "target that is neither path nor URL": (400, get(b"GET a HTTP/1.1")),
     "target of another scheme": (400, get(b"GET ftp://x/ HTTP/1.1")),
     "target of a user": (400, get(b"GET http://user@x/ HTTP/1.1")),
+    "target of https on a plain connection": (421, get(b"GET https://x/ HTTP/1.1")),
+    "target of https, its port there": (421, get(b"GET HTTPS://x:443/ HTTP/1.1")),
     "asterisk for GET": (400, get(b"GET * HTTP/1.1")),
     "method that nobody knows": (501, get(b"FOO / HTTP/1.1")),
     "method in lower case": (501, get(b"get / HTTP/1.1")),
@@ -288,13 +290,27 @@ async def test_what_is_sound_is_answered_and_the_next_request_too(
 def test_a_head_says_what_it_says() -> None:
     head = parse_head(
         b"PUT http://X/a%20b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\nExpect: 100-Continue\r\n"
-        b"A: \t b \r\n\r\n"
+        b"A: \t b \r\n\r\n",
+        "http",
     )
     assert (head.method, head.target, head.length) == ("PUT", b"/a%20b?c=d", 7)
     assert head.is_1_1
     assert head.keep_alive
     assert head.expects_continue
     assert head.headers[-1] == (b"a", b"b")
+
+
+def test_a_url_as_target_is_of_the_connection_s_scheme() -> None:
+    def asked(target: bytes, scheme: str) -> bytes:
+        return parse_head(get(b"GET " + target + b" HTTP/1.1"), scheme).target
+
+    assert asked(b"https://x/a?b", "https") == b"/a?b"
+    assert asked(b"HTTPS://X:443/a", "https") == b"/a"
+    assert asked(b"http://x:80/a", "http") == b"/a"
+    for target, scheme in ((b"http://x/a", "https"), (b"https://x/a", "http")):
+        with pytest.raises(Refused, match=f"this connection is of {scheme}, not of") as caught:
+            asked(target, scheme)
+        assert caught.value.status == 421
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
