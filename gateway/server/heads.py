@@ -18,7 +18,15 @@ from httptools import (
     HttpRequestParser,
 )
 
-__all__ = ["HOST", "HTTP2_PREFACE", "Head", "Refused", "check_partial_head", "parse_head"]
+__all__ = [
+    "HOST",
+    "HTTP2_PREFACE",
+    "Head",
+    "Refused",
+    "check_method",
+    "check_partial_head",
+    "parse_head",
+]
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What an HTTP/2 client says first (RFC 9113, section 3.4)."""
@@ -28,7 +36,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 _WATCHED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"}
 )
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/1\.[01]\r\n")
 _HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
 _PORT = rb"[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 HOST = re.compile(
@@ -43,8 +51,17 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?=[^\n])")
 _MAX_LENGTH_DIGITS = 18
 
-_NOT_OURS = frozenset({b"CONNECT", b"TRACE", b"PRI", b"SOURCE"})
-"""No tunnel is opened here, what came is not told back, and the rest is of other protocols."""
+_METHODS = frozenset(
+    {
+        *(b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"QUERY"),
+        *(b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPFIND", b"PROPPATCH", b"SEARCH", b"UNLOCK"),
+        *(b"ACL", b"BIND", b"REBIND", b"UNBIND", b"LINK", b"UNLINK", b"MKCALENDAR"),
+        *(b"CHECKOUT", b"MERGE", b"MKACTIVITY", b"REPORT"),
+        *(b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PURGE"),
+    }
+)
+"""What llhttp knows, over HTTP/2 as over HTTP/1.1, but for CONNECT and TRACE, since no tunnel is
+opened here and what came is not told back, and for what belongs to other protocols."""
 
 
 class Refused(Exception):
@@ -122,10 +139,7 @@ class Head:
         Raises:
             Refused: They contradict each other, or may be read in two ways.
         """
-        method: bytes = parser.get_method()
-        if method in _NOT_OURS:
-            raise Refused(501, f"{method.decode()} is not served")
-        self.method = method.decode()
+        self.method = parser.get_method().decode()
         self.is_1_1 = parser.get_http_version() == "1.1"
         self.keep_alive = self.is_1_1
         self.target = self._target
@@ -231,15 +245,17 @@ def parse_head(raw: bytes, scheme: str) -> Head:
     Raises:
         Refused: It is malformed, or means two things, or something that is not served.
     """
-    if _REQUEST_LINE.match(raw) is None:
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
         raise Refused(*_why_no_request_line(raw))
+    check_method(line[1])
     head = Head()
     parser = HttpRequestParser(head)
     try:
         parser.feed_data(raw)
     except HttpParserUpgrade:
         pass  # to something we may not serve: then the header means nothing
-    except HttpParserInvalidMethodError:
+    except HttpParserInvalidMethodError:  # an older llhttp, which does not know QUERY yet
         raise Refused(501, "the method is not served") from None
     except HttpParserError as error:
         raise Refused(_status_of(head), f"the request's head is malformed: {error}") from None
@@ -247,6 +263,16 @@ def parse_head(raw: bytes, scheme: str) -> Head:
         raise Refused(400, "the request's target has a fragment")
     head.conclude(parser, scheme)
     return head
+
+
+def check_method(method: bytes) -> None:
+    """Refuse a method that nobody knows, or that is not for here.
+
+    Raises:
+        Refused: It is one.
+    """
+    if method not in _METHODS:
+        raise Refused(501, f"{method[:40].decode()} is not served")
 
 
 def check_partial_head(raw: bytes | bytearray) -> None:

@@ -141,6 +141,8 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "target of https, its port there": (421, get(b"GET HTTPS://x:443/ HTTP/1.1")),
     "asterisk for GET": (400, get(b"GET * HTTP/1.1")),
     "method that nobody knows": (501, get(b"FOO / HTTP/1.1")),
+    "method of another protocol": (501, get(b"PLAY / HTTP/1.1")),
+    "method of HTTP/2's preface": (501, get(b"PRI / HTTP/1.1")),
     "method in lower case": (501, get(b"get / HTTP/1.1")),
     "method that is no token": (400, get(b"G@T / HTTP/1.1")),
     "CONNECT": (501, get(b"CONNECT x:443 HTTP/1.1")),
@@ -214,6 +216,8 @@ TAKEN: dict[str, bytes] = {
     "upgrade to something else": get(b"GET / HTTP/1.1", b"upgrade: h2c", b"connection: upgrade"),
     "expectation of something else": post(b"expect: magic", b"content-length: 3", body=b"abc"),
     "PROPFIND": get(b"PROPFIND / HTTP/1.1"),
+    "PURGE": get(b"PURGE / HTTP/1.1"),
+    "M-SEARCH": get(b"M-SEARCH / HTTP/1.1"),
 }
 
 

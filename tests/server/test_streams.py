@@ -578,10 +578,19 @@ async def test_a_malformed_request_is_reset_and_others_go_on(what: str) -> None:
         assert client.app.most == 1
 
 
-@pytest.mark.parametrize("method", [b"CONNECT", b"TRACE"])
-async def test_no_tunnel_is_opened_and_nothing_told_back(method: bytes) -> None:
+@pytest.mark.parametrize(
+    "method", [b"CONNECT", b"TRACE", b"FOO", b"get", b"Trace", b"PLAY", b"PRI", b"A" * 5000]
+)
+async def test_a_method_that_is_not_served_over_http_1_is_not_either(method: bytes) -> None:
     async with connected() as client:
         assert await client.ask(1, method=method) == b"501"
+        assert client.app.most == 0
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"PROPFIND", b"PURGE", b"M-SEARCH"])
+async def test_one_that_is_served_there_is_here_too(method: bytes) -> None:
+    async with connected() as client:
+        assert await client.ask(1, method=method) == b"200"
 
 
 async def test_a_port_may_be_empty() -> None:
