@@ -454,6 +454,23 @@ async def test_pages_of_allowed_origins_may_read_answers_and_failures() -> None:
         assert "access-control-allow-origin" not in without.headers
 
 
+ANY = {"input": {"properties": {"any": "string"}}}
+
+
+async def test_what_is_asked_of_the_gateway_as_a_whole_reaches_no_tool() -> None:
+    service = ScriptedService()
+    app = gateway({"a": get()}, {"s": service}, http="GET /{any}", **ANY)
+    async with open_client(app) as client:
+        answer = await client.request("OPTIONS", "*")
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["allow"] == "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
+        refused = await client.request("OPTIONS", "*", headers={"host": "evil.test"})
+        assert refused.status == 403
+        for method, status in (("OPTIONS", 405), ("GET", 200)):
+            assert (await client.request(method, "/*")).status == status
+    assert len(service.requests) == 1
+
+
 @pytest.mark.parametrize(
     "request_of",
     [

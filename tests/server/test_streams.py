@@ -537,6 +537,7 @@ MALFORMED = {
     "no path": [field for field in GOOD if field[0] != b":path"],
     "an empty path": [*GOOD[:3], (b":path", b"")],
     "a relative path": [*GOOD[:3], (b":path", b"a")],
+    "a star for a path": [*GOOD[:3], (b":path", b"*")],
     "a path with a space": [*GOOD[:3], (b":path", b"/a b")],
     "a path with a fragment": [*GOOD[:3], (b":path", b"/a#b")],
     "a path that is not ASCII": [*GOOD[:3], (b":path", b"/caf\xc3\xa9")],
@@ -591,6 +592,11 @@ async def test_a_method_that_is_not_served_over_http_1_is_not_either(method: byt
 async def test_one_that_is_served_there_is_here_too(method: bytes) -> None:
     async with connected() as client:
         assert await client.ask(1, method=method) == b"200"
+
+
+async def test_a_star_asks_of_the_server_as_a_whole() -> None:
+    async with connected() as client:
+        assert await client.ask(1, method=b"OPTIONS", path=b"*") == b"200"
 
 
 async def test_a_port_may_be_empty() -> None:
