@@ -347,7 +347,7 @@ class Gateway:
         browsers = self._mounted if scope.get("root_path") else self._served
         try:
             check_head(scope, max_bytes=self.server.max_headers)
-            browsers.check(headers)
+            browsers.check(headers, scope.get("scheme", "http"))
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
