@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from gateway.app import Gateway, create_app
-from gateway.cli.check import count
+from gateway.cli.check import contents
 from gateway.cli.serving import configure_log, offer_of
 from gateway.server.supervisor import supervise
 from gateway.server.worker import Addresses
@@ -46,7 +46,7 @@ def _announce(app: Gateway, addresses: Addresses) -> None:
             "no [access] in the file: whoever reaches a loopback address is served"
         )
     print(
-        f"gateway: {count(len(app.tools), 'tool')} at {', '.join(addresses.public)}, "
+        f"gateway: {contents(app.config, len(app.tools))} at {', '.join(addresses.public)}, "
         f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
         flush=True,
     )

@@ -80,6 +80,17 @@ def test_check_says_that_a_file_is_fine(file: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("gateway.toml: fine: 1 service, 2 tools\n", "")
 
 
+def test_check_counts_what_is_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service = '[services.s]\nkind = "http"\nurl = "http://api.test"\n'
+    proxy = '[proxies.{0}]\npath = "/{0}/"\nservice = "s"\n'
+    file.write_text(service + proxy.format("a"))
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "gateway.toml: fine: 1 service, 0 tools, 1 proxy\n"
+    file.write_text(service + proxy.format("a") + proxy.format("b"))
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "gateway.toml: fine: 1 service, 0 tools, 2 proxies\n"
+
+
 def test_eight_mistakes_are_eight_lines(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(EIGHT_MISTAKES)
     assert main(["check", "gateway.toml"]) == 2
