@@ -8,6 +8,7 @@ from typing import Any
 from gateway.app import Gateway, create_app
 from gateway.cli.check import contents
 from gateway.cli.serving import configure_log, offer_of
+from gateway.server.offer import Offer
 from gateway.server.supervisor import supervise
 from gateway.server.worker import Addresses
 from gateway.telemetry.logs import logger
@@ -32,11 +33,15 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    app = create_app(options.file)
-    configure_log(app)
-    return supervise(
-        offer_of(app, _announce), lambda: offer_of(create_app(options.file), _announce)
-    )
+    def load() -> Offer:
+        return offer_of(create_app(options.file), _announce)
+
+    def first() -> Offer:
+        app = create_app(options.file)
+        configure_log(app)
+        return offer_of(app, _announce)
+
+    return supervise(first, load)
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:
