@@ -7,9 +7,8 @@ from typing import Any
 
 from gateway.app import Gateway, create_app
 from gateway.cli.check import contents
-from gateway.cli.serving import configure_log, offer_of
+from gateway.cli.serving import can_serve, configure_log, offer_of
 from gateway.server.offer import Offer
-from gateway.server.supervisor import supervise
 from gateway.server.worker import Addresses
 from gateway.telemetry.logs import logger
 
@@ -33,6 +32,10 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not can_serve():
+        return 1
+    from gateway.server.supervisor import supervise  # noqa: PLC0415 - not there on Windows
+
     def load() -> Offer:
         return offer_of(create_app(options.file), _announce)
 

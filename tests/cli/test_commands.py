@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.cli import main
 from gateway.cli.call import timeline
+from gateway.cli.serving import can_serve
 from gateway.core.errors import DeadlineExceeded, Skipped
 from gateway.core.messages import Branch, Context, Request
 from gateway.telemetry.events import RequestEnded
@@ -73,6 +75,16 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "gateway.toml"
     path.write_text(FINE)
     return path
+
+
+def test_where_nothing_can_be_served_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert can_serve()
+    assert capsys.readouterr().err == ""
+    assert not can_serve(SimpleNamespace(name="nt"))
+    assert capsys.readouterr().err == (
+        "gateway: serving needs a system that can fork, such as Linux or macOS; "
+        "on Windows use its Subsystem for Linux\n"
+    )
 
 
 def test_check_says_that_a_file_is_fine(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
