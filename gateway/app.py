@@ -15,6 +15,7 @@ from trio.lowlevel import in_trio_task
 from gateway.access.browsers import BrowserGuard
 from gateway.access.proxies import TrustedProxies
 from gateway.build import Built, Source, build
+from gateway.config.addresses import METHODS
 from gateway.config.settings import ServerSettings
 from gateway.core.adapter import Kind
 from gateway.core.errors import (
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "create_app"]
 
 logger = logging.getLogger(__name__)
+
+_ALLOW = ("allow", ", ".join((*METHODS, "HEAD", "OPTIONS")))
+"""What is answered somewhere, to a client that asks `OPTIONS *` of the gateway as a whole."""
 
 
 def create_app(
@@ -339,7 +343,7 @@ class Gateway:
         browsers = self._mounted if scope.get("root_path") else self._served
         try:
             check_head(scope, max_bytes=self.server.max_headers)
-            browsers.check(headers)
+            browsers.check(headers, scope.get("scheme", "http"))
             if self._state != "open":
                 await self._welcome()
         except GatewayError as error:
@@ -361,6 +365,8 @@ class Gateway:
             await proxy(incoming, receive, send)
         elif incoming.path == self.config.mcp.path:
             await self._mcp(incoming, receive, send)
+        elif incoming.path == "*" and scope["method"] == "OPTIONS":
+            await respond(send, 204, [_ALLOW])  # RFC 9110, section 9.3.7: a ping
         else:
             await self._http(incoming, receive, send)
 

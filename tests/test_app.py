@@ -437,6 +437,35 @@ async def test_pages_of_other_origins_are_refused_before_anything_is_done() -> N
     assert not service.requests
 
 
+@pytest.mark.parametrize(
+    ("server", "prefix", "headers", "status"),
+    [
+        ({}, "", {"origin": "http://localhost"}, 200),
+        ({}, "", {"host": "localhost:8080", "origin": "http://localhost:8080"}, 200),
+        ({}, "", {"host": "localhost:8080", "origin": "http://localhost:3000"}, 403),
+        ({}, "", {"origin": "https://localhost"}, 403),
+        ({}, "", {"host": "evil.test", "origin": "http://evil.test"}, 403),
+        ({"allowed_hosts": ["*"]}, "", {"origin": "http://localhost"}, 403),
+        ({}, "/gw", {"origin": "http://localhost"}, 403),  # mounted, any host is answered
+        (
+            {"allowed_hosts": ["gw.test"]},
+            "/gw",
+            {"host": "gw.test", "origin": "http://gw.test"},
+            200,
+        ),
+    ],
+)
+async def test_pages_of_the_gateway_s_own_origin_are_answered(
+    server: dict[str, Any], prefix: str, headers: dict[str, str], status: int
+) -> None:
+    app = hosted(**server)
+    async with app.running():
+        client = InMemoryClient(app, root_path=prefix)
+        answer = await client.request("POST", "/tools/t", headers=headers)
+    assert answer.status == status
+    assert "access-control-allow-origin" not in answer.headers
+
+
 async def test_pages_of_allowed_origins_may_read_answers_and_failures() -> None:
     app = hosted(allowed_origins=["https://app.test"])
     origin = {"origin": "https://app.test"}
@@ -452,6 +481,23 @@ async def test_pages_of_allowed_origins_may_read_answers_and_failures() -> None:
             assert answer.headers["access-control-allow-origin"] == "https://app.test"
         without = await client.request("POST", "/tools/t")
         assert "access-control-allow-origin" not in without.headers
+
+
+ANY = {"input": {"properties": {"any": "string"}}}
+
+
+async def test_what_is_asked_of_the_gateway_as_a_whole_reaches_no_tool() -> None:
+    service = ScriptedService()
+    app = gateway({"a": get()}, {"s": service}, http="GET /{any}", **ANY)
+    async with open_client(app) as client:
+        answer = await client.request("OPTIONS", "*")
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["allow"] == "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
+        refused = await client.request("OPTIONS", "*", headers={"host": "evil.test"})
+        assert refused.status == 403
+        for method, status in (("OPTIONS", 405), ("GET", 200)):
+            assert (await client.request(method, "/*")).status == status
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Which hosts and origins are answered.
 
 A page that a browser loaded from elsewhere must not reach a gateway on the user's machine: its
-`Origin` is not allowed, and a name that was rebound to our address is not an allowed `Host`.
+`Origin` is not allowed, and a name that was rebound to our address is not an allowed `Host`. A page
+that came from the gateway itself, through a proxy of it, is from nowhere else.
 
-Source: Fetch (CORS protocol); MCP 2025-11-25, Transports, Security Warning.
+Source: Fetch (CORS protocol); RFC 6454, section 7; MCP 2025-11-25, Transports, Security Warning.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gateway.core.errors import Forbidden
 
 __all__ = ["BrowserGuard", "hostname", "is_address"]
 
-_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
 _ALLOWED_HEADERS = (
     "authorization, content-type, x-request-id, x-request-timeout-ms, grpc-timeout, "
     "x-envoy-expected-rq-timeout-ms, traceparent, "
@@ -33,7 +34,8 @@ class BrowserGuard:
 
     Args:
         hosts: `Host` values answered, ports aside; `*` answers all; `None` does not look.
-        origins: `Origin` values answered; `*` answers all.
+        origins: `Origin` values answered; `*` answers all. Beside them, if `hosts` is a list, the
+            one that a request's own scheme and `Host` make.
     """
 
     def __init__(self, hosts: tuple[str, ...] | None, origins: tuple[str, ...]) -> None:
@@ -44,8 +46,12 @@ class BrowserGuard:
         self._passed: set[str] = set()
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
-    def check(self, headers: Mapping[str, str]) -> None:
+    def check(self, headers: Mapping[str, str], scheme: str) -> None:
         """Let the request with these headers pass.
+
+        Args:
+            headers: The request's, names in lower case.
+            scheme: Its ASGI scope's: `http`, `https`, `ws` or `wss`.
 
         Raises:
             Forbidden: Its host or its origin is not allowed.
@@ -58,7 +64,7 @@ class BrowserGuard:
             if len(self._passed) < _MAX_PASSED:
                 self._passed.add(host)
         origin = headers.get("origin")
-        if origin is not None and not self._answers(origin):
+        if origin is not None and not (self._answers(origin) or self._is_own(origin, scheme, host)):
             raise Forbidden(f"the origin {origin[:100]!r} is not in server.allowed_origins")
 
     def cors_headers(
@@ -77,6 +83,13 @@ class BrowserGuard:
                 ("access-control-max-age", "600"),
             ]
         return [*answer, ("access-control-expose-headers", _EXPOSED_HEADERS)]
+
+    def _is_own(self, origin: str, scheme: str, host: str) -> bool:
+        """Whether `origin` is where the request goes to, under a name that nobody can rebind."""
+        if self._hosts is None:
+            return False  # where any name is answered, a rebound one is its pages' own origin
+        secure = "s" if scheme in {"https", "wss"} else ""
+        return origin.lower() == f"http{secure}://{host.lower()}"
 
     def _answers(self, origin: str) -> bool:
         return "*" in self._origins or origin.lower() in self._origins

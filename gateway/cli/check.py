@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from gateway.build import build
+from gateway.config.settings import Config
 
-__all__ = ["add_to", "count"]
+__all__ = ["add_to", "contents"]
 
 
 def add_to(commands: Any) -> None:
@@ -32,11 +33,23 @@ def add_to(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     built = build(options.file, record=lambda _event: None, strict=options.strict)
-    services, tools = len(built.config.services), len(built.tools)
-    print(f"{options.file}: fine: {count(services, 'service')}, {count(tools, 'tool')}")
+    services = _count(len(built.config.services), "service", "services")
+    print(f"{options.file}: fine: {services}, {contents(built.config, len(built.tools))}")
     return 0
 
 
-def count(number: int, noun: str) -> str:
-    """`1 tool`, `2 tools`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def contents(config: Config, tools: int) -> str:
+    """What clients find: `1 tool`, `2 tools, 1 proxy`.
+
+    Args:
+        config: The file's.
+        tools: How many tools its tables make.
+    """
+    counts = [_count(tools, "tool", "tools")]
+    if config.proxies:
+        counts.append(_count(len(config.proxies), "proxy", "proxies"))
+    return ", ".join(counts)
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

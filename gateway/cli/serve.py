@@ -6,9 +6,9 @@ import argparse
 from typing import Any
 
 from gateway.app import Gateway, create_app
-from gateway.cli.check import count
-from gateway.cli.serving import configure_log, offer_of
-from gateway.server.supervisor import supervise
+from gateway.cli.check import contents
+from gateway.cli.serving import can_serve, configure_log, offer_of
+from gateway.server.offer import Offer
 from gateway.server.worker import Addresses
 from gateway.telemetry.logs import logger
 
@@ -32,11 +32,19 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    app = create_app(options.file)
-    configure_log(app)
-    return supervise(
-        offer_of(app, _announce), lambda: offer_of(create_app(options.file), _announce)
-    )
+    if not can_serve():
+        return 1
+    from gateway.server.supervisor import supervise  # noqa: PLC0415 - not there on Windows
+
+    def load() -> Offer:
+        return offer_of(create_app(options.file), _announce)
+
+    def first() -> Offer:
+        app = create_app(options.file)
+        configure_log(app)
+        return offer_of(app, _announce)
+
+    return supervise(first, load)
 
 
 def _announce(app: Gateway, addresses: Addresses) -> None:
@@ -46,7 +54,7 @@ def _announce(app: Gateway, addresses: Addresses) -> None:
             "no [access] in the file: whoever reaches a loopback address is served"
         )
     print(
-        f"gateway: {count(len(app.tools), 'tool')} at {', '.join(addresses.public)}, "
+        f"gateway: {contents(app.config, len(app.tools))} at {', '.join(addresses.public)}, "
         f"MCP at {app.config.mcp.path}, health and metrics at {addresses.admin}",
         flush=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +15,22 @@ from gateway.server.worker import Addresses, Served
 from gateway.telemetry.events import WorkerStarted
 from gateway.telemetry.logs import configure
 
-__all__ = ["configure_log", "offer_of", "serve_here"]
+__all__ = ["can_serve", "configure_log", "offer_of", "serve_here"]
+
+
+def can_serve(system: object = os) -> bool:
+    """Whether a gateway can be served here; if not, a line on standard error has said why.
+
+    Args:
+        system: The module `os`, as the system has it.
+    """
+    if hasattr(system, "fork"):
+        return True
+    sys.stderr.write(
+        "gateway: serving needs a system that can fork, such as Linux or macOS; "
+        "on Windows use its Subsystem for Linux\n"
+    )
+    return False
 
 
 def offer_of(gateway: Gateway, on_serving: Callable[[Gateway, Addresses], None]) -> Offer:

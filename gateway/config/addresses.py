@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from gateway.config.codec import Codec, decode_each, expected
+from gateway.config.faults import (
+    address_of,
+    fault_of_bind,
+    fault_of_path,
+    fault_of_prefix,
+    fault_of_route,
+    fault_of_url,
+)
 from gateway.config.problems import Refused
 from gateway.config.secret import is_reference, reason, resolve
 from gateway.config.text import alternatives, did_you_mean, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.config.problems import Place
@@ -41,11 +50,17 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """Methods a tool's own route may have."""
 
 _METHOD = re.compile(r"(?!CONNECT$|TRACE$)[A-Z][A-Z-]{0,31}")
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
-_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
-_SPACE = re.compile(r"[\x00-\x20\x7f]")
 _BIND_PATTERN = r"^(unix:/.+|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}|[A-Za-z0-9_.-]+:[0-9]{1,5})$"
+
+
+def _sound(value: Any, wanted: str, fault_of: Callable[[str], str | None]) -> str:
+    """`value` if it is text without a fault."""
+    if not isinstance(value, str):
+        raise expected(wanted, value)
+    fault = fault_of(value)
+    if fault is not None:
+        raise Refused(f"expected {wanted}, got {show(value)}: {fault}")
+    return value
 
 
 def bind() -> Codec:
@@ -53,9 +68,7 @@ def bind() -> Codec:
     wanted = 'an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock"'
 
     def decode(value: Any, _place: Place) -> str:
-        if not isinstance(value, str) or not _is_bind(value):
-            raise expected(wanted, value)
-        return value
+        return _sound(value, wanted, fault_of_bind)
 
     schema = {"type": "string", "pattern": _BIND_PATTERN}
     return Codec(decode=decode, wanted=wanted, schema=schema)
@@ -94,28 +107,6 @@ def networks() -> Codec:
     return Codec(decode=decode, wanted=wanted, schema=schema)
 
 
-def _is_bind(text: str) -> bool:
-    if text.startswith("unix:"):
-        # A socket's name has to fit into the 108 bytes the system has for it.
-        return text.startswith("unix:/") and len(text.encode()) < 113 and "\0" not in text
-    host, colon, port = text.rpartition(":")
-    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        return False
-    if host.startswith("[") and host.endswith("]"):
-        return _address(host[1:-1], 6) is not None
-    if re.fullmatch(r"[0-9.]+", host):
-        return _address(host, 4) is not None
-    return _HOST.fullmatch(host) is not None
-
-
-def _address(text: str, version: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return address if address.version == version else None
-
-
 def is_loopback(address: str) -> bool:
     """Whether only this machine reaches a bind: loopback, `localhost`, or a Unix socket.
 
@@ -127,7 +118,7 @@ def is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     if host.lower() == "localhost":
         return True
-    parsed = _address(host, 6) or _address(host, 4)
+    parsed = address_of(host, 6) or address_of(host, 4)
     return parsed is not None and parsed.is_loopback
 
 
@@ -154,14 +145,15 @@ def url(
             raise expected(wanted, value)
         if reference and is_reference(value):
             text = resolve(value, place).reveal()
-            if not _is_url(text, schemes) or ("?" in text and not query):
+            fault = fault_of_url(text, schemes, query=query)
+            if fault is not None:
                 # What a reference holds is never repeated: a URL may carry a password.
-                raise Refused(f"expected {wanted}, got something else from {show(value)}")
+                raise Refused(f"expected {wanted}, got something else from {show(value)}: {fault}")
             return text
-        if not _is_url(value, schemes) or ("?" in value and not query):
-            raise expected(
-                wanted, re.split(r"[?#]", value, maxsplit=1)[0] if "://" in value else value
-            )
+        fault = fault_of_url(value, schemes, query=query)
+        if fault is not None:
+            shown = re.split(r"[?#]", value, maxsplit=1)[0] if "://" in value else value
+            raise Refused(f"expected {wanted}, got {show(shown)}: {fault}")
         if "@" in urlsplit(value).netloc:
             place.note_literal()
         return value
@@ -171,30 +163,12 @@ def url(
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
 
 
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    if len(text) > 8192 or _SPACE.search(text) or "#" in text or "\\" in text:
-        return False
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    host = parts.hostname
-    if parts.scheme not in schemes or not host or port == 0 or parts.netloc.endswith(":"):
-        return False
-    if ":" in host:
-        return _address(host, 6) is not None
-    return _HOST.fullmatch(host) is not None
-
-
 def path() -> Codec:
     """An absolute path of ours, without query."""
     wanted = 'a path such as "/mcp"'
 
     def decode(value: Any, _place: Place) -> str:
-        if not isinstance(value, str) or not _PATH.fullmatch(value) or _has_dots(value):
-            raise expected(wanted, value)
-        return value
+        return _sound(value, wanted, fault_of_path)
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/[^?#\\s]*$"})
 
@@ -204,19 +178,10 @@ def prefix() -> Codec:
     wanted = 'a path that ends with /, such as "/files/"'
 
     def decode(value: Any, _place: Place) -> str:
-        if (
-            not isinstance(value, str)
-            or not _PATH.fullmatch(value)
-            or not value.endswith("/")
-            or "%" in value
-            or "//" in value
-            or _has_dots(value)
-        ):
-            raise expected(wanted, value)
-        return value
+        return _sound(value, wanted, fault_of_prefix)
 
     return Codec(
-        decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/([^/?#%\\s]+/)*$"}
+        decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/([^/?#%\\s]+/)+$"}
     )
 
 
@@ -281,36 +246,13 @@ def route() -> Codec:
             raise Refused(
                 f"expected {alternatives(METHODS)} before the path, got {show(method)}{near}"
             )
-        problem = _route_problem(where)
+        problem = fault_of_route(where)
         if problem is not None:
             raise Refused(f"expected {wanted}, got {show(value)}: {problem}")
         return f"{method} {where}"
 
     pattern = f"^\\s*(?:{'|'.join(METHODS)})\\s+/[^?#\\s]*\\s*$"
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
-
-
-def _route_problem(where: str) -> str | None:
-    """What is wrong with the path of a route, `None` if nothing is."""
-    if not where.startswith("/"):
-        return "a path starts with /"
-    if "?" in where or "#" in where:
-        return "a route has no query; arguments that are not in the path come by it of themselves"
-    names: set[str] = set()
-    segments = where[1:].split("/")
-    for index, segment in enumerate(segments):
-        if "{" in segment or "}" in segment:
-            match = _PLACEHOLDER.fullmatch(segment)
-            if match is None:
-                return f"{show(segment)} is no placeholder: it is a whole segment such as {{id}}"
-            if match[1] in names:
-                return f"{{{match[1]}}} stands there twice"
-            names.add(match[1])
-        elif not segment and index < len(segments) - 1:
-            return "a segment is empty"
-        elif not _PATH.fullmatch("/" + segment) or segment in (".", ".."):
-            return f"a path has no segment {show(segment)}"
-    return None
 
 
 def file() -> Codec:

@@ -103,7 +103,8 @@ class ServerSettings:
         doc='`Host` values answered, ports aside; `"*"` answers all.',
     )
     allowed_origins: tuple[str, ...] = fields.strings(
-        default=(), doc="`Origin` values of browsers answered; anything else gets 403."
+        default=(),
+        doc="`Origin` values of browsers answered, beside the gateway's own; anything else gets 403.",
     )
     trusted_proxies: tuple[Network, ...] = fields.networks(
         default=(), doc="Addresses and networks of proxies whose x-forwarded-for counts."

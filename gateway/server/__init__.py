@@ -39,6 +39,7 @@ HTTP/2, on h2:
 WebSocket, on wsproto:
 
 * `websocket.py`: one of them, from its handshake to its close
-* `handshake.py`: how it opens; `deflate.py`: compression, bounded
+* `handshake.py`: how it opens; `announced.py`: frames too large, refused at their heads;
+  `deflate.py`: compression, bounded
 * `inbox.py`: what its application has yet to receive
 """

@@ -88,7 +88,7 @@ class AnswerHead:
         return b"".join((start, *self._lines, framing, date, b"\r\n"))
 
 
-_TITLES = {408: "Request timeout", 501: "Not implemented"}
+_TITLES = {408: "Request timeout", 421: "Misdirected request", 501: "Not implemented"}
 
 _names: dict[bytes, bytes] = {}
 """Names that were checked, in lower case: applications send the same few again and again."""

@@ -14,7 +14,7 @@ from email.utils import formatdate
 
 import attrs
 
-from gateway.server.heads import HOST, Refused
+from gateway.server.heads import HOST, check_method
 
 __all__ = ["Answer", "Malformed", "Request", "trailers_are_fields"]
 
@@ -29,7 +29,6 @@ _OF_CONNECTIONS = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
 """What HTTP/1.1 says of a connection, and HTTP/2 does not say at all."""
-_NOT_OURS = frozenset({b"CONNECT", b"TRACE"})
 _UNFIT_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _UNFIT_VALUE = re.compile(rb"[\r\n\0]")
 
@@ -79,8 +78,7 @@ class Request:
         method = pseudo.get(b":method", b"")
         if _METHOD.fullmatch(method) is None:
             raise Malformed("expected one :method")
-        if method.upper() in _NOT_OURS:  # a service may not mind the case
-            raise Refused(501, f"{method.decode()} is not served")
+        check_method(method)
         target = pseudo.get(b":path", b"")
         if _PATH.fullmatch(target) is None and not (target == b"*" and method == b"OPTIONS"):
             raise Malformed("expected a :path that begins with a slash")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsproto.utilities import generate_accept_token
 
+from gateway.server.announced import Announced
 from gateway.server.answers import AnswerHead
 from gateway.server.deflate import BoundedDeflate, agreed
 
@@ -37,7 +38,7 @@ class Handshake:
 
     Attributes:
         subprotocols: Those that the client offers, in its order of preference.
-        extensions: Those that were agreed on.
+        extensions: Those that were agreed on, behind what bounds each frame.
     """
 
     __slots__ = ("_agreed", "_key", "_version", "extensions", "subprotocols")
@@ -52,13 +53,14 @@ class Handshake:
         self.subprotocols = [
             name.strip(" \t") for name in offered.decode("latin-1").split(",") if name.strip(" \t")
         ]
-        self.extensions: list[Extension] = []
+        self.extensions: list[Extension] = [Announced(max_message)]
         self._agreed = b""
         if compression:
             deflate = BoundedDeflate(max_message)
             self._agreed = agreed(b",".join(values.get(b"sec-websocket-extensions", ())), deflate)
             if self._agreed:
-                self.extensions = [deflate]
+                # What cannot be compressed grows, by zlib's own bound less than a quarter.
+                self.extensions = [Announced(max_message + max_message // 4 + 256), deflate]
 
     def refusal(self) -> bytes | None:
         """The answer to one that is none; `None` for one that is."""

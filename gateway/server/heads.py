@@ -18,7 +18,15 @@ from httptools import (
     HttpRequestParser,
 )
 
-__all__ = ["HOST", "HTTP2_PREFACE", "Head", "Refused", "check_partial_head", "parse_head"]
+__all__ = [
+    "HOST",
+    "HTTP2_PREFACE",
+    "Head",
+    "Refused",
+    "check_method",
+    "check_partial_head",
+    "parse_head",
+]
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What an HTTP/2 client says first (RFC 9113, section 3.4)."""
@@ -28,24 +36,39 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 _WATCHED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"}
 )
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/1\.[01]\r\n")
 _HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
-"""What a Host header, an authority or `:authority` may be (RFC 9110, section 4.2)."""
+_PORT = rb"[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::(?:" + _PORT + rb"))?"
+)
+"""What a Host header, an authority or `:authority` may be: RFC 9110, section 4.2.
+
+A port may be empty (RFC 3986, section 3.2.3), and is 65535 at most.
+"""
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?=[^\n])")
 _MAX_LENGTH_DIGITS = 18
 
-_NOT_OURS = frozenset({b"CONNECT", b"TRACE", b"PRI", b"SOURCE"})
-"""No tunnel is opened here, what came is not told back, and the rest is of other protocols."""
+_METHODS = frozenset(
+    {
+        *(b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"QUERY"),
+        *(b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPFIND", b"PROPPATCH", b"SEARCH", b"UNLOCK"),
+        *(b"ACL", b"BIND", b"REBIND", b"UNBIND", b"LINK", b"UNLINK", b"MKCALENDAR"),
+        *(b"CHECKOUT", b"MERGE", b"MKACTIVITY", b"REPORT"),
+        *(b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PURGE"),
+    }
+)
+"""What llhttp knows, over HTTP/2 as over HTTP/1.1, but for CONNECT and TRACE, since no tunnel is
+opened here and what came is not told back, and for what belongs to other protocols."""
 
 
 class Refused(Exception):
     """A message that is not taken: the connection ends after the answer that says so.
 
     Args:
-        status: 400, 408, 413, 431 or 501.
+        status: 400, 408, 413, 421, 431 or 501.
         detail: What is wrong with it, for whoever sent it.
     """
 
@@ -110,16 +133,13 @@ class Head:
 
     # The checks, once llhttp has no objection.
 
-    def conclude(self, parser: HttpRequestParser) -> None:
-        """Fill in what the fields mean together.
+    def conclude(self, parser: HttpRequestParser, scheme: str) -> None:
+        """Fill in what the fields mean together, on a connection of this scheme.
 
         Raises:
             Refused: They contradict each other, or may be read in two ways.
         """
-        method: bytes = parser.get_method()
-        if method in _NOT_OURS:
-            raise Refused(501, f"{method.decode()} is not served")
-        self.method = method.decode()
+        self.method = parser.get_method().decode()
         self.is_1_1 = parser.get_http_version() == "1.1"
         self.keep_alive = self.is_1_1
         self.target = self._target
@@ -134,7 +154,7 @@ class Head:
         else:
             hosts = self._combine()
         if self.target[:1] != b"/":
-            self._relate(hosts)
+            self._relate(hosts, scheme)
 
     def _combine(self) -> list[bytes]:
         """Make sense of the watched headers; the values of Host."""
@@ -190,11 +210,12 @@ class Head:
             raise Refused(501, "no transfer-encoding but chunked is understood")
         raise Refused(400, "expected a transfer-encoding of chunked alone")
 
-    def _relate(self, hosts: list[bytes]) -> None:
+    def _relate(self, hosts: list[bytes], served: str) -> None:
         """Turn a target that is no path into one.
 
         Source: RFC 9112, section 3.2.2: the target's authority stands in for Host; that they
-        differ is nothing a client means.
+        differ is nothing a client means. RFC 9110, section 7.4: what is asked of https is not
+        answered where nothing has shown whose connection it is.
         """
         if self.target == b"*" and self.method == "OPTIONS":
             return
@@ -204,35 +225,54 @@ class Head:
         scheme, authority, rest = match.groups()
         if HOST.fullmatch(authority) is None or not authority:
             raise Refused(400, "the request's target names no host")
-        default = b":80" if scheme.lower() == b"http" else b":443"
-        ours = {host.lower().removesuffix(default) for host in hosts}
-        if ours - {authority.lower().removesuffix(default)}:
+        scheme = scheme.lower()
+        if scheme != served.encode():
+            raise Refused(421, f"this connection is of {served}, not of {scheme.decode()}")
+        default = b":80" if scheme == b"http" else b":443"
+        ours = {_without(host, default) for host in hosts}
+        if ours - {_without(authority, default)}:
             raise Refused(400, "the request's target and its Host header differ")
         self.target = rest if rest[:1] == b"/" else b"/" + rest
 
 
-def parse_head(raw: bytes) -> Head:
+def parse_head(raw: bytes, scheme: str) -> Head:
     """The head that `raw` holds, from the request line to the empty line.
+
+    Args:
+        raw: Its bytes.
+        scheme: The connection's: `http`, or `https` over TLS.
 
     Raises:
         Refused: It is malformed, or means two things, or something that is not served.
     """
-    if _REQUEST_LINE.match(raw) is None:
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
         raise Refused(*_why_no_request_line(raw))
+    check_method(line[1])
     head = Head()
     parser = HttpRequestParser(head)
     try:
         parser.feed_data(raw)
     except HttpParserUpgrade:
         pass  # to something we may not serve: then the header means nothing
-    except HttpParserInvalidMethodError:
+    except HttpParserInvalidMethodError:  # an older llhttp, which does not know QUERY yet
         raise Refused(501, "the method is not served") from None
     except HttpParserError as error:
         raise Refused(_status_of(head), f"the request's head is malformed: {error}") from None
     if b"#" in head._target:  # noqa: SLF001 - its own parser
         raise Refused(400, "the request's target has a fragment")
-    head.conclude(parser)
+    head.conclude(parser, scheme)
     return head
+
+
+def check_method(method: bytes) -> None:
+    """Refuse a method that nobody knows, or that is not for here.
+
+    Raises:
+        Refused: It is one.
+    """
+    if method not in _METHODS:
+        raise Refused(501, f"{method[:40].decode()} is not served")
 
 
 def check_partial_head(raw: bytes | bytearray) -> None:
@@ -257,6 +297,11 @@ def _why_no_request_line(raw: bytes) -> tuple[int, str]:
     if _HTTP_VERSION.match(raw):
         return 400, "expected HTTP/1.1 or HTTP/1.0"
     return 400, "expected a request line: a method, a target and HTTP/1.1, one space between"
+
+
+def _without(host: bytes, default: bytes) -> bytes:
+    """`host` in lower case, without a port that is the scheme's own or empty."""
+    return host.lower().removesuffix(default).removesuffix(b":")
 
 
 def _tokens(values: dict[bytes, list[bytes]], name: bytes) -> set[bytes]:

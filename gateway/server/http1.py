@@ -132,7 +132,7 @@ class Http1:
                 if isinstance(raw, Takeover):
                     return raw
                 self.first = False
-                head = parse_head(raw)
+                head = parse_head(raw, self._about["scheme"])
                 if head.upgrade is not None:
                     return Takeover(head.upgrade, self._data[self._at :], head)
                 if not await self._answer(head):

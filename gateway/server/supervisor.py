@@ -39,8 +39,8 @@ _LONGEST_WAIT_S = 3600
 """The system counts milliseconds, and not for ever."""
 
 
-def supervise(offer: Offer, reload: Callable[[], Offer]) -> int:
-    """Serve `offer` by its workers until a signal ends them.
+def supervise(load: Callable[[], Offer], reload: Callable[[], Offer]) -> int:
+    """Serve what `load` gives by its workers until a signal ends them.
 
     * SIGTERM or SIGINT drains all workers: within the drain and a second all have ended. The
       second one ends them at once.
@@ -49,14 +49,18 @@ def supervise(offer: Offer, reload: Callable[[], Offer]) -> int:
     * A worker that ends unasked is replaced.
 
     Args:
-        offer: What to serve.
-        reload: Reads the configuration anew; whatever it raises is logged.
+        load: Reads the configuration. A signal meanwhile is heeded after it, before anything starts.
+        reload: Reads it anew; whatever it raises is logged.
 
     Returns:
         The exit status: 0 after an end that was asked for; 1 if it could not start: a line on
         standard error says why; 128 and the signal's number if a second signal cut it.
+
+    Raises:
+        Exception: What `load` raised.
     """
     with _signals() as inbox:
+        offer = load()
         supervisor = _Supervisor(inbox, reload)
         try:
             return supervisor.run(offer)
@@ -135,11 +139,12 @@ class _Supervisor:
 
     def run(self, offer: Offer) -> int:
         """Serve until the last worker has ended; the exit status."""
-        self._try(offer)
+        self._heed_arrived()
+        if not self._ending:
+            self._try(offer)
         while self._children or not self._ending:
             self._wait()
-            for number in self._arrived():
-                self._heed(number)
+            self._heed_arrived()
             for child in [*self._children]:
                 if not child.silent and child.says_serving():
                     self._serving(child)
@@ -147,7 +152,7 @@ class _Supervisor:
                 if status is not None:
                     self._ended(child, status)
             self._keep_time()
-        if self._current is not None:
+        if self._status != 1:  # a worker that could not start has told why
             self._log.info("ended", status=self._status)
         return self._status
 
@@ -177,6 +182,10 @@ class _Supervisor:
         with suppress(BlockingIOError):
             return self._inbox.recv(4096)
         return b""
+
+    def _heed_arrived(self) -> None:
+        for number in self._arrived():
+            self._heed(number)
 
     def _heed(self, number: int) -> None:
         if number in {signal.SIGTERM, signal.SIGINT}:

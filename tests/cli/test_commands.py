@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.cli import main
 from gateway.cli.call import timeline
+from gateway.cli.serving import can_serve
 from gateway.core.errors import DeadlineExceeded, Skipped
 from gateway.core.messages import Branch, Context, Request
 from gateway.telemetry.events import RequestEnded
@@ -75,9 +77,30 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_where_nothing_can_be_served_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert can_serve()
+    assert capsys.readouterr().err == ""
+    assert not can_serve(SimpleNamespace(name="nt"))
+    assert capsys.readouterr().err == (
+        "gateway: serving needs a system that can fork, such as Linux or macOS; "
+        "on Windows use its Subsystem for Linux\n"
+    )
+
+
 def test_check_says_that_a_file_is_fine(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
     assert capsys.readouterr() == ("gateway.toml: fine: 1 service, 2 tools\n", "")
+
+
+def test_check_counts_what_is_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service = '[services.s]\nkind = "http"\nurl = "http://api.test"\n'
+    proxy = '[proxies.{0}]\npath = "/{0}/"\nservice = "s"\n'
+    file.write_text(service + proxy.format("a"))
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "gateway.toml: fine: 1 service, 0 tools, 1 proxy\n"
+    file.write_text(service + proxy.format("a") + proxy.format("b"))
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "gateway.toml: fine: 1 service, 0 tools, 2 proxies\n"
 
 
 def test_eight_mistakes_are_eight_lines(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

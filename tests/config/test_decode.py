@@ -180,7 +180,7 @@ path = "/rooms"
 """
     assert files.lines(text) == [
         'gateway.toml:2: server.deadline: expected a duration such as "2s", got 2; write the unit',
-        'gateway.toml:6: services.users.url: expected a URL such as "https://users.internal/api", got "ftp://users"',
+        'gateway.toml:6: services.users.url: expected a URL such as "https://users.internal/api", got "ftp://users": it starts with http:// or https://',
         'gateway.toml:7: services.users.timeot: unknown key; did you mean "timeout"?',
         'gateway.toml:10: services.orders.kind: expected one of "http", "python", got "htp"; did you mean "http"?',
         "gateway.toml:13: services.stock.module: missing; expected a string",
@@ -267,8 +267,12 @@ path = "/rooms"
                 "bind",
                 '[server]\nbind = ["localhost", "[::1]:80", "127.0.0.1:70000", "unix:run"]\n',
                 *(
-                    f':2: server.bind[{index}]: expected an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock", got "{got}"'
-                    for index, got in ((0, "localhost"), (2, "127.0.0.1:70000"), (3, "unix:run"))
+                    f':2: server.bind[{index}]: expected an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock", got "{got}": {why}'
+                    for index, got, why in (
+                        (0, "localhost", "a port is missing"),
+                        (2, "127.0.0.1:70000", "a port is a number up to 65535"),
+                        (3, "unix:run", "the path of a socket starts with /"),
+                    )
                 ),
             ),
             (
@@ -279,7 +283,7 @@ path = "/rooms"
             (
                 "path",
                 '[mcp]\npath = "mcp"\n',
-                ':2: mcp.path: expected a path such as "/mcp", got "mcp"',
+                ':2: mcp.path: expected a path such as "/mcp", got "mcp": a path starts with /',
             ),
             (
                 "table",
@@ -610,29 +614,74 @@ def test_secrets_are_looked_up_and_never_shown(files: Any, header: str, message:
     assert "hunter2" not in found[0]
 
 
+NO_PORT = "a port is a number from 1 to 65535"
+NO_SCHEME = "it starts with http:// or https://"
+
+
 @pytest.mark.parametrize(
-    ("url", "got"),
+    ("url", "got", "why"),
     [
-        ("env:BAD_URL", 'something else from "env:BAD_URL"'),
-        ("ftp://me:hunter2@host/x", '"ftp://***@host/x"'),
-        ("http://host/x?key=hunter2#part", '"http://host/x"'),
-        ("http://", '"http://"'),
-        ("http://host:0/", '"http://host:0/"'),
-        ("http://host:x/", '"http://host:x/"'),
-        ("http://ho st/", '"http://ho st/"'),
-        ("http://[::1/", '"http://[::1/"'),
-        ("//host/", '"//host/"'),
+        ("env:BAD_URL", 'something else from "env:BAD_URL"', NO_SCHEME),
+        ("env:BAD_PORT", 'something else from "env:BAD_PORT"', NO_PORT),
+        ("ftp://me:hunter2@host/x", '"ftp://***@host/x"', NO_SCHEME),
+        ("http://host/x?key=hunter2#part", '"http://host/x"', "a fragment is never sent"),
+        ("http://", '"http://"', "the host is missing"),
+        ("http://:80/", '"http://:80/"', "the host is missing"),
+        ("http://host:0/", '"http://host:0/"', NO_PORT),
+        ("http://host:x/", '"http://host:x/"', NO_PORT),
+        ("http://host:/", '"http://host:/"', NO_PORT),
+        ("http://host:70000/?key=hunter2", '"http://host:70000/"', NO_PORT),
+        ("http://me:hunter2@host:70000/", '"http://***@host:70000/"', NO_PORT),
+        (
+            "http://ho st/",
+            '"http://ho st/"',
+            "a space, a control character or a backslash stands in no URL",
+        ),
+        ("http://[::1/", '"http://[::1/"', "the host is no IPv6 address in brackets"),
+        ("http://é/", '"http://é/"', "the host is neither a name nor an address, in ASCII"),
+        ("//host/", '"//host/"', NO_SCHEME),
     ],
 )
-def test_a_url_says_nothing_it_should_not(files: Any, url: str, got: str) -> None:
+def test_a_url_says_nothing_it_should_not(files: Any, url: str, got: str, why: str) -> None:
     files.environ["BAD_URL"] = "redis://:hunter2@host"
+    files.environ["BAD_PORT"] = "http://:hunter2@host:70000"
     text = f'[services.users]\nkind = "http"\nurl = "{url}"\n'
     assert files.lines(text) == [
         (
             'gateway.toml:3: services.users.url: expected a URL such as "https://users.internal/api", '
-            f"got {got}"
+            f"got {got}: {why}"
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("bind", "why"),
+    [
+        ("127.0.0.1:70000", "a port is a number up to 65535"),
+        ("[::1]:99999", "a port is a number up to 65535"),
+        ("127.0.0.1:", "a port is a number up to 65535"),
+        ("127.0.0.1:http", "a port is a number up to 65535"),
+        ("127.0.0.1", "a port is missing"),
+        ("http://127.0.0.1:80", "an address has no scheme"),
+        (":8080", "0.0.0.0 is every address of this machine, and [::] with IPv6"),
+        ("*:8080", "0.0.0.0 is every address of this machine, and [::] with IPv6"),
+        ("::1:80", "an IPv6 address stands in brackets"),
+        ("[127.0.0.1]:80", "there is no IPv6 address in the brackets"),
+        ("300.1.1.1:80", "the host is no IPv4 address"),
+        ("a b:80", "the host is neither a name nor an address"),
+        (
+            f"unix:/{'x' * 107}",
+            "the path of a socket has up to 107 bytes, none of them zero",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["bind", "admin"])
+def test_an_address_says_what_is_wrong_with_it(files: Any, key: str, bind: str, why: str) -> None:
+    text = f'bind = ["{bind}"]' if key == "bind" else f'admin = {{ bind = "{bind}" }}'
+    (line,) = files.lines(f"[server]\n{text}\n")
+    where = "server.bind[0]" if key == "bind" else "server.admin.bind"
+    assert line.startswith(f"gateway.toml:2: {where}: expected an address such as ")
+    assert line.endswith(f": {why}")
 
 
 def test_a_url_may_come_from_the_environment(files: Any) -> None:

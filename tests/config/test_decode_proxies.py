@@ -55,9 +55,24 @@ ALONE = "expected a path with nothing below it"
         *(
             (
                 SERVICE + f'[proxies.p]\npath = "{path}"\nservice = "s"\n',
-                [f':5: proxies.p.path: {A_PATH}, got "{path}"'],
+                [f':5: proxies.p.path: {A_PATH}, got "{path}": {why}'],
             )
-            for path in ("/files", "files/", "/a/../b/", "/a//", "/a%20/", "/a?b/", "")
+            for path, why in (
+                ("/files", 'write "/files/"'),
+                ("files/", "a path starts with /"),
+                ("", "a path starts with /"),
+                ("/", "all of the gateway is below it, /openapi.json too"),
+                ("/x y/", '" " stands in no path'),
+                ("/é/", '"é" stands in no path'),
+                ("/{id}/", '"{" stands in no path'),
+                ("/a/../b/", "a segment . or .. leads elsewhere"),
+                ("/a//", "a segment is empty"),
+                (
+                    "/a%20/",
+                    "clients may encode a path in several ways: name it by what needs no encoding",
+                ),
+                ("/a?b/", "a path has neither a query nor a fragment"),
+            )
         ),
         (
             SERVICE + '[proxies.p]\nservice = "s"\n',
@@ -102,12 +117,6 @@ ALONE = "expected a path with nothing below it"
         (
             SERVICE + 'proxies.p = "/files/"\n',
             [],
-        ),
-        (
-            SERVICE + '[proxies.p]\npath = "/"\nservice = "s"\n',
-            [
-                f":5: proxies.p.path: {ALONE}, got /, taken by the gateway's own /openapi.json",
-            ],
         ),
         (
             SERVICE + '[proxies.p]\npath = "/mcp/"\nservice = "s"\n[mcp]\npath = "/mcp/x"\n',

@@ -184,12 +184,20 @@ def test_values(field: Any, value: Any, decoded: Any) -> None:
             "/a\nb",
             'expected a path such as "/customers/{id}", got "/a\\nb"',
         ),
-        (fields.path(doc="x"), "/a/../b", 'expected a path such as "/mcp", got "/a/../b"'),
-        (fields.path(doc="x"), "/a?b", 'expected a path such as "/mcp", got "/a?b"'),
+        (
+            fields.path(doc="x"),
+            "/a/../b",
+            'expected a path such as "/mcp", got "/a/../b": a segment . or .. leads elsewhere',
+        ),
+        (
+            fields.path(doc="x"),
+            "/a?b",
+            'expected a path such as "/mcp", got "/a?b": a path has neither a query nor a fragment',
+        ),
         (
             fields.url(doc="x", schemes=("redis",), example="redis://cache/0"),
             "http://h/",
-            'expected a URL such as "redis://cache/0", got "http://h/"',
+            'expected a URL such as "redis://cache/0", got "http://h/": it starts with redis://',
         ),
         *(
             (

@@ -38,7 +38,7 @@ def test_a_mapping_is_like_a_file(kinds: Any, policies: Any, tmp_path: Path) -> 
 
 def test_mistakes_name_their_key_alone(lines: Any) -> None:
     assert lines({"services": {"users": {"kind": "http"}}, "server": {"bind": ["x"]}}) == [
-        '<mapping>: server.bind[0]: expected an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock", got "x"',
+        '<mapping>: server.bind[0]: expected an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock", got "x": a port is missing',
         '<mapping>: services.users.url: missing; expected a URL such as "https://users.internal/api"',
     ]
 

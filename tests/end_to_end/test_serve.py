@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -130,6 +131,34 @@ def test_a_taken_port_is_exit_status_1(file: Path, port: int) -> None:
         assert process.wait(15) == 1
         assert process.stdout is not None
         assert f"cannot listen on 127.0.0.1:{port}" in process.stdout.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_file_is_read_ends_it_in_order(
+    file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    text = file.read_text()
+    pipe = tmp_path / "slow.toml"
+    os.mkfifo(pipe)
+    with running(command("serve", str(pipe))) as process:
+        with pipe.open("w") as writer:  # it is reading
+            process.send_signal(number)
+            writer.write(text)
+        assert process.wait(15) == 0
+        assert process.stdout is not None
+        (line,) = process.stdout.read().splitlines()
+    assert json.loads(line)["event"] == "ended"
+
+
+def test_it_says_what_it_serves_and_where(file: Path, port: int) -> None:
+    proxy = '[services.s]\nkind = "http"\nurl = "http://api.test"\n[proxies.p]\npath = "/p/"\n'
+    file.write_text(f'{file.read_text()}{proxy}service = "s"\n')
+    with running(command("serve", str(file))) as process:
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if line.startswith("gateway: "))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    assert said.startswith(f"gateway: 2 tools, 1 proxy at http://127.0.0.1:{port}, MCP at /mcp, ")
 
 
 def test_sighup_serves_the_changed_file_and_refuses_a_wrong_one(file: Path, port: int) -> None:

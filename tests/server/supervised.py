@@ -72,7 +72,7 @@ def load(path: Path) -> Offer:
 def main() -> int:
     configure()
     path = Path(sys.argv[1])
-    return supervise(load(path), lambda: load(path))
+    return supervise(lambda: load(path), lambda: load(path))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,10 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "host with a space": (400, get(host=b"a b")),
     "host in a list": (400, get(host=b"a, b")),
     "host with a port that is none": (400, get(host=b"x:80a")),
+    "host with a port over 65535": (400, get(host=b"x:65536")),
+    "host with a port of five nines": (400, get(host=b"x:99999")),
+    "host with a port of six digits": (400, get(host=b"x:000080")),
+    "host that is an address with a port over 65535": (400, get(host=b"[::1]:70000")),
     "host with two ports": (400, get(host=b"x:1:2")),
     "host that is not ASCII": (400, get(host=b"caf\xe9")),
     "host unlike the target's": (400, get(b"GET http://y/ HTTP/1.1")),
@@ -133,8 +137,12 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "target that is neither path nor URL": (400, get(b"GET a HTTP/1.1")),
     "target of another scheme": (400, get(b"GET ftp://x/ HTTP/1.1")),
     "target of a user": (400, get(b"GET http://user@x/ HTTP/1.1")),
+    "target of https on a plain connection": (421, get(b"GET https://x/ HTTP/1.1")),
+    "target of https, its port there": (421, get(b"GET HTTPS://x:443/ HTTP/1.1")),
     "asterisk for GET": (400, get(b"GET * HTTP/1.1")),
     "method that nobody knows": (501, get(b"FOO / HTTP/1.1")),
+    "method of another protocol": (501, get(b"PLAY / HTTP/1.1")),
+    "method of HTTP/2's preface": (501, get(b"PRI / HTTP/1.1")),
     "method in lower case": (501, get(b"get / HTTP/1.1")),
     "method that is no token": (400, get(b"G@T / HTTP/1.1")),
     "CONNECT": (501, get(b"CONNECT x:443 HTTP/1.1")),
@@ -190,6 +198,10 @@ TAKEN: dict[str, bytes] = {
     "OPTIONS *": get(b"OPTIONS * HTTP/1.1"),
     "empty line before": b"\r\n" + get(),
     "host with a port": get(host=b"x:8080"),
+    "host with the last port": get(host=b"x:65535"),
+    "host with a port that begins with a zero": get(host=b"x:00080"),
+    "host with an empty port": get(host=b"x:"),
+    "URL as target, its port empty": get(b"GET http://x:/ HTTP/1.1"),
     "host that is an address": get(host=b"[::1]:8080"),
     "white space around a value": get(b"GET / HTTP/1.1", b"a: \t b \t "),
     "value that is empty": get(b"GET / HTTP/1.1", b"a:"),
@@ -204,6 +216,8 @@ TAKEN: dict[str, bytes] = {
     "upgrade to something else": get(b"GET / HTTP/1.1", b"upgrade: h2c", b"connection: upgrade"),
     "expectation of something else": post(b"expect: magic", b"content-length: 3", body=b"abc"),
     "PROPFIND": get(b"PROPFIND / HTTP/1.1"),
+    "PURGE": get(b"PURGE / HTTP/1.1"),
+    "M-SEARCH": get(b"M-SEARCH / HTTP/1.1"),
 }
 
 
@@ -280,13 +294,27 @@ async def test_what_is_sound_is_answered_and_the_next_request_too(
 def test_a_head_says_what_it_says() -> None:
     head = parse_head(
         b"PUT http://X/a%20b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\nExpect: 100-Continue\r\n"
-        b"A: \t b \r\n\r\n"
+        b"A: \t b \r\n\r\n",
+        "http",
     )
     assert (head.method, head.target, head.length) == ("PUT", b"/a%20b?c=d", 7)
     assert head.is_1_1
     assert head.keep_alive
     assert head.expects_continue
     assert head.headers[-1] == (b"a", b"b")
+
+
+def test_a_url_as_target_is_of_the_connection_s_scheme() -> None:
+    def asked(target: bytes, scheme: str) -> bytes:
+        return parse_head(get(b"GET " + target + b" HTTP/1.1"), scheme).target
+
+    assert asked(b"https://x/a?b", "https") == b"/a?b"
+    assert asked(b"HTTPS://X:443/a", "https") == b"/a"
+    assert asked(b"http://x:80/a", "http") == b"/a"
+    for target, scheme in ((b"http://x/a", "https"), (b"https://x/a", "http")):
+        with pytest.raises(Refused, match=f"this connection is of {scheme}, not of") as caught:
+            asked(target, scheme)
+        assert caught.value.status == 421
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

@@ -537,6 +537,7 @@ MALFORMED = {
     "no path": [field for field in GOOD if field[0] != b":path"],
     "an empty path": [*GOOD[:3], (b":path", b"")],
     "a relative path": [*GOOD[:3], (b":path", b"a")],
+    "a star for a path": [*GOOD[:3], (b":path", b"*")],
     "a path with a space": [*GOOD[:3], (b":path", b"/a b")],
     "a path with a fragment": [*GOOD[:3], (b":path", b"/a#b")],
     "a path that is not ASCII": [*GOOD[:3], (b":path", b"/caf\xc3\xa9")],
@@ -548,6 +549,7 @@ MALFORMED = {
     "no host": [GOOD[0], GOOD[1], GOOD[3]],
     "an empty host": [GOOD[0], GOOD[1], (b":authority", b""), GOOD[3]],
     "a host with a user": [GOOD[0], GOOD[1], (b":authority", b"a@b"), GOOD[3]],
+    "a host with a port over 65535": [GOOD[0], GOOD[1], (b":authority", b"x:99999"), GOOD[3]],
     "two hosts": [*GOOD, (b"host", b"y")],
     "a pseudo-header field too late": [*GOOD[:3], (b"a", b"b"), GOOD[3]],
     "an unknown pseudo-header field": [*GOOD, (b":protocol", b"websocket")],
@@ -577,10 +579,29 @@ async def test_a_malformed_request_is_reset_and_others_go_on(what: str) -> None:
         assert client.app.most == 1
 
 
-@pytest.mark.parametrize("method", [b"CONNECT", b"TRACE"])
-async def test_no_tunnel_is_opened_and_nothing_told_back(method: bytes) -> None:
+@pytest.mark.parametrize(
+    "method", [b"CONNECT", b"TRACE", b"FOO", b"get", b"Trace", b"PLAY", b"PRI", b"A" * 5000]
+)
+async def test_a_method_that_is_not_served_over_http_1_is_not_either(method: bytes) -> None:
     async with connected() as client:
         assert await client.ask(1, method=method) == b"501"
+        assert client.app.most == 0
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"PROPFIND", b"PURGE", b"M-SEARCH"])
+async def test_one_that_is_served_there_is_here_too(method: bytes) -> None:
+    async with connected() as client:
+        assert await client.ask(1, method=method) == b"200"
+
+
+async def test_a_star_asks_of_the_server_as_a_whole() -> None:
+    async with connected() as client:
+        assert await client.ask(1, method=b"OPTIONS", path=b"*") == b"200"
+
+
+async def test_a_port_may_be_empty() -> None:
+    async with connected() as client:
+        assert await client.ask(1, authority=b"x:") == b"200"
 
 
 async def test_trailers_are_checked_and_dropped() -> None:

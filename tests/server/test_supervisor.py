@@ -65,6 +65,21 @@ def test_without_room_for_a_first_worker_nothing_is_left(made: Made, tmp_path: P
     assert not path.exists()
 
 
+def test_a_signal_from_before_it_begins_ends_it_before_anything_starts(
+    made: Made, tmp_path: Path
+) -> None:
+    made.signals.send(bytes([signal.SIGTERM]))
+    assert made.supervisor.run(offer(f"unix:{tmp_path / 'gateway.sock'}")) == 0
+    assert made.forks.asked == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_one_is_its_status(made: Made) -> None:
+    made.signals.send(bytes([signal.SIGTERM, signal.SIGINT]))
+    assert made.supervisor.run(offer()) == 128 + signal.SIGINT
+    assert made.forks.asked == 0
+
+
 def test_without_room_for_another_worker_it_is_tried_again_and_again(made: Made) -> None:
     supervisor = made.supervisor
     supervisor._adopt(Generation.open(offer(workers=2), None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 from contextlib import asynccontextmanager
@@ -279,6 +280,35 @@ async def test_a_message_that_is_too_large_closes_with_1009(
         assert client.app.story[0]["code"] == 1009
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "byte by byte"])
+@pytest.mark.parametrize("size", [10_001, 1 << 16, 1 << 40, (1 << 63) - 1])
+@pytest.mark.parametrize("kind", [TEXT, BINARY])
+async def test_a_frame_that_announces_too_much_closes_at_its_head(
+    kind: int, size: int, *, whole: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    form = (
+        b"\xfe" + struct.pack("!H", size) if size < 1 << 16 else b"\xff" + struct.pack("!Q", size)
+    )
+    head = bytes([0x80 | kind]) + form
+    async with connected() as client:
+        await client.begin()
+        await client.say(TEXT, b"before")
+        for piece in [head] if whole else [bytes([byte]) for byte in head]:
+            await client.stream.send_all(piece)
+        assert await client.hear() == (TEXT, b"before")
+        assert await client.is_closed_with(1009)
+
+
+async def test_a_piece_that_announces_too_much_does_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected() as client:
+        await client.begin()
+        await client.say(TEXT, b"some", fin=0)
+        await client.stream.send_all(b"\x80\xff" + struct.pack("!Q", 1 << 40))
+        assert await client.is_closed_with(1009)
+
+
 async def test_a_message_as_large_as_allowed_passes() -> None:
     async with connected() as client:
         await client.begin()
@@ -339,6 +369,32 @@ async def test_compressed_messages_are_told_back() -> None:
             kind, data = await client.hear()
             assert kind == TEXT
             assert inflate.decompress(data + b"\0\0\xff\xff") == b"hello" * 1999
+
+
+@pytest.mark.parametrize("max_message", [1, 100, 10_000, 60_000])
+@pytest.mark.parametrize("level", [0, 1, 9])
+async def test_what_cannot_be_compressed_may_be_as_large_as_allowed(
+    level: int, max_message: int
+) -> None:
+    data = random.Random(max_message).randbytes(max_message)
+    compressor = zlib.compressobj(level, wbits=-15, memLevel=1)
+    sent = (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    assert len(sent) > len(data)
+    async with connected(websocket_compression=True, max_message=max_message) as client:
+        await client.begin(sec_websocket_extensions=OFFER)
+        await client.say(BINARY, sent, rsv=0x40)
+        kind, answer = await client.hear()
+        inflated = zlib.decompressobj(wbits=-15).decompress(answer + b"\0\0\xff\xff")
+        assert (kind, inflated) == (BINARY, data)
+
+
+async def test_a_compressed_frame_that_announces_too_much_closes_at_its_head(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected(websocket_compression=True) as client:
+        await client.begin(sec_websocket_extensions=OFFER)
+        await client.stream.send_all(b"\xc1\xff" + struct.pack("!Q", 1 << 40))
+        assert await client.is_closed_with(1009)
 
 
 @pytest.mark.parametrize("size", [10_001, 10_000_000])

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import trio
 
 from gateway.app import Gateway, create_app
-from gateway.cli.serving import serve_here
+from gateway.cli.serving import can_serve, serve_here
 from gateway.net.asgi import Receive, Scope, Send
 from gateway.server.worker import Addresses
 
@@ -54,6 +54,8 @@ def demo_file() -> Path:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not can_serve():
+        return 1
     app = create_app(options.file or demo_file())
     return serve_here(app, Demo(app), _show_card)
 

@@ -369,6 +369,13 @@ async def test_pages_of_other_origins_are_refused() -> None:
     assert not service.requests
 
 
+async def test_pages_of_the_gateway_s_own_are_not() -> None:
+    headers = [(b"host", b"gw.test"), (b"origin", b"http://gw.test")]
+    async with bench(Service(echo)) as b, browsing(b, headers=headers) as browser:
+        await browser.expect("websocket.accept")
+        browser.said.send_nowait(leaves(1000))
+
+
 async def test_a_drain_says_why_it_ends(autojump_clock: MockClock) -> None:
     async with bench(Service(echo)) as b, browsing(b) as browser:
         await browser.expect("websocket.accept")

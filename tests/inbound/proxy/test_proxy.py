@@ -108,6 +108,8 @@ async def test_only_the_methods_of_the_file_go_through() -> None:
     async with bench(service, {"methods": ["GET", "PUT"]}) as b:
         answer = await b.asgi.request("DELETE", "/files/x")
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, PUT")
+        problem = answer.json()  # the same as of a tool's route
+        assert (problem["code"], problem["title"]) == ("not_found", "Method not allowed")
         assert (await b.asgi.request("HEAD", "/files/x")).status == 200
     assert [request.method for request in service.requests] == ["HEAD"]
 
