@@ -215,11 +215,20 @@ class Overloaded(GatewayError):
 
 
 class Unreachable(GatewayError):
-    """The service could not be connected to, or the connection broke."""
+    """The service could not be connected to, or the connection broke.
+
+    Args:
+        detail: Why, without its address: clients are told who it is, not where it lives.
+        where: Its host, its address: for the log alone.
+    """
 
     code = "unreachable"
     title = "Service unreachable"
     status = 502
+
+    def __init__(self, detail: str = "", *, where: str = "", **blame: Any) -> None:
+        super().__init__(detail, **blame)
+        self.where = where
 
 
 class BadReply(GatewayError):

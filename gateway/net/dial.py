@@ -46,7 +46,7 @@ class Dialer:
         """
         secure = origin.scheme == "https"
         if secure and self.tls is None:
-            raise Unreachable(f"{origin.host}: https is not spoken to this service")
+            raise Unreachable("https is not spoken to this service", where=origin.host)
         addresses = await self.guard.resolve(origin.host, origin.port)
         sock = await _connected(_interleaved(addresses), origin)
         if self.tls is not None and secure:
@@ -72,7 +72,7 @@ async def _secured(sock: trio.socket.SocketType, tls: ssl.SSLContext, origin: Or
         sock.close()
         if isinstance(error, trio.BrokenResourceError):
             reason = error.__cause__ or "the connection broke"
-            raise Unreachable(f"{origin.host}: no TLS: {reason}") from error
+            raise Unreachable("no TLS", where=f"{origin.authority}: {reason}") from error
         raise
     return StreamWire(stream, sock)
 
@@ -90,7 +90,7 @@ def _interleaved(addresses: list[str]) -> list[str]:
 async def _connected(addresses: list[str], origin: Origin) -> trio.socket.SocketType:
     """A socket to the first of `addresses` that answers."""
     if not addresses:
-        raise Unreachable(f"{origin.host} has no address")
+        raise Unreachable("its name has no address", where=origin.host)
     if len(addresses) == 1:
         try:
             return await _attempt(addresses[0], origin.port)
@@ -102,7 +102,7 @@ async def _connected(addresses: list[str], origin: Origin) -> trio.socket.Socket
 def _refused(origin: Origin, error: OSError) -> Unreachable:
     # Trio's own text repeats the address.
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return Unreachable(f"cannot connect to {origin.authority}: {reason}")
+    return Unreachable(f"cannot connect: {reason}", where=origin.authority)
 
 
 async def _attempt(address: str, port: int) -> trio.socket.SocketType:

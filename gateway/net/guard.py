@@ -161,9 +161,10 @@ class AddressGuard:
         try:
             found = await self._found(host, port)
         except OSError as error:
-            raise Unreachable(f"{host} does not resolve: {error.strerror or error}") from error
+            reason = error.strerror or str(error)
+            raise Unreachable(f"its name does not resolve: {reason}", where=host) from error
         except UnicodeError as error:
-            raise Unreachable(f"{host} is not the name of a host: {error}") from error
+            raise Unreachable("its name is not that of a host", where=host) from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for text in addresses:
             self.check(host, port, text)
@@ -186,12 +187,17 @@ class AddressGuard:
         """
         address = _plain(ipaddress.ip_address(text.partition("%")[0]))
         if _is_metadata(address):
-            raise Unreachable(f"{host} is a cloud's metadata address: never connected to")
+            raise Unreachable(
+                "its address is a cloud's metadata address: never connected to",
+                where=f"{host} is {address}",
+            )
         if self.allow_private or _is_global(address):
             return
         if self.loopback == (host, port) and address.is_loopback:
             return
-        raise Unreachable(f"{host} is {address}, a private address: needs allow_private = true")
+        raise Unreachable(
+            "its address is private: needs allow_private = true", where=f"{host} is {address}"
+        )
 
 
 def _has_custom_resolver() -> bool:

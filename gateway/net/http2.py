@@ -199,7 +199,8 @@ def _mapped() -> Iterator[None]:
     except httpx.LocalProtocolError:
         raise  # what we sent is wrong: a bug of ours
     except httpx.TransportError as error:
-        raise Unreachable(str(error) or type(error).__name__) from error
+        why = "cannot connect" if isinstance(error, httpx.ConnectError) else "the connection broke"
+        raise Unreachable(why, where=str(error) or type(error).__name__) from error
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -217,7 +218,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
-        failure: Exception = Unreachable(f"{host} has no address")
+        failure: Exception = Unreachable("its name has no address", where=host)
         for address in await self._guard.resolve(host, port):
             try:
                 return await self._backend.connect_tcp(

@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.stdlib import BoundLogger, ProcessorFormatter, filter_by_level
 from structlog.tracebacks import ExceptionDictTransformer
 
+from gateway.core.errors import GatewayError, Unreachable
 from gateway.telemetry.events import CallEnded, Event, RequestEnded
 
 if TYPE_CHECKING:
@@ -197,6 +198,16 @@ def _shown(name: str) -> str:
     return name if not name or _PLAIN_NAME.fullmatch(name) else ascii(name[:64])
 
 
+def _failure(error: GatewayError) -> dict[str, str]:
+    """The error's code; of a service that is out of reach also why, and what its address is."""
+    fields = {"code": error.code}
+    if isinstance(error, Unreachable):
+        fields["why"] = error.detail
+        if error.where:
+            fields["where"] = error.where
+    return fields
+
+
 class RequestLog:
     """The listener that writes one line per request, at its end, and tracebacks of our own bugs."""
 
@@ -231,7 +242,7 @@ class RequestLog:
             "duration_ms": round(event.duration_s * 1000, 3),
         }
         if event.error is not None:
-            fields["code"] = event.error.code
+            fields |= _failure(event.error)
         if event.missing:
             fields["missing"] = [error.label for error in event.missing]
         if not ours:
@@ -257,7 +268,7 @@ class RequestLog:
         if branch.started_s is not None:
             fields["duration_ms"] = round((branch.ended_s - branch.started_s) * 1000, 3)
         if branch.error is not None:
-            fields["code"] = branch.error.code
+            fields |= _failure(branch.error)
         if ours:
             self._log.error("call", exc_info=branch.error, **fields)
         else:

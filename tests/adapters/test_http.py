@@ -786,7 +786,8 @@ async def test_a_name_that_does_not_resolve_is_unreachable(autojump_clock: MockC
     async with bench(Scripted(http()), url="http://nowhere.test") as made:
         error = await failure(made)
     assert isinstance(error, Unreachable)
-    assert error.detail.startswith("nowhere.test does not resolve")
+    assert error.detail.startswith("its name does not resolve: ")
+    assert error.where == "nowhere.test"
 
 
 async def test_a_name_that_is_none_is_unreachable(autojump_clock: MockClock) -> None:
@@ -1059,7 +1060,7 @@ async def test_a_name_is_connected_to_where_its_addresses_are_allowed(
         else:
             error = await failure(made)
             assert isinstance(error, Unreachable)
-            assert "api.test is" in error.detail
+            assert "api.test is" in error.where
             assert not made.net.connected
 
 

@@ -87,9 +87,11 @@ def test_a_failure_of_ours_in_a_call_is_told_with_the_call_alone(lines: Lines) -
 
 def test_other_failures_are_the_worlds_and_stay_at_info(lines: Lines) -> None:
     configure(stream=lines)
-    RequestLog()(request_ended(outcome="error", error=Unreachable()))
+    error = Unreachable("cannot connect", where="10.0.0.1:80")
+    RequestLog()(request_ended(outcome="error", error=error))
     (line,) = lines.decoded
     assert (line["level"], line["code"]) == ("info", "unreachable")
+    assert (line["why"], line["where"]) == ("cannot connect", "10.0.0.1:80")
 
 
 def test_arguments_values_and_locals_are_never_logged(lines: Lines) -> None:
