@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
+import outcome
+import trio
 
 from gateway.app import Gateway, create_app
 from gateway.core.messages import Branch, Context, Reply, Request
-from gateway.core.service import Service
+from gateway.core.service import Begun, Emit, Service, discard
 from gateway.telemetry.events import (
     CallEnded,
     CallStarted,
@@ -21,7 +25,7 @@ from gateway.telemetry.events import (
 )
 from gateway.testing import InMemoryClient, ScriptedService
 
-__all__ = ["Driven", "Events", "driven", "gateway", "get", "request"]
+__all__ = ["Driven", "Events", "Prompt", "driven", "gateway", "get", "request", "services_are"]
 
 
 class Events(list[Event]):
@@ -113,12 +117,76 @@ class Driven:
         return await self.client.request("POST", "/tools/t", json=arguments)
 
 
+class Prompt:
+    """A service whose calls can be begun: what `inner` does for one, in a task of its own.
+
+    Args:
+        inner: As above.
+        slow: Whether what comes at first is never all of a reply.
+    """
+
+    def __init__(self, inner: Service, *, slow: bool = False) -> None:
+        self._inner = inner
+        self._slow = slow
+
+    async def __call__(self, request: Request, emit: Emit, /) -> Reply:
+        return await self._inner(request, emit)
+
+    def begin(self, request: Request, /) -> Begun:
+        return _Begun(self._inner, request, slow=self._slow)
+
+
+class _Begun:
+    deadline = math.inf
+
+    def __init__(self, inner: Service, request: Request, *, slow: bool) -> None:
+        self._inner = inner
+        self._slow = slow
+        self._request = request
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self._tell: Callable[[], None] | None = None
+        self._outcome: outcome.Outcome[Reply] | None = None
+        trio.lowlevel.spawn_system_task(self._run)
+
+    async def _run(self) -> None:
+        with self._scope:
+            self._outcome = await outcome.acapture(self._inner, self._request, discard)
+        self._ended.set()
+        if self._tell is not None:
+            self._tell()
+
+    def listen(self, tell: Callable[[], None], /) -> None:
+        self._tell = tell
+        if self._slow or self._ended.is_set():
+            tell()
+
+    def take(self) -> Reply | None:
+        return None if self._slow or self._outcome is None else self._outcome.unwrap()
+
+    async def finish(self) -> Reply:
+        self._tell = None
+        await self._ended.wait()
+        assert self._outcome is not None
+        return self._outcome.unwrap()
+
+    def close(self) -> None:
+        self._tell = None
+        self._scope.cancel()
+
+
+services_are: ContextVar[Callable[[Service], Service]] = ContextVar("services_are")
+"""What the services of `driven` are made into."""
+
+
 @asynccontextmanager
 async def driven(
     calls: Mapping[str, Any], services: Mapping[str, Service] | None = None, **options: Any
 ) -> AsyncGenerator[Driven]:
     """An open `gateway(calls, services, **options)`."""
     events = Events()
+    made = services_are.get(lambda service: service)
+    services = {name: made(service) for name, service in (services or {}).items()}
     app = gateway(calls, services, events=events, **options)
     async with app.running():
         yield Driven(app, InMemoryClient(app), events)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 import msgspec
@@ -22,9 +21,9 @@ from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.config.headers import RESERVED
 from gateway.core.adapter import Environment, Kind
-from gateway.core.errors import BadReply, InvalidArguments, InvalidRequest, Rejected, Unreachable
+from gateway.core.errors import BadReply, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
-from gateway.core.service import Emit, Service
+from gateway.core.service import Begun, Emit, Service
 from gateway.net.client import (
     ClientSettings,
     HttpClient,
@@ -38,6 +37,7 @@ from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
 from gateway.net.redirects import Redirecting
+from gateway.net.texts import as_it_came, encoded_target, form, header_text, with_query
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
 
@@ -52,10 +52,6 @@ _MAX_LOOKED_AT = 65_536
 _OURS = "the gateway writes it"
 _LONG_WORD = 8
 """Characters from which on a word of a secret is one itself."""
-_UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TARGET = re.compile(r"[\w!$&'()*+,;=:@%/?.~\[\]-]*", re.ASCII)
-_UNQUOTED = "!$&'()*+,;=:@%/?~[]"
-"""What stands in a path and a query as it is, `%` because placeholders are encoded already."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -175,36 +171,27 @@ class HttpAdapter:
         Raises:
             Unreachable: It is not open.
         """
-        client = self._client.client if isinstance(self._client, Redirecting) else self._client
+        client = self.client.client if isinstance(self.client, Redirecting) else self.client
         if not isinstance(client, Http1Client):
             raise Unreachable(f"{self._name} is not open")
         return client
+
+    @property
+    def client(self) -> HttpClient:
+        """What sends the calls.
+
+        Raises:
+            Unreachable: It is not open.
+        """
+        if self._client is None:
+            raise Unreachable(f"{self._name} is not open")
+        return self._client
 
     def bind(self, call: HttpCall, /) -> Service:
         """The `Service` of `call`: renders nothing, sends one request."""
         if any(name.lower() == self.budget_header for name in call.headers or ()):
             raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
-        verb = _verb(call)
-        method = verb.upper()
-        body = next((body for body in _BODIES if getattr(call, body) is not None), "")
-        content_type, encode = _ENCODERS.get(body, (None, bytes))
-        read = _nothing if verb == "head" else _decoded
-
-        async def send(request: Request, _emit: Emit, /) -> Reply:
-            if self._client is None:
-                raise Unreachable(f"{self._name} is not open")
-            arguments = request.arguments
-            target = self.prefix + _with_query(arguments[verb], arguments.get("query"))
-            headers = self._request_headers(request.context, content_type, arguments.get("headers"))
-            content = encode(arguments[body]) if body else None
-            reply = await self._client.send(
-                HttpRequest(method, self.origin, _encoded(target), headers, content)
-            )
-            if not 200 <= reply.status < 300:
-                raise self._refusal(reply)
-            return Reply(read(reply))
-
-        return send
+        return _Call(self, call)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -227,28 +214,29 @@ class HttpAdapter:
             yield
         self._client = None
 
-    def _request_headers(
+    def headers_for(
         self, context: Context, content_type: str | None, own: Mapping[str, Any] | None
     ) -> tuple[tuple[str, str], ...]:
-        """Fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
+        """Those of a request: fixed ones, then the client's that are forwarded, then the call's; a later one wins."""
         trace = ("traceparent", context.trace.traceparent)
         if not (self._forward or content_type or own):
             return (*self._fixed, trace)
         headers = dict(self._fixed)
         for name in self._forward:
             if name == "x-request-id":
-                headers[name] = _as_it_came(name, context.request_id)  # ours, if it sent none
+                headers[name] = as_it_came(name, context.request_id)  # ours, if it sent none
             elif name in context.headers:
-                headers[name] = _as_it_came(name, context.headers[name])
+                headers[name] = as_it_came(name, context.headers[name])
         if content_type is not None:
             headers["content-type"] = content_type
         if own:
             for name, value in own.items():
                 if value is not None:
-                    headers[name.lower()] = _header_text(name, value)
+                    headers[name.lower()] = header_text(name, value)
         return (*headers.items(), trace)
 
-    def _refusal(self, reply: HttpReply) -> Rejected | BadReply:
+    def refusal(self, reply: HttpReply) -> Rejected | BadReply:
+        """What a reply that is no success means."""
         said = reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace").strip()
         for secret in self._secrets:  # before it is cut: half a secret is one too
             said = said.replace(secret, "***")
@@ -257,6 +245,43 @@ class HttpAdapter:
         retry_after_s = _retry_after(reply.header("retry-after"))
         kind = Rejected if 400 <= reply.status < 500 else BadReply
         return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
+
+
+class _Call:
+    """The `Service` of one call: renders nothing, sends one request."""
+
+    __slots__ = ("_adapter", "_body", "_content_type", "_encode", "_method", "_read", "_verb")
+
+    def __init__(self, adapter: HttpAdapter, call: HttpCall) -> None:
+        self._adapter = adapter
+        self._verb = _verb(call)
+        self._method = self._verb.upper()
+        self._body = next((body for body in _BODIES if getattr(call, body) is not None), "")
+        content_type, encode = _ENCODERS.get(self._body, (None, bytes))
+        self._content_type: str | None = content_type
+        self._encode: Callable[[Any], bytes] = encode
+        self._read = _nothing if self._verb == "head" else _decoded
+
+    async def __call__(self, request: Request, _emit: Emit, /) -> Reply:
+        return self._reply(await self._adapter.client.send(self._http(request)))
+
+    def begin(self, request: Request, /) -> Begun | None:
+        client = self._adapter.client
+        if isinstance(client, Http1Client):
+            return client.start(self._http(request), self._reply)
+        return None
+
+    def _http(self, request: Request) -> HttpRequest:
+        adapter, arguments = self._adapter, request.arguments
+        target = adapter.prefix + with_query(arguments[self._verb], arguments.get("query"))
+        headers = adapter.headers_for(request.context, self._content_type, arguments.get("headers"))
+        content = self._encode(arguments[self._body]) if self._body else None
+        return HttpRequest(self._method, adapter.origin, encoded_target(target), headers, content)
+
+    def _reply(self, reply: HttpReply) -> Reply:
+        if not 200 <= reply.status < 300:
+            raise self._adapter.refusal(reply)
+        return Reply(self._read(reply))
 
 
 def _secrets(settings: HttpSettings) -> tuple[str, ...]:
@@ -273,52 +298,12 @@ def _secrets(settings: HttpSettings) -> tuple[str, ...]:
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
 
 
-def _form(values: Mapping[str, Any]) -> bytes:
-    return urlencode(tuple(_pairs(values))).encode()
-
-
 _ENCODERS: Mapping[str, tuple[str, Callable[[Any], bytes]]] = {
     "json": ("application/json", msgspec.json.encode),
-    "form": ("application/x-www-form-urlencoded", _form),
+    "form": ("application/x-www-form-urlencoded", form),
     "body": ("text/plain; charset=utf-8", str.encode),
 }
 """By the key of a call's body: what it is, and its bytes."""
-
-
-def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                yield name, _text(one)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _header_text(name: str, value: Any) -> str:
-    """A header's value; one that would end the header is refused, or a caller could add more.
-
-    What is not ASCII goes as UTF-8, one character for each byte.
-
-    Source: RFC 9110, section 5.5.
-    """
-    text = _text(value).strip(" \t")
-    if _UNFIT.search(text):
-        raise InvalidArguments(f"not called: a control character in the header {name}")
-    return text.encode().decode("latin-1")
-
-
-def _as_it_came(name: str, value: str) -> str:
-    """A client's header's value, one character for each byte.
-
-    Raises:
-        InvalidRequest: It is no header's value: another server may let more in than ours.
-    """
-    text = value.strip(" \t")
-    if _UNFIT.search(text) or (not text.isascii() and max(text) > "\xff"):
-        raise InvalidRequest(f"a control character in the header {name}")
-    return text
 
 
 def _check_budget_header(settings: HttpSettings, name: str) -> None:
@@ -332,27 +317,6 @@ def _check_budget_header(settings: HttpSettings, name: str) -> None:
     for key, names in (("headers", settings.headers), ("forward", settings.forward)):
         if name in names:
             raise ValueError(f"{key}: {name} carries the budget: {_OURS}")
-
-
-def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
-    encoded = urlencode(tuple(_pairs(query))) if query else ""
-    if not encoded:
-        return path
-    return f"{path}{'&' if '?' in path else '?'}{encoded}"
-
-
-def _encoded(target: str) -> str:
-    """A path and a query as a request has them: what has no place there percent-encoded.
-
-    Raises:
-        InvalidArguments: It cannot be, for it is no text.
-    """
-    if _TARGET.fullmatch(target):
-        return target
-    try:
-        return quote(target, safe=_UNQUOTED)
-    except UnicodeEncodeError as error:
-        raise InvalidArguments(f"not called: its path is no text: {error.reason}") from error
 
 
 def _decoded(reply: HttpReply) -> Any:

@@ -26,13 +26,24 @@ The laws, kept by every change and enforced by `tests/core/test_laws.py` and the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import attrs
 
 from gateway.core.messages import Partial, Reply, Request
 
-__all__ = ["CallFacts", "Emit", "Policy", "Service", "discard", "guard"]
+__all__ = [
+    "Begin",
+    "Begun",
+    "CallFacts",
+    "Emit",
+    "Policy",
+    "Service",
+    "begin_of",
+    "discard",
+    "guard",
+]
 
 Emit: TypeAlias = Callable[[Partial], Awaitable[None]]
 """Takes a partial on its way out; blocking in it is back-pressure."""
@@ -60,8 +71,63 @@ class Service(Protocol):
         ...
 
 
+class Begun(Protocol):
+    """A call that was begun without waiting, for whoever waits for several of them in one task.
+
+    It is closed, whatever happens.
+
+    Attributes:
+        deadline: When it fails by itself, on Trio's clock; inf where it does not. `take` tells.
+    """
+
+    @property
+    def deadline(self) -> float:
+        """When it fails by itself."""
+        ...
+
+    def listen(self, tell: Callable[[], None], /) -> None:
+        """Have `tell` called, once, when something of the reply came; perhaps at once.
+
+        Args:
+            tell: Neither raises nor waits.
+        """
+        ...
+
+    def take(self) -> Reply | None:
+        """The reply, if what came is all of it; `None` if it has to be waited for: `finish`.
+
+        Raises:
+            GatewayError: As a `Service`.
+        """
+        ...
+
+    async def finish(self) -> Reply:
+        """The reply, waited for.
+
+        Raises:
+            GatewayError: As a `Service`.
+
+        Cancellation: as a `Service`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind: what has not been replied to yet ends. May be called again."""
+        ...
+
+
+Begin: TypeAlias = Callable[[Request], Begun | None]
+"""How a `Service` that can begins a call without waiting, as its attribute `begin`.
+
+`None`: not this time; it is to be called. Raises `GatewayError` as the service does.
+"""
+
+
 class Policy(Protocol):
     """Guards a `Service`: same promise, one more argument.
+
+    One whose calls can be begun without waiting has a method `begin`, which takes the request and
+    the `Begin` of what is guarded.
 
     Args:
         request: As for `Service`.
@@ -104,7 +170,34 @@ def guard(service: Service, policies: Iterable[Policy]) -> Service:
 
 
 def _guarded(inner: Service, policy: Policy) -> Service:
-    async def guarded(request: Request, emit: Emit, /) -> Reply:
-        return await policy(request, emit, inner)
+    return _Guarded(policy, inner)
 
-    return guarded
+
+class _Guarded:
+    """A guarded `Service`; one whose calls can be begun, if its policy and what it guards can."""
+
+    __slots__ = ("_inner", "_policy", "begin")
+
+    def __init__(self, policy: Policy, inner: Service) -> None:
+        self._policy = policy
+        self._inner = inner
+        ours: Callable[[Request, Begin], Begun | None] | None = getattr(policy, "begin", None)
+        theirs = begin_of(inner)
+        self.begin: Begin | None = None
+        if ours is not None and theirs is not None:
+            self.begin = partial(_begin, ours, theirs)
+
+    async def __call__(self, request: Request, emit: Emit, /) -> Reply:
+        return await self._policy(request, emit, self._inner)
+
+
+def _begin(
+    ours: Callable[[Request, Begin], Begun | None], theirs: Begin, request: Request, /
+) -> Begun | None:
+    return ours(request, theirs)
+
+
+def begin_of(service: Service) -> Begin | None:
+    """How calls of `service` are begun without waiting; `None` if they cannot be."""
+    begin: Begin | None = getattr(service, "begin", None)
+    return begin

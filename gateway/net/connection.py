@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.core.errors import Unreachable
 from gateway.net.messages import Origin
 from gateway.net.reply import ReplyReader
-from gateway.net.wire import Wire
+from gateway.net.wire import Unsent, Wire
 
 __all__ = ["ONE_WRITE", "Connection"]
 
@@ -44,6 +46,11 @@ class Connection:
         return self._sent and self.reply.ended and self.reply.keeps_alive
 
     @property
+    def headed(self) -> bool:
+        """Whether the reply's head is complete."""
+        return self.reply.status >= 200
+
+    @property
     def at_hand(self) -> bytes:
         """What of the reply's body has come and was not received yet."""
         return self._ahead
@@ -56,6 +63,17 @@ class Connection:
     def is_stale(self) -> bool:
         """Whether the service closed it, or sent what nobody asked for, while it was idle."""
         return self._wire.is_stale()
+
+    def may_repeat(self, error: Unreachable, *, repeatable: bool) -> bool:
+        """Whether a request that broke here may be sent again over a new connection.
+
+        Args:
+            error: How it broke.
+            repeatable: Whether sending it twice is harmless.
+        """
+        if not self.reused or self.reply.started:
+            return False
+        return repeatable or isinstance(error, Unsent)
 
     def close(self) -> None:
         """Close it at once; a second time does nothing."""
@@ -130,21 +148,57 @@ class Connection:
             # Not as it was raised: nothing of the body may have left, but the head has.
             raise Unreachable(broken.detail) from None
 
-    async def read_head(self) -> None:
-        """Read the reply's head; `reply` has it then.
+    def ask_at_once(self, head: bytes, *, bodiless: bool) -> bool:
+        """Send a whole request without waiting; arguments as for `begin`.
+
+        Returns:
+            Whether all of it was sent; if not, the connection is of no use any more.
+        """
+        prompt = self._wire.prompt
+        if prompt is None:
+            return False
+        self._begin(bodiless=bodiless, upgrades=False)
+        self._sent = prompt.send_at_once(head)
+        return self._sent
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, once, when something came: of one that was asked at once."""
+        if self._wire.prompt is not None:
+            self._wire.prompt.listen(tell)
+
+    def read_at_once(self) -> bool:
+        """Read what came of the reply, without waiting; whether it is all of it.
 
         Raises:
             Unreachable: The connection broke.
             BadReply: What came is not HTTP.
         """
+        data = None if self._wire.prompt is None else self._wire.prompt.receive_at_once()
+        if data is None:
+            return False
+        self._take(data)
+        return self.reply.ended
+
+    def _take(self, data: bytes) -> bool:
+        """Take the next bytes of the reply's head; whether it is complete."""
         reply = self.reply
-        rest: bytes | None = None
-        while rest is None:
-            data = await self._wire.receive()
-            if not data:
-                reply.take_end()
-            rest = reply.take_head(data)
+        if not data:
+            reply.take_end()
+        rest = reply.take_head(data)
+        if rest is None:
+            return False
         self._ahead = reply.take_body(rest) if rest else b""
+        return True
+
+    async def read_head(self) -> None:
+        """Read the reply's head, or the rest of it; `reply` has it then.
+
+        Raises:
+            Unreachable: The connection broke.
+            BadReply: What came is not HTTP.
+        """
+        while not self._take(await self._wire.receive()):
+            pass
 
     async def receive(self) -> bytes:
         """The next piece of the body, `b""` at its end.

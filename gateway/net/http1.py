@@ -9,7 +9,8 @@ Source: RFC 9110, section 9.2.2; RFC 9112, section 9.3.1.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -21,9 +22,14 @@ from gateway.net.connection import ONE_WRITE, Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream, Origin
 from gateway.net.pool import Pool
 from gateway.net.request import IDEMPOTENT, closing, head_of, too_late
-from gateway.net.wire import Unsent
+from gateway.net.sent import Sent
 
 __all__ = ["Http1Client", "sending"]
+
+T = TypeVar("T")
+
+_AT_ONCE = 8192
+"""Bytes of a body that are sent without waiting: any system takes as many."""
 
 
 class Http1Client:
@@ -53,24 +59,46 @@ class Http1Client:
         try:
             pieces = _pieces(request.content)
             if pieces is None:
-                return await self._whole(connection)
+                return await self.whole(connection)
             async with sending(connection, pieces, request.content_length):
                 await connection.read_head()
-                return await self._whole(connection)
+                return await self.whole(connection)
         finally:
             self.pool.give_back(connection)
 
-    async def _whole(self, connection: Connection) -> HttpReply:
-        """The reply whose head came, and its body."""
+    async def whole(self, connection: Connection) -> HttpReply:
+        """The reply whose head came, and its body.
+
+        Raises:
+            Unreachable, BadReply: As `send`.
+        """
+        found = self.whole_at_hand(connection)
+        if found is not None:
+            return found
         reply = connection.reply
-        encoding = reply.fields.get(b"content-encoding")
-        if reply.ended and encoding is None:
-            body = connection.at_hand
-            if len(body) > self._max_bytes:
-                raise self._too_large()
-        else:
-            body = await self._read(connection, (encoding or b"").decode("latin-1"))
+        encoding = reply.fields.get(b"content-encoding", b"").decode("latin-1")
+        return HttpReply(reply.status, reply.fields, await self._read(connection, encoding))
+
+    def whole_at_hand(self, connection: Connection) -> HttpReply | None:
+        """The reply whose head came, if its body came with it, and as it is.
+
+        Raises:
+            BadReply: The body is over the bound.
+        """
+        reply = connection.reply
+        if not reply.ended or b"content-encoding" in reply.fields:
+            return None
+        body = connection.at_hand
+        if len(body) > self._max_bytes:
+            raise self._too_large()
         return HttpReply(reply.status, reply.fields, body)
+
+    async def ask_anew(
+        self, connection: Connection, method: str, head: bytes, content: bytes
+    ) -> None:
+        """Send a request again over a new connection in the place of `connection`, which broke."""
+        await self.pool.renew(connection)
+        await self._ask(connection, method, head, content)
 
     def _too_large(self) -> BadReply:
         return BadReply(f"the reply is over {self._max_bytes} bytes")
@@ -145,31 +173,80 @@ class Http1Client:
 
         Cancellation: the connection is closed, its permit given back.
         """
-        bodiless = method == "HEAD"
         connection = self.pool.take_warm(origin) or await self.pool.take(origin)
         try:
-            while True:
-                left_ms = remaining_ms()
-                if left_ms is not None and left_ms < 1:
-                    await too_late()
-                if left_ms is None:
-                    data = head + b"\r\n"
-                else:
-                    data = b"%b%b: %d\r\n\r\n" % (head, self._raw_budget_header, left_ms)
-                try:
-                    if content is None or isinstance(content, bytes):
-                        await connection.ask(data, content, bodiless=bodiless, upgrades=upgrades)
-                    else:
-                        await connection.begin(data, bodiless=bodiless)
-                    return connection
-                except Unreachable as error:
-                    repeatable = method in IDEMPOTENT and _pieces(content) is None
-                    if not _may_be_repeated(connection, error, repeatable=repeatable):
-                        raise
-                await self.pool.renew(connection)
+            await self._ask(connection, method, head, content, upgrades=upgrades)
         except BaseException:
             self.pool.give_back(connection)
             raise
+        return connection
+
+    async def _ask(
+        self,
+        connection: Connection,
+        method: str,
+        head: bytes,
+        content: bytes | AsyncIterable[bytes] | None,
+        *,
+        upgrades: bool = False,
+    ) -> None:
+        """Begin a request over `connection`; over a new one where that turns out to be closed."""
+        bodiless = method == "HEAD"
+        while True:
+            left_ms = remaining_ms()
+            if left_ms is not None and left_ms < 1:
+                await too_late()
+            data = self._ended(head, left_ms)
+            try:
+                if content is None or isinstance(content, bytes):
+                    await connection.ask(data, content, bodiless=bodiless, upgrades=upgrades)
+                else:
+                    await connection.begin(data, bodiless=bodiless)
+            except Unreachable as error:
+                repeatable = method in IDEMPOTENT and _pieces(content) is None
+                if not connection.may_repeat(error, repeatable=repeatable):
+                    raise
+            else:
+                return
+            await self.pool.renew(connection)
+
+    def _ended(self, head: bytes, left_ms: int | None) -> bytes:
+        """A head, and at its end what remains of the budget."""
+        if left_ms is None:
+            return head + b"\r\n"
+        return b"%b%b: %d\r\n\r\n" % (head, self._raw_budget_header, left_ms)
+
+    def start(self, request: HttpRequest, convert: Callable[[HttpReply], T]) -> Sent[T] | None:
+        """Send `request` without waiting, for who waits for several at once.
+
+        Args:
+            request: What is asked.
+            convert: From its reply to what is wanted; it may raise `GatewayError`.
+
+        Returns:
+            What came of it, to be closed; `None` if it would have to wait, for a connection or to
+            be sent: then `send` it.
+
+        Raises:
+            GatewayError: As `send`.
+        """
+        content = request.content or b""
+        left_ms = remaining_ms()
+        if (
+            not isinstance(content, bytes)
+            or len(content) > _AT_ONCE
+            or (left_ms is not None and left_ms < 1)
+        ):
+            return None
+        head = head_of(request, self._budget_header).encode("latin-1")
+        connection = self.pool.take_warm(request.origin)
+        if connection is None:
+            return None
+        sent = Sent(self, connection, convert, method=request.method, head=head, content=content)
+        if sent.send(self._ended(head, left_ms)):
+            return sent
+        sent.close()
+        return None
 
     async def _read(self, connection: Connection, encoding: str) -> bytes:
         """The whole body, decompressed, within its bound."""
@@ -197,12 +274,6 @@ async def _sliced(content: bytes) -> AsyncGenerator[bytes]:  # noqa: ASYNC124 - 
 def _pieces(content: bytes | AsyncIterable[bytes] | None) -> AsyncIterable[bytes] | None:
     """The body that comes in pieces; `None` if it is whole, or there is none."""
     return None if content is None or isinstance(content, bytes) else content
-
-
-def _may_be_repeated(connection: Connection, error: Unreachable, *, repeatable: bool) -> bool:
-    if not connection.reused or connection.reply.started:
-        return False
-    return repeatable or isinstance(error, Unsent)
 
 
 class _Stream:

@@ -25,16 +25,17 @@ _BATCH = 1024
 
 
 class Readiness(Protocol):
-    """Whether one socket can be read."""
+    """Whether one socket can be read.
+
+    Attributes:
+        tells: Whether it does so by itself, to who listens.
+    """
+
+    tells: bool
 
     @property
     def ready(self) -> bool:
         """Whether reading is worth trying: something came, or the other side closed."""
-        ...
-
-    @property
-    def may_be_ready(self) -> bool:
-        """Whether something may have come: where nobody tells, it always may."""
         ...
 
     def drained(self) -> None:
@@ -45,6 +46,14 @@ class Readiness(Protocol):
         """Wait until it is `ready`; one task at a time.
 
         Cancellation: nothing is lost.
+        """
+        ...
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, once, when it is `ready`, unless somebody waits before.
+
+        Args:
+            tell: Called in the loop's thread, perhaps at once; it neither raises nor waits.
         """
         ...
 
@@ -73,16 +82,12 @@ def readiness(sock: socket.socket) -> Readiness:
 class Asked:
     """Asks Trio each time: for systems without epoll."""
 
-    __slots__ = ("_sock", "ready")
+    __slots__ = ("_sock", "ready", "tells")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self.tells = False
         self.ready = False
-
-    @property
-    def may_be_ready(self) -> bool:
-        """As `Readiness`."""
-        return True
 
     def drained(self) -> None:
         """As `Readiness`."""
@@ -93,6 +98,10 @@ class Asked:
         await trio.lowlevel.wait_readable(self._sock)
         self.ready = True
 
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Not here."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """As `Readiness`."""
         trio.lowlevel.notify_closing(self._sock)
@@ -101,20 +110,17 @@ class Asked:
 class Told:
     """Is told by a `Watch`."""
 
-    __slots__ = ("_ended", "_fd", "_task", "_watch", "ready")
+    __slots__ = ("_ended", "_fd", "_task", "_tell", "_watch", "ready", "tells")
 
     def __init__(self, fd: int, watch: Watch) -> None:
         self._fd = fd
         self._watch = watch
         self._task: trio.lowlevel.Task | None = None
+        self._tell: Callable[[], None] | None = None
         self._ended = False
         self.ready = False
+        self.tells = True
         watch.add(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET, self._told)
-
-    @property
-    def may_be_ready(self) -> bool:
-        """As `Readiness`: as of the loop's last turn."""
-        return self.ready
 
     def drained(self) -> None:
         """As `Readiness`. The other side's end is told once only, so it stays."""
@@ -127,8 +133,16 @@ class Told:
             return
         if self._task is not None:
             raise trio.BusyResourceError("another task waits for this socket")
+        self._tell = None
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """As `Readiness`."""
+        if self.ready:
+            tell()
+        else:
+            self._tell = tell
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
@@ -142,10 +156,14 @@ class Told:
         task, self._task = self._task, None
         if task is not None:
             trio.lowlevel.reschedule(task)
+        elif self._tell is not None:
+            tell, self._tell = self._tell, None
+            tell()
 
     def close(self) -> None:
         """As `Readiness`."""
         self._watch.remove(self._fd)
+        self._tell = None
         self._told(select.EPOLLHUP)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from gateway.core.errors import Unreachable
 from gateway.net.readiness import readiness
 
-__all__ = ["SocketWire", "StreamWire", "Unsent", "Wire"]
+__all__ = ["Prompt", "SocketWire", "StreamWire", "Unsent", "Wire"]
 
 _READ_BYTES = 65_536
 _UNWAITED = 16
@@ -21,8 +22,38 @@ class Unsent(Unreachable):
     """The connection broke before any byte of what was to be sent had left."""
 
 
+class Prompt(Protocol):
+    """A connection's bytes without waiting for them."""
+
+    def send_at_once(self, data: bytes) -> bool:
+        """Send all of `data` without waiting; `False` if that cannot be, or not for all of it."""
+        ...
+
+    def receive_at_once(self) -> bytes | None:
+        """As `receive`, without waiting; `None` if nothing came.
+
+        Raises:
+            Unreachable: The connection broke.
+        """
+        ...
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, once, when something came; perhaps at once.
+
+        Args:
+            tell: Neither raises nor waits.
+        """
+        ...
+
+
 class Wire(Protocol):
-    """One connection's bytes."""
+    """One connection's bytes.
+
+    Attributes:
+        prompt: The same without waiting, where that can be had.
+    """
+
+    prompt: Prompt | None
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`.
@@ -65,19 +96,20 @@ class SocketWire:
         sock: Connected; from here on this wire's.
     """
 
-    __slots__ = ("_readable", "_socket", "_unwaited")
+    __slots__ = ("_readable", "_socket", "_unwaited", "prompt")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._unwaited = 0
         self._readable = readiness(sock)
+        self.prompt: Prompt | None = self if self._readable.tells else None
 
     async def send(self, data: bytes) -> None:
         """As `Wire`."""
         sent = 0
         try:
-            try:
+            try:  # noqa: SIM105 - a context manager would be entered for every request
                 sent = self._socket.send(data)
             except BlockingIOError:
                 pass
@@ -119,9 +151,33 @@ class SocketWire:
         except OSError as error:
             raise Unreachable(_broken(error)) from error
 
+    def send_at_once(self, data: bytes) -> bool:
+        """As `Prompt`."""
+        try:
+            return self._socket.send(data) == len(data)
+        except OSError:
+            return False
+
+    def receive_at_once(self) -> bytes | None:
+        """As `Prompt`."""
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._readable.drained()
+            return None
+        except OSError as error:
+            raise Unreachable(_broken(error)) from error
+        if len(data) < _READ_BYTES:
+            self._readable.drained()
+        return data
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """As `Prompt`."""
+        self._readable.listen(tell)
+
     def is_stale(self) -> bool:
         """As `Wire`: the system is asked only if it told, or does not tell, that something came."""
-        if not self._readable.may_be_ready:
+        if self._readable.tells and not self._readable.ready:
             return False
         try:
             self._socket.recv(1, socket.MSG_PEEK)
@@ -147,11 +203,12 @@ class StreamWire:
         sock: The socket below it.
     """
 
-    __slots__ = ("_socket", "_stream")
+    __slots__ = ("_socket", "_stream", "prompt")
 
     def __init__(self, stream: trio.abc.Stream, sock: trio.socket.SocketType) -> None:
         self._stream = stream
         self._socket = sock
+        self.prompt: Prompt | None = None
 
     async def send(self, data: bytes) -> None:
         """As `Wire`; how much had left is not to be known."""

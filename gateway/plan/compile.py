@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gateway.config.settings import CallConfig, ToolConfig
 from gateway.core.adapter import Kind
-from gateway.core.service import Service
+from gateway.core.service import Service, begin_of
 from gateway.plan.arguments import ArgumentsSchema
 from gateway.plan.expression import Expression
 from gateway.plan.graph import (
@@ -193,10 +193,14 @@ def _node(call: CompiledCall, services: Services, inputs: frozenset[str]) -> Nod
     config = call.config
     common = config.common
     inputs_key = services.kind(common.service).inputs_key
+    service = services.bind(config)
+    # What has a condition, or is committed, has a way of its own.
+    is_plain = call.when is None and not common.commit
     return Node(
         name=config.name,
         service=common.service,
-        invoke=services.bind(config),
+        invoke=service,
+        begin=begin_of(service) if is_plain else None,
         render=_renderer(call, inputs_key, inputs),
         when=call.when,
         reads=call.reads,

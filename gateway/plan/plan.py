@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gateway.core.service import Service
+from gateway.core.service import Begin, Service
 from gateway.plan.expression import Expression
 from gateway.plan.merge import Merge
 
@@ -22,6 +22,7 @@ class Node:
         name: Its name in the plan.
         service: The name of the service it goes to.
         invoke: The call's `Service`, its policies around it.
+        begin: Begins the call without waiting, where its `Service` can.
         render: From the namespace to the request's arguments.
         when: Its condition; `None` is always.
         reads: The calls without whose values it cannot be made.
@@ -37,6 +38,7 @@ class Node:
     service: str
     invoke: Service
     render: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    begin: Begin | None = None
     when: Expression | None = None
     reads: frozenset[str] = frozenset()
     waits_for: frozenset[str] = frozenset()

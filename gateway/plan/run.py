@@ -7,24 +7,23 @@ what is there to be merged (docs/adr/0001).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container
+import contextlib
+from collections.abc import Container, Sequence
 from typing import Any
 
 import trio
 
-from gateway.config.units import format_duration
 from gateway.core.adapter import Record
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Overloaded, Skipped
-from gateway.core.messages import Branch, Outcome, Reply, Request
-from gateway.core.service import Emit, discard
-from gateway.plan.expression import ExpressionError
+from gateway.core.messages import Branch, Reply, Request
+from gateway.core.service import Begun, Emit, discard
+from gateway.plan.flight import Flight
+from gateway.plan.outcomes import failure_behind, outcome_of, shown, tried, why_skipped
 from gateway.plan.plan import Node, Plan
 from gateway.telemetry.events import CallEnded, CallStarted
 
 __all__ = ["Run"]
-
 
 _MAX_COMMITS = 1000
 """Commits under way at once: their clients may have left, so nothing else bounds their number."""
@@ -65,17 +64,66 @@ class Run:
     async def __call__(self, emit: Emit = discard, /) -> None:
         """Make the calls; return when all have ended or the rest is not needed."""
         self._budget_s = remaining_s()
-        first = self._plan.first
+        first: Sequence[Node] = self._plan.first
         if len(self._plan.nodes) == 1:
             await self._follow(first[0], emit, emit)
             return
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for node in first[1:]:
-                nursery.start_soon(self._follow, node, emit, discard, name=node.name)
-            await self._follow(first[0], emit, discard)  # a task less
+        flight = Flight()
+        try:
+            if emit is discard and len(first) > 1:
+                first = await self._fly(flight)
+            if first:
+                await self._follow_all(first, flight, emit)
+        finally:
+            flight.close()
         if self._unheard is not None:
             raise self._unheard
+
+    async def _follow_all(self, nodes: Sequence[Node], flight: Flight, emit: Emit) -> None:
+        """Make these calls at once, each with what waits for it; some may be in flight."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for node in nodes[1:]:
+                nursery.start_soon(self._follow, node, emit, discard, flight, name=node.name)
+            await self._follow(nodes[0], emit, discard, flight)  # a task less
+
+    async def _fly(self, flight: Flight) -> Sequence[Node]:
+        """Begin the first calls, and take their replies as they come, all in this task.
+
+        Returns:
+            Whose calls are to be followed: they have to wait for more than a reply, or could only
+            be made once others had been. All that are in flight still are among them.
+        """
+        rest = self._begin_all(flight)
+        while flight and not rest and not self._is_over():
+            node, begun = await flight.told()
+            reply, error = tried(begun.take)
+            if reply is None and error is None:
+                break
+            flight.end(node)
+            self._end(node, None if reply is None else reply.value, error)
+            rest = self._released_by(node)
+        return () if self._is_over() else [*rest, *flight.nodes]
+
+    def _begin_all(self, flight: Flight) -> list[Node]:
+        """Have the first calls in flight that can be begun without waiting; the other ones."""
+        others: list[Node] = []
+        for node in self._plan.first:
+            begin = node.begin
+            if begin is None:
+                others.append(node)
+                continue
+            begun, error = tried(lambda: begin(self._asked(node)))  # noqa: B023 - called at once
+            if begun is not None:
+                flight.add(node, begun)
+                self._begin(node)
+            elif error is None:
+                others.append(node)
+            else:
+                self._begin(node)
+                self._end(node, error=error)
+                others += self._released_by(node)
+        return others
 
     def conclude(self) -> Reply:
         """The answer with what is there; what has not ended by now is missing.
@@ -130,15 +178,16 @@ class Run:
                 skipped = Skipped(f"cancelled: {reason}")
             self._end(node, error=skipped)
 
-    async def _follow(self, node: Node, emit: Emit, call_emit: Emit) -> None:
+    async def _follow(
+        self, node: Node, emit: Emit, call_emit: Emit, flight: Flight | None = None
+    ) -> None:
         """Make `node`'s call, then start what waited for it alone, the first of it in this task."""
         current: Node | None = node
+        begun = None if flight is None else flight.remove(node)
         while current is not None:
-            if self._begin(current):
-                if current.commit_timeout_s is not None and self._commits is not None:
-                    await self._commit(current, self._commits)
-                else:
-                    self._end(current, *await self._invoke(current, call_emit))
+            if begun is not None or self._begin(current):
+                await self._make(current, call_emit, begun)
+                begun = None
             over = self._is_over()
             ready = [] if over else self._released_by(current)
             ended, current = self._branches[current.name], None
@@ -177,7 +226,7 @@ class Run:
     def _begin(self, node: Node) -> bool:
         """Book the start of `node`'s call, or that it is skipped; whether it is to be made."""
         if node.waits_for or node.when is not None:
-            skipped = self._skip(node)
+            skipped = why_skipped(node, self._plan, self._branches, self._namespace)
             if skipped is not None:
                 self._end(node, error=skipped)
                 return False
@@ -192,22 +241,41 @@ class Run:
         )
         return True
 
-    async def _invoke(self, node: Node, emit: Emit) -> tuple[Any, GatewayError | None]:
-        """The reply's value, or the failure: a bug becomes `Internal`, caused by what was raised."""
+    async def _make(self, node: Node, emit: Emit, begun: Begun | None) -> None:
+        if node.commit_timeout_s is not None and self._commits is not None:
+            await self._commit(node, self._commits)
+            return
+        error: GatewayError | None = None
+        value = None
         try:
-            arguments = node.render(self._namespace)
-            request = Request(node.name, arguments, self._request.context)
-            return (await node.invoke(request, emit)).value, None
-        except GatewayError as error:
-            return None, error
-        except (trio.Cancelled, KeyboardInterrupt, GeneratorExit):
+            value = await self._invoke(node, emit, begun)
+        except GatewayError as caught:
+            error = caught
+        self._end(node, value, error)
+
+    async def _invoke(self, node: Node, emit: Emit, begun: Begun | None = None) -> Any:
+        """The value of the reply, to what was begun if something was.
+
+        Raises:
+            GatewayError: As every service raises it; a bug of ours becomes `Internal`, caused by what was raised.
+        """
+        try:
+            if begun is None:
+                return (await node.invoke(self._asked(node), emit)).value
+            with contextlib.closing(begun):
+                return (await begun.finish()).value
+        except (GatewayError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseExceptionGroup as group:
             if group.subgroup((trio.Cancelled, KeyboardInterrupt)) is not None:
                 raise
-            return None, _bug("a service raised a group of exceptions", group)
+            raise Internal("a service raised a group of exceptions") from group
         except BaseException as error:  # SystemExit too, and what compiled libraries panic with
-            return None, _bug("a service raised what is no GatewayError", error)
+            raise Internal("a service raised what is no GatewayError") from error
+
+    def _asked(self, node: Node) -> Request:
+        """What `node`'s service is asked."""
+        return Request(node.name, node.render(self._namespace), self._request.context)
 
     async def _commit(self, node: Node, commits: trio.Nursery) -> None:
         """Make the call in the app's nursery, and wait for it while the client does."""
@@ -218,10 +286,13 @@ class Run:
             value = None
             try:
                 with trio.move_on_after(node.commit_timeout_s or 0) as scope:
-                    value, error = await self._invoke(node, discard)
+                    try:
+                        value = await self._invoke(node, discard)
+                        error = None
+                    except GatewayError as caught:
+                        error = caught
                 if scope.cancelled_caught:
-                    shown = _shown(node.commit_timeout_s or 0)
-                    error = DeadlineExceeded(f"no reply within {shown}")
+                    error = DeadlineExceeded(f"no reply within {shown(node.commit_timeout_s or 0)}")
             finally:  # the end of a drain cuts it here
                 if node.name in self._branches:  # the request went on without it
                     self._tell(self._branch(node, value, error))
@@ -241,31 +312,6 @@ class Run:
         self._committed.add(node.name)
         await ended.wait()
 
-    def _skip(self, node: Node) -> GatewayError | None:
-        """Why `node` is not called at all; `None` if it is."""
-        lacking = [name for name in node.reads if self._lacks(name)]
-        if lacking:
-            # A failure goes before what was merely skipped: who requires this call is told of it.
-            name = min(lacking, key=lambda one: (_failure(self._error(one)) is None, one))
-            error = self._error(name)
-            skipped = Skipped(f"not called: it needs {name}, which is missing ({error.code})")
-            skipped.__cause__ = _failure(error)
-            return skipped
-        if node.when is None:
-            return None
-        try:
-            holds = node.when(self._namespace)
-        except ExpressionError as error:
-            return Skipped(f"not called: its condition does not fit the data: {error}")
-        if holds is None or holds is False or holds in ("", [], {}):
-            return Skipped(f"not called: {node.when.source} is false")
-        return None
-
-    def _lacks(self, name: str) -> bool:
-        """Whether the call `name` is missing and has no default to go on with."""
-        needed = self._plan.by_name[name]
-        return self._branches[name].error is not None and not needed.has_default
-
     def _error(self, name: str) -> GatewayError:
         error = self._branches[name].error
         assert error is not None  # noqa: S101 - asked of calls that are missing
@@ -281,7 +327,7 @@ class Run:
         if branch.error is None:
             self._succeeded += 1
         elif self._plan.quorum is None and not node.optional and self._fatal is None:
-            self._fatal = _failure(branch.error)
+            self._fatal = failure_behind(branch.error)
 
     def _tell(self, branch: Branch) -> None:
         self._record(CallEnded(request=self._request, tool=self._plan.tool, branch=branch))
@@ -291,7 +337,7 @@ class Run:
         return Branch(
             call=node.name,
             service=node.service,
-            outcome="ok" if error is None else _outcome(error),
+            outcome="ok" if error is None else outcome_of(error),
             value=value if error is None else node.default,
             error=error and error.blamed(call=node.name, service=node.service),
             started_s=self._started.get(node.name),
@@ -321,9 +367,9 @@ class Run:
             return Skipped("not waited for: the request had failed")
         elapsed_s = trio.current_time() - self._start
         if elapsed_s + 0.001 < self._budget_s:
-            until = f"{_shown(elapsed_s)}, when the gateway began to close"
+            until = f"{shown(elapsed_s)}, when the gateway began to close"
         else:
-            until = f"the budget of {_shown(self._budget_s)}"
+            until = f"the budget of {shown(self._budget_s)}"
         if node.name in self._committed:
             return DeadlineExceeded(f"no reply within {until}; it is committed and goes on")
         if node.name in self._started:
@@ -335,7 +381,7 @@ class Run:
         """The failure to blame for `node`, which never began: of a call it still waited for."""
         for name in sorted(node.waits_for):
             if name in unfinished:
-                return _failure(self._error(name))
+                return failure_behind(self._error(name))
         return None
 
     def _too_few(self) -> GatewayError | None:
@@ -346,42 +392,6 @@ class Run:
         failures = [
             failure
             for branch in self._branches.values()
-            if branch.error is not None and (failure := _failure(branch.error)) is not None
+            if branch.error is not None and (failure := failure_behind(branch.error)) is not None
         ]
         return failures[0] if failures else None
-
-
-def _bug(what: str, cause: BaseException) -> Internal:
-    error = Internal(what)
-    error.__cause__ = cause
-    return error
-
-
-def _shown(seconds: float) -> str:
-    """To the next millisecond: what was granted is read from a clock, and a little went by."""
-    return format_duration(
-        math.ceil(seconds * 1000 - 1e-6) / 1000 if seconds < math.inf else seconds
-    )
-
-
-def _outcome(error: GatewayError | None) -> Outcome:
-    match error:
-        case None:
-            return "ok"
-        case Skipped():
-            return "skipped"
-        case DeadlineExceeded():
-            return "timeout"
-        case _:
-            return "error"
-
-
-def _failure(error: GatewayError) -> GatewayError | None:
-    """The failure to blame for `error`; `None` if nothing failed.
-
-    A call that was not made is not to blame: what it lacked or waited for is.
-    """
-    cause = error.__cause__
-    if isinstance(cause, GatewayError) and cause.call is not None:
-        return cause
-    return None if isinstance(error, Skipped) else error

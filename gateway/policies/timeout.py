@@ -11,7 +11,7 @@ from gateway.config.units import format_duration
 from gateway.core.adapter import Environment
 from gateway.core.errors import DeadlineExceeded
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Begin, Begun, CallFacts, Emit, Service
 
 __all__ = ["Timeout", "create"]
 
@@ -36,7 +36,43 @@ class Timeout:
         """Call `inner` under the timeout."""
         with trio.move_on_after(self.timeout_s):
             return await inner(request, emit)
-        raise DeadlineExceeded(f"no reply within its timeout of {format_duration(self.timeout_s)}")
+        raise _over(self.timeout_s)
+
+    def begin(self, request: Request, inner: Begin, /) -> Begun | None:
+        """Begin the call under the timeout."""
+        with trio.move_on_after(self.timeout_s) as scope:  # noqa: ASYNC100 - it tells the budget
+            begun = inner(request)
+        return None if begun is None else _Limited(begun, scope.deadline, self.timeout_s)
+
+
+class _Limited:
+    """A call that was begun, and may take until `deadline`."""
+
+    __slots__ = ("_begun", "_timeout_s", "close", "deadline", "listen")
+
+    def __init__(self, begun: Begun, deadline: float, timeout_s: float) -> None:
+        self._begun = begun
+        self._timeout_s = timeout_s
+        self.deadline = min(begun.deadline, deadline)
+        self.listen = begun.listen
+        self.close = begun.close
+
+    def take(self) -> Reply | None:
+        """As `Begun`."""
+        reply = self._begun.take()
+        if reply is None and trio.current_time() >= self.deadline:
+            raise _over(self._timeout_s)
+        return reply
+
+    async def finish(self) -> Reply:
+        """As `Begun`."""
+        with trio.CancelScope(deadline=self.deadline):
+            return await self._begun.finish()
+        raise _over(self._timeout_s)
+
+
+def _over(timeout_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"no reply within its timeout of {format_duration(timeout_s)}")
 
 
 def create(timeout_s: float, _environment: Environment) -> Callable[[CallFacts], Timeout]:

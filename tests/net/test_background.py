@@ -61,11 +61,14 @@ async def test_an_exception_in_the_context_ends_its_tasks_first() -> None:
         finally:
             ended.set()
 
-    with pytest.raises(KeyError):
+    async def enter_and_fail() -> None:
         async with detached_nursery() as nursery:
             nursery.start_soon(work)
             await wait_all_tasks_blocked()
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await enter_and_fail()
     assert ended.is_set()
 
 
@@ -73,11 +76,14 @@ async def test_a_task_that_fails_ends_the_context() -> None:
     async def fail() -> None:
         raise KeyError
 
-    with pytest.raises(BaseExceptionGroup) as caught:
+    async def enter() -> None:
         async with detached_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             nursery.start_soon(fail)
             await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await enter()
     assert caught.value.subgroup(KeyError) is not None
 
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.net.readiness import Asked, Readiness, readiness
+from gateway.net.readiness import Asked, Readiness, Told, readiness
 
 Make = Callable[[socket.socket], Readiness]
 MAKERS = [
@@ -130,3 +130,37 @@ async def test_one_task_waits_at_a_time(pair: tuple[socket.socket, socket.socket
         with pytest.raises(trio.BusyResourceError):
             await one.wait()
         one.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody tells")
+async def test_who_listens_is_told_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = readiness(ours)
+    told: list[str] = []
+    one.listen(lambda: told.append("first"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert not told
+    for _ in range(2):
+        theirs.sendall(b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert told == ["first"]
+    one.listen(lambda: told.append("at once"))
+    assert told == ["first", "at once"]
+    one.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody tells")
+async def test_who_waits_is_told_in_place_of_who_listened(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    one = readiness(ours)
+    assert isinstance(one, Told)
+    told: list[str] = []
+    one.listen(lambda: told.append("listener"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        theirs.sendall(b"x")
+    one.close()
+    assert not told

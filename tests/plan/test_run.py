@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway.core.errors import (
     ERRORS,
@@ -22,8 +23,23 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.core.messages import Branch, Reply, Request
+from gateway.core.service import Service
 from gateway.testing import ScriptedService
-from tests.apps import driven, get, request
+from tests.apps import Prompt, driven, get, request, services_are
+
+MADE: dict[str, Callable[[Service], Service]] = {
+    "called": lambda service: service,
+    "begun": Prompt,
+    "finished": partial(Prompt, slow=True),
+}
+
+
+@pytest.fixture(autouse=True, params=MADE)
+def one_task_or_many(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The same holds whether calls run in tasks of their own, or are waited for in one."""
+    before = services_are.set(MADE[request.param])
+    yield
+    services_are.reset(before)
 
 
 def after(seconds: float, value: Any = "ok") -> ScriptedService:
@@ -236,6 +252,7 @@ async def test_a_required_failure_is_the_answer_and_ends_the_rest(
         assert trio.current_time() < 1
         assert (caught.value.call, caught.value.service) == ("a", "a")
         assert caught.value.status == error.status
+        await wait_all_tasks_blocked()  # the task that does what was begun
         assert services["b"].cancelled == 1
         assert not services["c"].requests
         assert gateway.events.last.outcome == "error"

@@ -1,0 +1,231 @@
+"""Requests that are sent without waiting, over a service that is scripted to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from gateway.core.errors import BadReply, InvalidArguments, Unreachable
+from gateway.net.http1 import Http1Client
+from gateway.net.messages import HttpReply, HttpRequest, Origin
+from gateway.net.pool import Pool
+from gateway.net.sent import Sent
+
+A = Origin.of("http://a.test")
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+WHOLE = HEAD + b"hello"
+
+
+class Wire:
+    """What came is what `say` was given; `b""` is the service's end."""
+
+    def __init__(self) -> None:
+        self.prompt = self
+        self.sent = b""
+        self.room = 10_000
+        self.closed = False
+        self._said: list[bytes] = []
+        self._heard = trio.Event()
+        self._tell: Callable[[], None] | None = None
+
+    def say(self, data: bytes) -> None:
+        self._said.append(data)
+        self._heard.set()
+        if self._tell is not None:
+            tell, self._tell = self._tell, None
+            tell()
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent += data
+
+    async def receive(self) -> bytes:
+        await self._heard.wait()
+        data = self.receive_at_once()
+        assert data is not None
+        return data
+
+    def send_at_once(self, data: bytes) -> bool:
+        self.sent += data[: self.room]
+        return len(data) <= self.room
+
+    def receive_at_once(self) -> bytes | None:
+        if not self._said:
+            return None
+        data = self._said.pop(0)
+        if not self._said and data:
+            self._heard = trio.Event()
+        return data
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def is_stale(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Service:
+    def __init__(self) -> None:
+        self.wires: list[Wire] = []
+
+    async def connect(self, _origin: Origin) -> Wire:
+        await trio.lowlevel.checkpoint()
+        self.wires.append(Wire())
+        self.wires[-1].say(WHOLE)  # to the first request
+        return self.wires[-1]
+
+
+async def warm() -> tuple[Http1Client, Wire, Service]:
+    """A client with a connection that has served a request."""
+    service = Service()
+    client = Http1Client(Pool(service.connect, 2), "x-budget", 1000)
+    assert (await client.send(asking())).body == b"hello"
+    service.wires[0].sent = b""
+    return client, service.wires[0], service
+
+
+def asking(method: str = "GET", content: bytes | None = None, target: str = "/x") -> HttpRequest:
+    return HttpRequest(method, A, target, (), content)
+
+
+def body(reply: HttpReply) -> bytes:
+    return reply.body
+
+
+def started(client: Http1Client, request: HttpRequest) -> Sent[bytes]:
+    sent = client.start(request, body)
+    assert sent is not None
+    return sent
+
+
+async def test_it_goes_over_a_warm_connection_and_gives_that_back() -> None:
+    client, wire, _ = await warm()
+    told: list[bool] = []
+    with trio.move_on_after(5):  # noqa: ASYNC100 - it tells the budget
+        sent = started(client, asking("POST", b"{}"))
+    assert wire.sent.startswith(b"POST /x HTTP/1.1\r\nhost: a.test\r\n")
+    assert wire.sent.endswith(b"\r\n\r\n{}")
+    assert b"\r\nx-budget: " in wire.sent
+    sent.listen(lambda: told.append(True))
+    assert (client.pool.taken, client.pool.idle) == (1, 0)
+    wire.say(WHOLE)
+    assert told
+    assert sent.take() == b"hello"
+    sent.close()
+    assert (client.pool.taken, client.pool.idle, wire.closed) == (0, 1, False)
+
+
+@pytest.mark.parametrize("parts", [[HEAD, b"hello"], [WHOLE[:9], WHOLE[9:40], WHOLE[40:]]])
+async def test_a_reply_in_parts_is_finished_by_waiting(parts: list[bytes]) -> None:
+    client, wire, _ = await warm()
+    sent = started(client, asking())
+    wire.say(parts[0])
+    assert sent.take() is None
+    for part in parts[1:]:
+        wire.say(part)
+    assert await sent.finish() == b"hello"
+    assert (client.pool.taken, client.pool.idle) == (0, 1)
+
+
+async def test_a_compressed_reply_is_finished_by_waiting() -> None:
+    client, wire, _ = await warm()
+    sent = started(client, asking())
+    wire.say(b"HTTP/1.1 200 OK\r\ncontent-encoding: identity\r\ncontent-length: 2\r\n\r\nhi")
+    assert sent.take() is None
+    assert await sent.finish() == b"hi"
+
+
+async def test_nothing_is_sent_without_a_warm_connection_or_with_too_much() -> None:
+    cold = Http1Client(Pool(Service().connect, 2), "x-budget", 1000)
+    assert cold.start(asking(), body) is None
+    client, wire, _ = await warm()
+    assert client.start(asking("POST", b"x" * 9000), body) is None
+    with trio.CancelScope(deadline=trio.current_time()):  # noqa: ASYNC100 - likewise
+        assert client.start(asking(), body) is None
+    assert (wire.sent, client.pool.taken, client.pool.idle) == (b"", 0, 1)
+
+
+async def test_a_connection_that_takes_only_a_part_is_closed() -> None:
+    client, wire, _ = await warm()
+    wire.room = 10
+    assert client.start(asking(), body) is None
+    assert (wire.closed, client.pool.taken, client.pool.idle) == (True, 0, 0)
+
+
+async def test_a_target_that_is_none_takes_nothing() -> None:
+    client, _, _ = await warm()
+    with pytest.raises(InvalidArguments):
+        client.start(asking(target="/a b"), body)
+    assert (client.pool.taken, client.pool.idle) == (0, 1)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_connection_closed_meanwhile_is_replaced_once(waits: bool) -> None:
+    client, wire, service = await warm()
+    sent = started(client, asking())
+    if not waits:
+        wire.say(b"")
+        assert sent.take() is None
+    async with trio.open_nursery() as nursery:
+        if waits:
+            nursery.start_soon(trio.testing.wait_all_tasks_blocked)
+            wire.say(b"")
+        assert await sent.finish() == b"hello"
+    assert [one.closed for one in service.wires] == [True, False]
+    assert (client.pool.taken, client.pool.idle) == (0, 1)
+
+
+async def test_what_may_not_be_sent_twice_is_not() -> None:
+    client, wire, service = await warm()
+    sent = started(client, asking("POST", b"{}"))
+    wire.say(b"")
+    with pytest.raises(Unreachable):
+        sent.take()
+    sent.close()
+    assert len(service.wires) == 1
+    assert (wire.closed, client.pool.taken, client.pool.idle) == (True, 0, 0)
+
+
+async def test_what_is_no_http_is_a_bad_reply() -> None:
+    client, wire, _ = await warm()
+    sent = started(client, asking())
+    wire.say(b"hello\r\n\r\n")
+    with pytest.raises(BadReply):
+        sent.take()
+    sent.close()
+    assert (wire.closed, client.pool.taken, client.pool.idle) == (True, 0, 0)
+
+
+async def test_a_reply_over_the_bound_is_a_bad_reply() -> None:
+    client, wire, _ = await warm()
+    sent = started(client, asking())
+    wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n" + b"x" * 1001)
+    with pytest.raises(BadReply, match="over 1000 bytes"):
+        sent.take()
+    sent.close()
+    assert client.pool.taken == 0
+
+
+async def test_closed_before_its_reply_it_takes_its_connection_along() -> None:
+    client, wire, _ = await warm()
+    sent = started(client, asking())
+    sent.close()
+    sent.close()
+    assert (wire.closed, client.pool.taken, client.pool.idle) == (True, 0, 0)
+    with pytest.raises(trio.ClosedResourceError):
+        sent.take()
+
+
+async def test_cancelled_while_it_waits_it_leaves_nothing() -> None:
+    client, wire, _ = await warm()
+    sent = started(client, asking())
+    with trio.move_on_after(0), pytest.raises(trio.Cancelled):
+        await sent.finish()
+    sent.close()
+    assert (wire.closed, client.pool.taken) == (True, 0)
