@@ -159,13 +159,19 @@ class Gateway:
             timeout_s: The client's own budget, seconds.
 
         Returns:
-            The answer, `encoded`; `missing` names what is absent from it.
+            The answer, decoded, and `encoded` too; `missing` names what is absent from it.
 
         Raises:
             GatewayError: Whatever the client is to be told instead, bare.
 
         Cancellation: ends every call below it, commits under way aside.
         """
+        return (await self.answer(request, emit, timeout_s=timeout_s)).decoded()
+
+    async def answer(
+        self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
+    ) -> Reply:
+        """As `call`, for who sends `encoded` on: parts of the value may be JSON as it came."""
         tool = self.tools.get(request.name)
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
         ledger = Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)

@@ -35,7 +35,7 @@ from gateway.net.client import (
 from gateway.net.credentials import basic_authorization
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
-from gateway.net.json_text import decode_json
+from gateway.net.json_text import checked_json, decode_json
 from gateway.net.redirects import Redirecting
 from gateway.net.texts import as_it_came, encoded_target, form, header_text, with_query
 
@@ -263,12 +263,15 @@ class _Call:
         self._read = _nothing if self._verb == "head" else _decoded
 
     async def __call__(self, request: Request, _emit: Emit, /) -> Reply:
-        return self._reply(await self._adapter.client.send(self._http(request)))
+        reply = await self._adapter.client.send(self._http(request))
+        return self._opaque(reply) if request.opaque else self._reply(reply)
 
     def begin(self, request: Request, /) -> Begun | None:
         client = self._adapter.client
         if isinstance(client, Http1Client):
-            return client.start(self._http(request), self._reply)
+            return client.start(
+                self._http(request), self._opaque if request.opaque else self._reply
+            )
         return None
 
     def _http(self, request: Request) -> HttpRequest:
@@ -282,6 +285,17 @@ class _Call:
         if not 200 <= reply.status < 300:
             raise self._adapter.refusal(reply)
         return Reply(self._read(reply))
+
+    def _opaque(self, reply: HttpReply) -> Reply:
+        """As `_reply`; JSON stays as it came if it can."""
+        if 200 <= reply.status < 300 and self._read is _decoded and _is_json(reply):
+            try:
+                raw = checked_json(reply.body)
+            except ValueError as error:
+                raise _no_json(error) from error
+            if raw is not None:
+                return Reply(raw)
+        return self._reply(reply)
 
 
 def _secrets(settings: HttpSettings) -> tuple[str, ...]:
@@ -333,12 +347,22 @@ def _decoded(reply: HttpReply) -> Any:
             return decode_json(reply.body)
         except ValueError as error:
             if media_type:
-                raise BadReply(f"the reply is not JSON: {error}") from error
+                raise _no_json(error) from error
     try:
         return reply.body.decode("utf-8")
     except UnicodeDecodeError as error:
         what = media_type or "no content-type"
         raise BadReply(f"the reply ({what}) is neither JSON nor UTF-8 text") from error
+
+
+def _is_json(reply: HttpReply) -> bool:
+    """Whether it says so, and has a body."""
+    media_type = _media_type(reply.fields.get(b"content-type", b""))
+    return media_type.endswith(("/json", "+json")) and bool(reply.body)
+
+
+def _no_json(error: ValueError) -> BadReply:
+    return BadReply(f"the reply is not JSON: {error}")
 
 
 def _nothing(_reply: HttpReply) -> None:

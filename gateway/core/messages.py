@@ -50,11 +50,14 @@ class Request(msgspec.Struct, frozen=True):
         arguments: The tool's arguments, or the values of the call's keys with every
             placeholder filled in. Never changed by a policy: it makes a new request.
         context: Who asks.
+        opaque: Whether nothing looks into the reply's value: JSON may stay the bytes it came as,
+            a `msgspec.Raw` that is valid and nested as deep as JSON that is decoded may be.
     """
 
     name: str
     arguments: Mapping[str, Any]
     context: Context
+    opaque: bool = False
 
 
 class Branch(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,8 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
         call: The call's name in its plan.
         service: The service it went to.
         outcome: `ok`, `timeout`, `error` or `skipped`.
-        value: Its reply's value, or its default where it is missing.
+        value: Its reply's value, or its default where it is missing. Where the tool looks into no
+            part of it, it may be a `msgspec.Raw`: JSON as it came.
         error: What it is missing for; `None` exactly when the outcome is `ok`.
         started_s: Seconds from the request's start to the call's, `None` if it never began.
         ended_s: Seconds from the request's start to the call's end.
@@ -109,7 +113,8 @@ class Reply(msgspec.Struct, frozen=True):
     """What a `Service` returns when it is done.
 
     Args:
-        value: The decoded value: JSON's types, whole.
+        value: The decoded value: JSON's types, whole. To a request that is `opaque` it may be a
+            `msgspec.Raw`.
         branches: Below an answer of a tool: how each call ended, in the plan's order.
         missing: The failures of absent calls, each naming its call; empty if the answer is whole.
         encoded: Of an answer to a client: the JSON that every protocol sends it as.
@@ -130,14 +135,32 @@ class Reply(msgspec.Struct, frozen=True):
             BadReply: The value has no JSON form.
         """
         value = self.value
-        if self.missing and isinstance(value, dict):
-            value = {key: part for key, part in value.items() if key != "_errors"}
-            value["_errors"] = [error.problem() for error in self.missing]
         try:
+            if self.missing and isinstance(value, msgspec.Raw):
+                value = msgspec.json.decode(value)
+            if self.missing and isinstance(value, dict):
+                value = {key: part for key, part in value.items() if key != "_errors"}
+                value["_errors"] = [error.problem() for error in self.missing]
             encoded = msgspec.json.encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadReply(f"the answer has no JSON form: {error}") from error
         return Reply(self.value, self.branches, self.missing, encoded)
+
+    def decoded(self) -> Reply:
+        """This reply with JSON's types for what is a `msgspec.Raw` in its value.
+
+        Raises:
+            BadReply: A number in it is beyond what can be decoded.
+        """
+        value = self.value
+        parts = value.values() if isinstance(value, dict) else (value,)
+        if not any(isinstance(part, msgspec.Raw) for part in parts):
+            return self
+        try:
+            value = msgspec.json.decode(msgspec.json.encode(value))
+        except msgspec.DecodeError as error:
+            raise BadReply(f"the answer cannot be decoded: {error}") from error
+        return Reply(value, self.branches, self.missing, self.encoded)
 
     @property
     def partial_label(self) -> str:

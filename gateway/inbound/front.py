@@ -85,10 +85,10 @@ class Front(Protocol):
         """Tell telemetry of what is no call of a tool."""
         ...
 
-    async def call(
+    async def answer(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
     ) -> Reply:
-        """Call the tool `request.name`, as `Gateway.call` does."""
+        """Call the tool `request.name`, as `Gateway.answer` does."""
         ...
 
 

@@ -81,7 +81,7 @@ class Http:
         # The body's way here has cost the client's budget and the tool's alike.
         timeout_s = budget_s - (trio.current_time() - start)
         reply = await while_connected(
-            scope, receive, lambda: self._front.call(request, timeout_s=timeout_s)
+            scope, receive, lambda: self._front.answer(request, timeout_s=timeout_s)
         )
         return 200, _headers(reply, context), reply.encoded
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["MAX_DEPTH", "decode_json"]
+__all__ = ["MAX_DEPTH", "checked_json", "decode_json"]
 
 MAX_DEPTH = 200
 """How deep arrays and objects may be nested.
@@ -29,6 +29,26 @@ def decode_json(data: bytes) -> Any:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deep(value):
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
     return value
+
+
+def checked_json(data: bytes) -> msgspec.Raw | None:
+    """The JSON text `data` as it is; `None` if it has to be decoded after all.
+
+    What is passed on stands within other JSON, in an event's line perhaps: a text with line ends in
+    it would break that.
+
+    Raises:
+        ValueError: As `decode_json`.
+    """
+    if b"\n" in data or b"\r" in data or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        return None
+    raw = _AS_IT_IS.decode(data)
+    if not data.isascii():
+        data.decode("utf-8")
+    return raw
+
+
+_AS_IT_IS = msgspec.json.Decoder(msgspec.Raw)
 
 
 def _is_deep(value: Any) -> bool:

@@ -90,7 +90,7 @@ def compile_tool(
     merge = Merge(_output(settings.output, names, note), tuple(calls))
     if mistakes or failed_calls or judge_only:
         return None
-    nodes = _nodes(calls.values(), services, names.inputs, note)
+    nodes = _nodes(calls, services, names.inputs, _read(calls, merge), note)
     if len(nodes) < len(calls):
         return None
     plan = Plan(tool.name, nodes, merge, _quorum(settings.wait))
@@ -176,20 +176,42 @@ def _output(
     return {key: expression for key, expression in compiled.items() if expression is not None}
 
 
+def _read(calls: Mapping[str, CompiledCall], merge: Merge) -> frozenset[str]:
+    """The calls whose values something looks into: the output, or another call."""
+    read = frozenset[str]().union(*(call.waits_for for call in calls.values()))
+    match merge.output:
+        case None:
+            outputs: Iterable[Expression] = ()
+        case Expression() as whole:
+            outputs = (whole,)
+        case table:
+            outputs = table.values()
+    for expression in outputs:
+        if expression.reads_all:
+            return frozenset(calls)
+        if not expression.is_name:
+            read |= expression.roots
+    return read
+
+
 def _nodes(
-    calls: Iterable[CompiledCall], services: Services, inputs: frozenset[str], report: Report
+    calls: Mapping[str, CompiledCall],
+    services: Services,
+    inputs: frozenset[str],
+    read: frozenset[str],
+    report: Report,
 ) -> tuple[Node, ...]:
     """Every call bound to its service; one that cannot be is reported."""
     nodes: list[Node] = []
-    for call in calls:
+    for call in calls.values():
         try:
-            nodes.append(_node(call, services, inputs))
+            nodes.append(_node(call, services, inputs, opaque=call.config.name not in read))
         except ValueError as error:
             report(("calls", call.config.name), str(error))
     return tuple(nodes)
 
 
-def _node(call: CompiledCall, services: Services, inputs: frozenset[str]) -> Node:
+def _node(call: CompiledCall, services: Services, inputs: frozenset[str], *, opaque: bool) -> Node:
     config = call.config
     common = config.common
     inputs_key = services.kind(common.service).inputs_key
@@ -208,6 +230,7 @@ def _node(call: CompiledCall, services: Services, inputs: frozenset[str]) -> Nod
         optional=common.optional,
         default=common.default,
         has_default=config.has_default,
+        opaque=opaque,
         commit_timeout_s=services.commit_timeout_s(config) if common.commit else None,
     )
 

@@ -61,6 +61,11 @@ class Expression:
     getter: Callable[[Mapping[str, Any]], Any] | None = attrs.field(repr=False, eq=False)
     _search: Callable[[Mapping[str, Any]], Any] = attrs.field(repr=False, eq=False)
 
+    @property
+    def is_name(self) -> bool:
+        """Whether it is a name from the namespace, and no more: its value is given as it is."""
+        return self.roots == {self.source.strip()}
+
     @classmethod
     def compile(cls, source: str) -> Expression:
         """Compile `source`.

@@ -30,6 +30,7 @@ class Node:
         optional: Whether the answer may do without it.
         default: Its value when it is missing.
         has_default: Whether that default was written: then calls that read it go ahead.
+        opaque: Whether nothing reads its value, which is passed on whole.
         commit_timeout_s: For a committed call, the seconds it may go on without its client;
             `None` for every other.
     """
@@ -45,6 +46,7 @@ class Node:
     optional: bool = False
     default: Any = None
     has_default: bool = False
+    opaque: bool = False
     commit_timeout_s: float | None = None
 
 

@@ -275,7 +275,8 @@ class Run:
 
     def _asked(self, node: Node) -> Request:
         """What `node`'s service is asked."""
-        return Request(node.name, node.render(self._namespace), self._request.context)
+        arguments = node.render(self._namespace)
+        return Request(node.name, arguments, self._request.context, node.opaque)
 
     async def _commit(self, node: Node, commits: trio.Nursery) -> None:
         """Make the call in the app's nursery, and wait for it while the client does."""

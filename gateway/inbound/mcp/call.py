@@ -76,7 +76,7 @@ async def call(
     request = Request(name, object_in(params, "arguments"), context)
     try:
         budget_s = min(_budget_s(params, context), front.server.deadline)
-        reply = await front.call(request, timeout_s=budget_s - spent_s)
+        reply = await front.answer(request, timeout_s=budget_s - spent_s)
     except NotFound as error:
         if error.call is None:
             raise ProtocolError(

@@ -69,7 +69,7 @@ class ScriptedFront:
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
         return trio.move_on_after(timeout_s)
 
-    async def call(
+    async def answer(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
     ) -> Reply:
         self.requests.append(request)
