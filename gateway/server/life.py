@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Heed", "Life", "explain"]
 
-_THRESHOLDS = (20_000, 500, 1_000)
-"""The youngest are looked at often enough that it takes milliseconds; what has survived that, such as
-10,000 requests under way, hardly ever: each look at all of it would stop the loop for a tenth of a
-second. Reference counting frees nearly everything without it."""
+_THRESHOLDS = (100_000, 100, 1_000)
+"""A request leaves nothing to collect, so collections come with growth alone: thousands of requests
+more under way than before. With fewer objects between two of them they came in between as well, 80 ms
+each with 1,000 requests under way, for the end of old requests hides the beginning of new ones from the
+collector's count. What has survived one is hardly ever looked at again."""
 
 
 class Heed(Protocol):
