@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from gateway.core.errors import BadReply, GatewayError
+from gateway.core.peer import Peer
 from gateway.core.trace import Trace
 
 __all__ = ["Branch", "Chunk", "Context", "Outcome", "Partial", "Progress", "Reply", "Request"]
@@ -30,6 +31,7 @@ class Context:
         headers: The client's headers, names in lower case; services see only what their
             `forward` lists.
         trace: This request's place in a distributed trace.
+        peer: The client itself, where services may ask something back; `None` where they cannot.
     """
 
     request_id: str
@@ -38,6 +40,7 @@ class Context:
     client: str = ""
     headers: Mapping[str, str] = MappingProxyType({})
     trace: Trace = attrs.field(factory=Trace.new)
+    peer: Peer | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen(slots=True)

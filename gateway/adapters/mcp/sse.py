@@ -1,0 +1,79 @@
+"""Server-sent events, from bytes to the data of each; no I/O.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, "Parsing an event stream".
+"""
+
+from __future__ import annotations
+
+from gateway.core.errors import BadReply
+
+__all__ = ["EventReader"]
+
+
+class EventReader:
+    """Reads one event stream.
+
+    Args:
+        max_bytes: Of one event, framing and comments included.
+    """
+
+    __slots__ = ("_after_cr", "_data", "_is_message", "_line", "_max_bytes", "_size", "_started")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._line: list[bytes] = []
+        self._data: list[bytes] = []
+        self._is_message = True
+        self._size = 0
+        self._started = False
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes; the data of each event that is complete, if it is a message.
+
+        Events of other types and those without data, which only carry an id, are left out.
+
+        Args:
+            data: Not empty.
+
+        Raises:
+            BadReply: An event is over the bound.
+        """
+        if self._after_cr and data.startswith(b"\n"):  # the other half of a line's end
+            data = data[1:]
+        self._after_cr = data.endswith(b"\r")
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._size += len(data)
+        *lines, rest = data.split(b"\n")
+        events = []
+        if lines:
+            lines[0] = b"".join([*self._line, lines[0]])
+            self._line = []
+            events = [event for line in lines if (event := self._take(line, len(rest)))]
+        self._line.append(rest)
+        if self._size > self._max_bytes:
+            raise BadReply(f"an event of the reply is over {self._max_bytes} bytes")
+        return events
+
+    def _take(self, line: bytes, left: int) -> bytes | None:
+        """Take one line; the event's data, if the line ends it.
+
+        Args:
+            line: Without its end.
+            left: Bytes that came after all whole lines.
+        """
+        if not self._started:
+            self._started = True
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line:
+            event = b"\n".join(self._data) if self._is_message else None
+            self._data, self._is_message, self._size = [], True, left
+            return event
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._is_message = value in {b"message", b""}
+        return None
