@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import anyio
 import uvicorn
@@ -109,7 +109,7 @@ def page(number: str) -> str:
     return f"Page {number}"
 
 
-async def old_lines() -> AsyncGenerator[str]:
+async def old_lines(answers: IO[str]) -> AsyncGenerator[str]:
     """What comes on standard input, without what a legacy server has never heard of."""
     async for line in anyio.wrap_file(sys.stdin):
         message = json.loads(line)
@@ -117,11 +117,13 @@ async def old_lines() -> AsyncGenerator[str]:
             yield line
             continue
         error = {"code": -32601, "message": "Method not found"}
-        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}), flush=True)
+        answers.write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}) + "\n")
+        answers.flush()
 
 
 async def over_stdio(*, legacy: bool) -> None:
-    async with stdio_server(stdin=old_lines() if legacy else None) as streams:  # type: ignore[arg-type]
+    answers = os.fdopen(os.dup(1), "w")  # the SDK keeps standard output to itself
+    async with stdio_server(stdin=old_lines(answers) if legacy else None) as streams:  # type: ignore[arg-type]
         await lowlevel.run(*streams, lowlevel.create_initialization_options())
 
 
