@@ -17,13 +17,23 @@ class EventReader:
         max_bytes: Of one event, framing and comments included.
     """
 
-    __slots__ = ("_after_cr", "_data", "_is_message", "_line", "_max_bytes", "_size", "_started")
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_is_message",
+        "_line",
+        "_max_bytes",
+        "_rest",
+        "_size",
+        "_started",
+    )
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._is_message = True
+        self._rest = 0
         self._size = 0
         self._started = False
         self._after_cr = False
@@ -44,32 +54,32 @@ class EventReader:
         self._after_cr = data.endswith(b"\r")
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._size += len(data)
         *lines, rest = data.split(b"\n")
         events = []
         if lines:
             lines[0] = b"".join([*self._line, lines[0]])
-            self._line = []
-            events = [event for line in lines if (event := self._take(line, len(rest)))]
+            self._line, self._rest = [], 0
+            events = [event for line in lines if (event := self._take(line))]
         self._line.append(rest)
-        if self._size > self._max_bytes:
-            raise BadReply(f"an event of the reply is over {self._max_bytes} bytes")
+        self._rest += len(rest)
+        self._check(self._size + self._rest)
         return events
 
-    def _take(self, line: bytes, left: int) -> bytes | None:
-        """Take one line; the event's data, if the line ends it.
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise BadReply(f"an event of the reply is over {self._max_bytes} bytes")
 
-        Args:
-            line: Without its end.
-            left: Bytes that came after all whole lines.
-        """
+    def _take(self, line: bytes) -> bytes | None:
+        """Take one line, without its end; the event's data, if the line ends it."""
         if not self._started:
             self._started = True
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line:
             event = b"\n".join(self._data) if self._is_message else None
-            self._data, self._is_message, self._size = [], True, left
+            self._data, self._is_message, self._size = [], True, 0
             return event
+        self._size += len(line) + 1
+        self._check(self._size)
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
