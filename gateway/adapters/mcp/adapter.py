@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -42,6 +43,7 @@ _OPENING_S = 0.5
 """Seconds that opening waits for a server: one that is there is listed by the first request."""
 
 _MAX_LINE = 2_000
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 class McpAdapter:
@@ -187,7 +189,8 @@ class McpAdapter:
             self._catalog.expire()
 
     def _say(self, line: str) -> None:
-        logger.info("%s: %s", self.name, self._errors.shown(line, _MAX_LINE))
+        shown = self._errors.shown(_CONTROL.sub(" ", line), _MAX_LINE)
+        logger.info("%s: %s", self.name, shown)
 
 
 KIND = Kind(

@@ -189,7 +189,7 @@ class Catalog:
         """One list, all of its pages."""
         method, capability = _METHODS[name]
         found = Found(name)
-        ttl_s = _TTL_S
+        ttl_s = _MOST_TTL_S
         cursor: Any = None
         for number in range(_MAX_PAGES if capability in era.capabilities else 0):
             try:
@@ -205,7 +205,7 @@ class Catalog:
                 found.take(item)
                 if found.count % _AT_ONCE == 0:  # to look at many takes a while
                     await trio.lowlevel.checkpoint()
-            ttl_s = _ttl_of(page, era) if not number else min(ttl_s, _ttl_of(page, era))
+            ttl_s = min(ttl_s, _ttl_of(page, era))
             cursor = page.get("nextCursor")
             if cursor is None:
                 break

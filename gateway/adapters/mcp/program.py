@@ -6,7 +6,6 @@ Source: MCP 2026-07-28, stdio, "Shutdown", "Unexpected Termination".
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -38,7 +37,6 @@ _STEADY_S = 60.0
 
 _LINES_PER_S = 100
 _MAX_LINE = 2_000
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 Note = Callable[[str], None]
 
@@ -208,7 +206,7 @@ class _Said:
                 self._say(f"{dropped} lines left out")
         self._lines += 1
         if self._lines <= _LINES_PER_S:
-            self._say(_CONTROL.sub(" ", line.decode("utf-8", "replace")).rstrip())
+            self._say(line.decode("utf-8", "replace"))
 
 
 async def _stop(process: Process) -> int | None:
