@@ -122,14 +122,18 @@ class McpServer(Scripted):
     def _chosen(self, request: Received) -> Any:
         message = json.loads(request.body) if request.body else {}
         method = message.get("method", "") if request.method == "POST" else request.method
-        if self.legacy and method not in {"initialize", "DELETE"} and self.sessions:
-            if request.header("mcp-session-id") not in self.sessions:
-                return json_reply({"jsonrpc": "2.0", "id": None, "error": _LOST}, 404)
+        if self._is_lost(method, request):
+            return json_reply({"jsonrpc": "2.0", "id": None, "error": _LOST}, 404)
         if method in self.on:
             chosen = self.on[method]
             chosen = chosen(request) if callable(chosen) else chosen
             return result(request, chosen) if isinstance(chosen, dict) else chosen
         return self._usual(method, request, message)
+
+    def _is_lost(self, method: str, request: Received) -> bool:
+        if not self.legacy or not self.sessions or method in {"initialize", "DELETE"}:
+            return False
+        return request.header("mcp-session-id") not in self.sessions
 
     def _usual(self, method: str, request: Received, message: Mapping[str, Any]) -> Any:
         complete = {} if self.legacy else {"resultType": "complete", "ttlMs": 60_000}

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import anyio
@@ -50,14 +51,18 @@ def fails() -> str:
     raise ValueError("out of paper")
 
 
+def note() -> None:
+    with Path(os.environ["CANCEL_LOG"]).open("a") as log:
+        log.write(f"{time.time()}\n")
+
+
 @server.tool()
 async def slow(ctx: Context) -> str:
     await ctx.report_progress(1, 3, "began")
     try:
         await anyio.sleep(30)
     except BaseException:
-        with open(os.environ["CANCEL_LOG"], "a") as log:
-            log.write(f"{time.time()}\n")
+        note()
         raise
     return "done"
 

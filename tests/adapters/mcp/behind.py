@@ -49,7 +49,9 @@ def settings(**keys: Any) -> McpSettings:
 
 
 @asynccontextmanager
-async def behind(server: Callable[..., Any] | OSError | None, **keys: Any) -> AsyncGenerator[Behind]:
+async def behind(
+    server: Callable[..., Any] | OSError | None, **keys: Any
+) -> AsyncGenerator[Behind]:
     """An adapter before `server`: what serves connections, refuses them, or swallows them."""
     async with network() as net:
         net.name("api.test", "10.0.0.1")
@@ -61,5 +63,3 @@ async def behind(server: Callable[..., Any] | OSError | None, **keys: Any) -> As
 
 
 def _nowhere(_event: Any) -> None: ...
-
-

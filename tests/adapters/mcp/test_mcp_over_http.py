@@ -115,7 +115,9 @@ async def test_a_server_of_another_revision_is_told_apart(autojump_clock: MockCl
 
 
 async def test_an_outage_says_nothing_about_the_era(autojump_clock: MockClock) -> None:
-    server = McpServer({"server/discover": lambda _: http(503, "later"), "tools/call": lambda _: TEXT})
+    server = McpServer(
+        {"server/discover": lambda _: http(503, "later"), "tools/call": lambda _: TEXT}
+    )
     async with behind(server) as it:
         with pytest.raises(BadReply, match="answered 503: later"):
             await it.call()
@@ -167,7 +169,13 @@ async def test_a_plan_sees_what_is_in_a_result(
 
 
 async def test_a_client_is_given_the_result_as_it_came(autojump_clock: MockClock) -> None:
-    came = {**TEXT, "resultType": "complete", "isError": True, "x": {"y": [None]}, "_meta": {"k": 1}}
+    came = {
+        **TEXT,
+        "resultType": "complete",
+        "isError": True,
+        "x": {"y": [None]},
+        "_meta": {"k": 1},
+    }
     async with behind(McpServer({"tools/call": lambda _: came}, tools=[tool("x")])) as it:
         assert await it.ask("tools/call", name="x", arguments={}) == came
 
