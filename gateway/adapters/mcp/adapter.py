@@ -39,8 +39,11 @@ __all__ = ["KIND", "McpAdapter"]
 
 logger = logging.getLogger(__name__)
 
-_OPENING_S = 0.5
-"""Seconds that opening waits for a server: one that is there is listed by the first request."""
+_OPENING_S = 0.25
+"""Seconds that opening waits for a server: one that is there is listed by the first request.
+
+Not for a program: it takes longer to start than anybody should wait.
+"""
 
 _MAX_LINE = 2_000
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -60,6 +63,7 @@ class McpAdapter:
         self.name = environment.service
         secrets = (*settings.headers.values(), *settings.environment.values())
         self._errors = Errors(self.name, secrets)
+        self._opening_s = 0 if settings.program else _OPENING_S
         self._link = self._linked(settings, environment)
         self._client = Client(self.name, self._link, self._errors, self._hear)
         names = Names(
@@ -115,7 +119,7 @@ class McpAdapter:
         # would lie between every request and its deadline, and wrap what others raise.
         trio.lowlevel.spawn_system_task(run)
         try:
-            with trio.move_on_after(_OPENING_S):
+            with trio.move_on_after(self._opening_s):
                 await self._catalog.tried.wait()
             yield
         finally:

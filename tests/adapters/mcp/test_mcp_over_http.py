@@ -143,7 +143,7 @@ async def test_who_waits_for_an_agreement_may_leave(autojump_clock: MockClock) -
         with trio.move_on_after(1) as scope:
             await it.call()
         assert scope.cancelled_caught
-        assert trio.current_time() == pytest.approx(1.5)
+        assert trio.current_time() == pytest.approx(1.25)
 
 
 # ------------------------------------------------------------------ what comes back
