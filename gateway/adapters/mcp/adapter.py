@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
@@ -25,8 +25,9 @@ from gateway.adapters.mcp.offer import Names
 from gateway.adapters.mcp.process import inherited, spawn
 from gateway.adapters.mcp.program import ProgramLink
 from gateway.adapters.mcp.results import Errors, value_of
+from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.settings import McpCall, McpSettings, problem_of
-from gateway.config.fields import reveal
+from gateway.config.fields import Secret, reveal
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import NotFound
 from gateway.core.federation import Listed, ListName
@@ -34,6 +35,7 @@ from gateway.core.mcp import HEADER_MISMATCH
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Service
+from gateway.net.credentials import basic_authorization
 
 __all__ = ["KIND", "McpAdapter"]
 
@@ -45,8 +47,7 @@ _OPENING_S = 0.25
 Not for a program: it takes longer to start than anybody should wait.
 """
 
-_MAX_LINE = 2_000
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_MAX_SAID = 10_000
 
 
 class McpAdapter:
@@ -61,8 +62,13 @@ class McpAdapter:
         if problem is not None:
             raise ValueError(problem)
         self.name = environment.service
-        secrets = (*settings.headers.values(), *settings.environment.values())
+        secrets = (
+            *settings.headers.values(),
+            *settings.environment.values(),
+            *_secrets_of(settings.url or ""),
+        )
         self._errors = Errors(self.name, secrets)
+        self._say = Said(self.name, self._errors)
         self._opening_s = 0 if settings.program else _OPENING_S
         self._link = self._linked(settings, environment)
         self._client = Client(self.name, self._link, self._errors, self._hear)
@@ -185,22 +191,32 @@ class McpAdapter:
         if told.method in CHANGES:
             self._catalog.expire()
         elif told.method == "notifications/message":
-            level, data = (str(told.params.get(key))[:_MAX_LINE] for key in ("level", "data"))
+            level, data = (str(told.params.get(key))[:_MAX_SAID] for key in ("level", "data"))
             self._say(f"{level}: {data}")
 
     def _came(self) -> None:
         if self._link.life > 1:  # the first one is waited for
             self._catalog.expire()
 
-    def _say(self, line: str) -> None:
-        shown = self._errors.shown(_CONTROL.sub(" ", line), _MAX_LINE)
-        logger.info("%s: %s", self.name, shown)
+
+def _secrets_of(url: str) -> list[Secret]:
+    """What may be secret of a URL: the password, also as it is sent, and what its query says."""
+    parts = urlsplit(url)
+    said = [parts.password or "", unquote(parts.password or "")]
+    said += basic_authorization(url).values()
+    said += [value for _, value in parse_qsl(parts.query)]
+    return [Secret(text) for text in said if text]
+
+
+def _check(call: McpCall) -> list[tuple[str, str]]:
+    return [] if call.tool else [("tool", "expected the name of a tool")]
 
 
 KIND = Kind(
     settings=McpSettings,
     call=McpCall,
     create=McpAdapter,
+    check=_check,
     inputs_key="arguments",
 )
 """How `mcp` is declared."""

@@ -186,13 +186,15 @@ class Client:
                     return await self._requests.answer(exchange, call, emit)
             except Refused as refused:
                 raise self._errors.of_refusal(refused) from None
-            except Outdated:
-                self._forget(era)
+            except Outdated as outdated:
+                said = outdated.said
             except JsonRpcError as error:
                 if error.code != UNSUPPORTED_VERSION or not era.is_modern:
                     raise
-                self._forget(era)
-        raise BadReply(f"{self._name} refuses the session or the revision it agreed to")
+                said = error.message
+            self._forget(era)
+        shown = self._errors.shown(said)
+        raise BadReply(f"{self._name} refuses the session or the revision it agreed to: {shown}")
 
     def _forget(self, era: Era) -> None:
         if self._era is era:

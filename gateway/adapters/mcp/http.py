@@ -299,7 +299,7 @@ class _HttpExchange:
         self._begun = True
         media_type = (self._header("content-type") or "").partition(";")[0].strip().lower()
         if self._stream.status != 200:
-            self._take_refusal(await self._whole(_MAX_REFUSAL))
+            self._take_refusal(await self._beginning())
         elif media_type == "text/event-stream":
             if self._header("content-encoding") not in {None, "identity"}:
                 raise BadReply("the event stream is encoded, though identity was asked for")
@@ -320,6 +320,13 @@ class _HttpExchange:
         while piece := await self._stream.receive():
             body.take(piece)
         return body.whole()
+
+    async def _beginning(self) -> bytes:
+        """As much of the body as is looked at where it is a refusal's."""
+        said = b""
+        while len(said) < _MAX_REFUSAL and (piece := await self._stream.receive()):
+            said += piece
+        return said[:_MAX_REFUSAL]
 
     async def _read_on(self) -> None:
         """Read until there is a message."""
@@ -359,7 +366,7 @@ class _HttpExchange:
             told = []
         ours = [message for message in told if message.id == self._call.id]
         if self._is_outdated(status, ours):
-            raise Outdated
+            raise Outdated(f"{status} {body.decode('utf-8', 'replace')}")
         if not told or status in {401, 403, 429} or status >= 500:
             said = body.decode("utf-8", "replace")
             raise Refused(status, said, self._header("retry-after"))

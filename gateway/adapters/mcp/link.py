@@ -70,7 +70,15 @@ class Call:
 
 
 class Outdated(Exception):
-    """The server takes no longer what was agreed, and did not do what it was asked."""
+    """The server takes no longer what was agreed, and did not do what it was asked.
+
+    Args:
+        said: How it says so.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
 
 
 class Refused(Exception):

@@ -10,7 +10,6 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
-import attrs
 import trio
 
 from gateway.adapters.mcp import messages
@@ -21,13 +20,16 @@ from gateway.core.errors import Unreachable
 
 __all__ = ["ProgramLink"]
 
+_UNASKED_S = 0.5
+"""Seconds that a program has to end after its input did; then it gets SIGTERM."""
+
 _GRACE_S = 1.0
-"""Seconds that a program has to end after its input did; then after SIGTERM; then it is killed."""
+"""Seconds that it has after that; then it is killed."""
 
 _KILLED_S = 5.0
 """Seconds that the system has to bury what was killed."""
 
-_STOP_S = 2 * _GRACE_S + _KILLED_S + 1
+_STOP_S = _UNASKED_S + _GRACE_S + _KILLED_S + 1
 """Seconds that all of it may take."""
 
 _FIRST_PAUSE_S = 0.5
@@ -35,7 +37,6 @@ _MOST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 """Having run for this long, a program's end says nothing about its next life."""
 
-_LINES_PER_S = 100
 _MAX_LINE = 2_000
 
 Note = Callable[[str], None]
@@ -48,8 +49,7 @@ class ProgramLink:
         name: The service's.
         spawn: Starts the program.
         max_reply: Bytes of one message of the server's.
-        say: Takes each line that the program says to people, bounded, and what is worth a line of
-            ours.
+        say: Takes each line that the program says to people, and what is worth one of ours.
         came: Called when a new life began.
 
     Attributes:
@@ -98,7 +98,7 @@ class ProgramLink:
         if channel is None:
             raise Unreachable(self._why)
         if call.era is not None and call.era.life != self.life:
-            raise Outdated
+            raise Outdated("it began a new life")
         waiting = channel.begin(call)
         number: int | None = None
         try:
@@ -180,33 +180,13 @@ class ProgramLink:
             nursery.cancel_scope.cancel()
 
     async def _listen(self, stderr: trio.abc.ReceiveStream) -> None:
-        """What it says to people, line by line, so many a second; it may say as much as it likes."""
-        said = _Said(self._say)
+        """What it says to people, line by line; it may say as much as it likes."""
         lines = LineReader(_MAX_LINE)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await stderr.receive_some(65_536):
                 for line in lines.feed(bytes(data)):
-                    said.take(line.start if isinstance(line, TooLong) else line)
-
-
-@attrs.define(slots=True, eq=False)
-class _Said:
-    """Passes lines on, so many a second, and says how many it did not."""
-
-    _say: Note
-    _second: int = -1
-    _lines: int = 0
-
-    def take(self, line: bytes) -> None:
-        second = int(trio.current_time())
-        if second != self._second:
-            dropped = self._lines - _LINES_PER_S
-            self._second, self._lines = second, 0
-            if dropped > 0:
-                self._say(f"{dropped} lines left out")
-        self._lines += 1
-        if self._lines <= _LINES_PER_S:
-            self._say(line.decode("utf-8", "replace"))
+                    beginning = line.start if isinstance(line, TooLong) else line
+                    self._say(beginning.decode("utf-8", "replace"))
 
 
 async def _stop(process: Process) -> int | None:
@@ -216,7 +196,7 @@ async def _stop(process: Process) -> int | None:
         Its exit status; `None` if even the system cannot end it.
     """
     status: int | None = None
-    with trio.move_on_after(_GRACE_S):
+    with trio.move_on_after(_UNASKED_S):
         await process.stdin.aclose()
         status = await process.wait()
     if status is None:

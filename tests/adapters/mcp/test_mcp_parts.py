@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from gateway.adapters.mcp.channel import LineReader, TooLong
 from gateway.adapters.mcp.messages import Asked, Response, Told, read
 from gateway.adapters.mcp.offer import Found, Names, Offer
 from gateway.adapters.mcp.process import inherited
 from gateway.adapters.mcp.results import Errors
+from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.sse import EventReader
 from gateway.config.fields import Secret
 from gateway.core.errors import BadReply
@@ -219,6 +223,22 @@ def test_secrets_are_not_shown() -> None:
     errors = Errors("s", [Secret("Bearer s3cret-token"), "plain"])
     assert errors.shown(" it said s3cret-token, plain ") == "it said ***, plain"
     assert errors.shown("x" * 490 + "s3cret-token").endswith("x***")
+
+
+async def test_so_many_lines_a_second_are_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    say = Said("s", Errors("s", [Secret("s3cret")]))
+    for number in range(300):
+        say(f"line {number} s3cret\x1b" + "x" * 5000)
+    await trio.sleep(1)
+    say("last")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("s: line 0 *** xxx")
+    assert len(said[0]) == 2003
+    assert len(said) == 102
+    assert said[-2:] == ["s: 200 lines left out", "s: last"]
 
 
 @pytest.mark.parametrize(
