@@ -2,16 +2,17 @@
 
 * `settings.py`: the keys of the service and of a call
 * `adapter.py`: `McpAdapter`: calls of plans, and what is offered to clients as it is
-* `client.py`: `Client`: which revision is spoken, one request and its answer
+* `client.py`: `Client`: one request and its answer; `agreement.py`: which revision is spoken
 * `questions.py`: what a server asks back: sampling, elicitation, roots
 * `link.py`: `Link`: what a transport promises
-* `http.py`: Streamable HTTP, on `gateway/net`; `sse.py`: its event streams
+* `http.py`: Streamable HTTP, on `gateway/net`; `exchange.py`: one POST and what comes back; `sse.py`:
+  its event streams
 * `program.py`: a program over stdio, supervised; `channel.py`: one life of it; `process.py`: the
   process itself
-* `messages.py`: JSON-RPC in and out
+* `messages.py`: JSON-RPC in and out; `requests.py`: a request and all that comes until its answer
 * `catalog.py`: the server's lists, kept fresh beside all calls; `offer.py`: what of them is offered,
   under which names
-* `results.py`: what a plan sees of a result, and of a failure
+* `results.py`: what a plan sees of a result, and of a failure; `said.py`: what a server says to people
 
 Why it is our own: `docs/adr/0011-own-mcp-client.md`.
 """

@@ -92,6 +92,7 @@ class Catalog:
         self._listeners: list[Callable[[ListName], None]] = []
         self._stale = trio.Event()
         self._watched: Era | None = None
+        self._watching = trio.CancelScope()
         self.tried = trio.Event()
         """That the server was asked once, whatever came of it."""
 
@@ -239,31 +240,35 @@ class Catalog:
     # What the server tells by itself.
 
     def _watch(self, era: Era, nursery: trio.Nursery) -> None:
-        """Hear of changes, if the server says that it tells them; one watch for each era."""
-        told = any(era.announces(key, "listChanged") for key in ("tools", "prompts", "resources"))
-        if told and self._watched is not era:
-            self._watched = era
-            nursery.start_soon(self._listen, era)
+        """Hear of changes, if the server says that it tells them: once for what is agreed now."""
+        if self._watched is era:
+            return
+        self._watched = era
+        self._watching.cancel()
+        self._watching = trio.CancelScope()
+        if any(era.announces(key, "listChanged") for key in ("tools", "prompts", "resources")):
+            nursery.start_soon(self._listen, era, self._watching)
 
-    async def _listen(self, era: Era) -> None:
-        """Listen until that ends; then the lists may have changed unheard."""
+    async def _listen(self, era: Era, scope: trio.CancelScope) -> None:
+        """Listen, and again when that ended: then the lists may have changed unheard."""
         pause_s = _LEAST_PAUSE_S
-        while self._watched is era:
-            start = trio.current_time()
-            try:
-                await self._client.listen(era)
-            except JsonRpcError:
-                return
-            except Refused as refused:
-                if refused.status < 500:
-                    return  # there is nothing to be heard: their time to live has to do
-            except (GatewayError, Outdated):
-                pass
-            if trio.current_time() - start > _MOST_PAUSE_S:
-                pause_s = _LEAST_PAUSE_S
-            await trio.sleep(pause_s)
-            pause_s = min(_MOST_PAUSE_S, pause_s * 2)
-            self.expire()
+        with scope:
+            while True:
+                start = trio.current_time()
+                try:
+                    await self._client.listen(era)
+                except JsonRpcError:
+                    return
+                except Refused as refused:
+                    if refused.status < 500:
+                        return  # there is nothing to be heard: their time to live has to do
+                except (GatewayError, Outdated):
+                    pass
+                if trio.current_time() - start > _MOST_PAUSE_S:
+                    pause_s = _LEAST_PAUSE_S
+                await trio.sleep(pause_s)
+                pause_s = min(_MOST_PAUSE_S, pause_s * 2)
+                self.expire()
 
 
 def _ttl_of(page: Mapping[str, Any], era: Era) -> float:

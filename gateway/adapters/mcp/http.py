@@ -1,7 +1,7 @@
 """Streamable HTTP: a POST for each message, answered by JSON or by an event stream.
 
-Leaving an exchange closes its connection, which cancels it in 2026-07-28; in legacy revisions
-`notifications/cancelled` goes out as well, by a connection that calls cannot use up.
+Leaving an exchange before its response closes its connection, which cancels it in 2026-07-28; in
+legacy revisions `notifications/cancelled` goes out as well, by a connection that calls cannot use up.
 
 Source: MCP 2026-07-28 and 2025-11-25, Streamable HTTP.
 """
@@ -9,15 +9,13 @@ Source: MCP 2026-07-28 and 2025-11-25, Streamable HTTP.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote, urlsplit
 
-import attrs
 import trio
 
 from gateway.adapters.mcp import messages
+from gateway.adapters.mcp.exchange import HttpExchange
 from gateway.adapters.mcp.link import (
     NEVER_CANCELLED,
     Call,
@@ -25,15 +23,12 @@ from gateway.adapters.mcp.link import (
     Era,
     Exchange,
     Hear,
-    Outdated,
     Refused,
 )
-from gateway.adapters.mcp.messages import Message, Response
 from gateway.adapters.mcp.settings import BUDGET_HEADER, McpSettings
-from gateway.adapters.mcp.sse import EventReader
 from gateway.config.fields import reveal
 from gateway.core.adapter import Environment
-from gateway.core.errors import BadReply, GatewayError, Unreachable
+from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.mcp import (
     METHOD_HEADER,
     MODERN,
@@ -44,7 +39,6 @@ from gateway.core.mcp import (
     header_text,
 )
 from gateway.core.messages import Context
-from gateway.net.body import Body
 from gateway.net.client import (
     ClientSettings,
     HttpClient,
@@ -67,10 +61,7 @@ _MAX_ERRANDS = 100
 _OWN_CONNECTIONS = 8
 """Connections for what is not a call: listening, cancelling, answering."""
 
-_EVENTS_PER_CALL = 8
-"""How many replies of the largest size one event stream may amount to."""
-
-_MAX_REFUSAL = 65_536
+_MAX_SAID = 65_536
 _UNQUOTED = "!$&'()*+,;=:@%/?~[]"
 _UNFIT = frozenset(map(chr, [*range(9), *range(10, 32), 127]))
 
@@ -85,6 +76,7 @@ class HttpLink:
     Attributes:
         life: As `Link`: 0.
         max_reply: Bytes of the largest message.
+        ends_streams: Whether the server ends an event stream with the response, as it should.
     """
 
     life = 0
@@ -106,6 +98,7 @@ class HttpLink:
         self._own: HttpClient | None = None
         self._errands: trio.Nursery | None = None
         self.max_reply = settings.max_reply
+        self.ends_streams = True
 
     @contextlib.asynccontextmanager
     async def open(self, _hear: Hear, _decline: Decline) -> AsyncIterator[None]:
@@ -153,14 +146,19 @@ class HttpLink:
         assert client is not None  # noqa: S101 - both are open, or neither
         body = messages.request(call.id, call.method, call.params)
         request = self._request("POST", call.era, body, self._headers_of(call))
-        answered = False
+        exchange: HttpExchange | None = None
+        sent = True
         try:
-            async with client.stream(request) as stream:
-                exchange = _HttpExchange(self, call, stream)
+            async with contextlib.AsyncExitStack() as stack:
+                stream = await stack.enter_async_context(client.stream(request))
+                exchange = HttpExchange(self, call, stream, stack)
                 yield exchange
-                answered = exchange.answered
+                await exchange.finish()
+        except GatewayError:
+            sent = exchange is not None
+            raise
         finally:
-            if not answered:
+            if sent and (exchange is None or not exchange.answered):
                 self._cancel(call)
 
     def listen(self, era: Era, /) -> contextlib.AbstractAsyncContextManager[Exchange]:
@@ -169,11 +167,28 @@ class HttpLink:
 
     @contextlib.asynccontextmanager
     async def _listening(self, era: Era) -> AsyncIterator[Exchange]:
+        async with contextlib.AsyncExitStack() as stack:
+            stream = await stack.enter_async_context(self.reopened(era, None))
+            yield HttpExchange(self, Call(0, "", {}, era), stream, stack)
+
+    def reopened(
+        self, era: Era, last_id: str | None
+    ) -> contextlib.AbstractAsyncContextManager[HttpStream]:
+        """A stream of a legacy server's own.
+
+        Args:
+            era: What is agreed with it.
+            last_id: The last event of a stream that is to go on; `None` to hear what is told beside
+                all requests.
+
+        Source: MCP 2025-11-25, Transports, "Resumability and Redelivery".
+        """
         if self._own is None:
             raise Unreachable(f"{self._name} is not open")
-        request = self._request("GET", era, None, (("accept", "text/event-stream"),))
-        async with self._own.stream(request) as stream:
-            yield _HttpExchange(self, Call(0, "", {}, era), stream)
+        headers: tuple[tuple[str, str], ...] = (("accept", "text/event-stream"),)
+        if last_id is not None:
+            headers = (*headers, ("last-event-id", last_id))
+        return self._own.stream(self._request("GET", era, None, headers))
 
     async def tell(self, method: str, era: Era, /) -> None:
         """As `Link`."""
@@ -190,7 +205,7 @@ class HttpLink:
             raise Unreachable(f"{self._name} is not open")
         reply = await self._own.send(self._request("POST", era, message, _TAKES))
         if reply.status >= 300:
-            said = reply.body[:_MAX_REFUSAL].decode("utf-8", "replace")
+            said = reply.body[:_MAX_SAID].decode("utf-8", "replace")
             raise Refused(reply.status, said, reply.headers.get("retry-after"))
 
     async def end(self, era: Era, /) -> None:
@@ -255,128 +270,3 @@ _TAKES = (
 
 def _is_fit(value: str) -> bool:
     return _UNFIT.isdisjoint(value) and (value.isascii() or max(value) <= "\xff")
-
-
-@attrs.define(slots=True, eq=False)
-class _HttpExchange:
-    """One POST and what comes back."""
-
-    _link: HttpLink
-    _call: Call
-    _stream: HttpStream
-    _ahead: deque[Message] = attrs.field(factory=deque)
-    _events: EventReader | None = None
-    _left: float = 0
-    _begun: bool = False
-    answered: bool = False
-
-    @property
-    def session_id(self) -> str | None:
-        return self._header(SESSION_HEADER)
-
-    def _header(self, name: str) -> str | None:
-        raw = name.encode()
-        return next((str(v, "latin-1") for n, v in self._stream.raw_headers if n == raw), None)
-
-    async def receive(self) -> Message:
-        if not self._begun:
-            await self._begin()
-        while not self._ahead:
-            await self._read_on()
-        message = self._ahead.popleft()
-        if isinstance(message, Response):
-            self.answered = True
-        return message
-
-    async def answer(self, message: bytes) -> None:
-        try:
-            with trio.fail_after(_ERRAND_S):
-                await self._link.post(message, self._call.era)
-        except (Refused, trio.TooSlowError) as error:
-            raise Unreachable("what it asked cannot be answered") from error
-
-    async def _begin(self) -> None:
-        self._begun = True
-        media_type = (self._header("content-type") or "").partition(";")[0].strip().lower()
-        if self._stream.status != 200:
-            self._take_refusal(await self._beginning())
-        elif media_type == "text/event-stream":
-            if self._header("content-encoding") not in {None, "identity"}:
-                raise BadReply("the event stream is encoded, though identity was asked for")
-            self._events = EventReader(self._link.max_reply)
-            # To listen has no end; a call has.
-            own = bool(self._call.method) and self._call.context is not None
-            self._left = self._link.max_reply * _EVENTS_PER_CALL if own else math.inf
-        elif media_type == "application/json":
-            self._take(await self._whole(self._link.max_reply))
-            if not self._ahead:
-                raise BadReply("what came does not answer what was asked")
-        else:
-            what = media_type[:60] or "no content-type"
-            raise BadReply(f"what came ({what}) is neither JSON nor an event stream")
-
-    async def _whole(self, max_bytes: int) -> bytes:
-        body = Body(self._header("content-encoding") or "", max_bytes)
-        while piece := await self._stream.receive():
-            body.take(piece)
-        return body.whole()
-
-    async def _beginning(self) -> bytes:
-        """As much of the body as is looked at where it is a refusal's."""
-        said = b""
-        while len(said) < _MAX_REFUSAL and (piece := await self._stream.receive()):
-            said += piece
-        return said[:_MAX_REFUSAL]
-
-    async def _read_on(self) -> None:
-        """Read until there is a message."""
-        if self._events is None:
-            raise Unreachable("the connection broke: the reply ended before the answer")
-        piece = await self._stream.receive()
-        if not piece:
-            raise Unreachable("the connection broke: the event stream ended before the answer")
-        self._left -= len(piece)
-        if self._left < 0:
-            most = self._link.max_reply * _EVENTS_PER_CALL
-            raise BadReply(f"the event stream of the reply is over {most} bytes")
-        for event in self._events.feed(piece):
-            self._take(event)
-
-    def _take(self, data: bytes) -> None:
-        for message in messages.read(data):
-            # A response to something else answers nothing that anybody waits for.
-            if not isinstance(message, Response) or self._is_answered_by(message):
-                self._ahead.append(message)
-
-    def _is_answered_by(self, message: Response) -> bool:
-        # Where a server cannot read the id of what it refuses, it names none.
-        return message.id == self._call.id or (message.id is None and message.error is not None)
-
-    def _take_refusal(self, body: bytes) -> None:
-        """A status that is not 200, in JSON-RPC's words or in HTTP's alone.
-
-        Raises:
-            Outdated: The session is not known any more.
-            Refused: In HTTP's words.
-        """
-        status = self._stream.status
-        try:
-            told = [m for m in messages.read(body) if isinstance(m, Response) and m.error]
-        except BadReply:
-            told = []
-        ours = [message for message in told if message.id == self._call.id]
-        if self._is_outdated(status, ours):
-            raise Outdated(f"{status} {body.decode('utf-8', 'replace')}")
-        if not told or status in {401, 403, 429} or status >= 500:
-            said = body.decode("utf-8", "replace")
-            raise Refused(status, said, self._header("retry-after"))
-        self._ahead.append((ours or told)[0])
-
-    def _is_outdated(self, status: int, ours: list[Response]) -> bool:
-        """Whether it is what was agreed that is refused: the session, or the revision."""
-        era = self._call.era
-        if era is None or self._call.method in NEVER_CANCELLED:
-            return False
-        if era.is_modern:
-            return status in {400, 404, 405} and not ours
-        return era.session_id is not None and (status == 404 or (status == 400 and not ours))

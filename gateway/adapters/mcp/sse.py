@@ -5,9 +5,15 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, "Parsing
 
 from __future__ import annotations
 
+import re
+
 from gateway.core.errors import BadReply
 
 __all__ = ["EventReader"]
+
+_ID = re.compile(rb"[!-~]{1,1024}")
+_DIGITS = re.compile(rb"[0-9]{1,9}")
+_MOST_RETRY_S = 60.0
 
 
 class EventReader:
@@ -15,23 +21,37 @@ class EventReader:
 
     Args:
         max_bytes: Of one event, framing and comments included.
+
+    Attributes:
+        last_id: The id of the last event that has one a header can carry.
+        retry_s: Seconds to wait before the stream is gone on with, should it end.
     """
 
     __slots__ = (
         "_after_cr",
         "_data",
+        "_id",
         "_is_message",
         "_line",
         "_max_bytes",
         "_rest",
         "_size",
         "_started",
+        "last_id",
+        "retry_s",
     )
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self.last_id: str | None = None
+        self.retry_s = 1.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a stream that goes on where another ended."""
         self._line: list[bytes] = []
         self._data: list[bytes] = []
+        self._id: str | None = None
         self._is_message = True
         self._rest = 0
         self._size = 0
@@ -77,6 +97,7 @@ class EventReader:
         if not line:
             event = b"\n".join(self._data) if self._is_message else None
             self._data, self._is_message, self._size = [], True, 0
+            self.last_id = self._id or self.last_id
             return event
         self._size += len(line) + 1
         self._check(self._size)
@@ -86,4 +107,8 @@ class EventReader:
             self._data.append(value)
         elif name == b"event":
             self._is_message = value in {b"message", b""}
+        elif name == b"id" and _ID.fullmatch(value):
+            self._id = value.decode()
+        elif name == b"retry" and _DIGITS.fullmatch(value):
+            self.retry_s = min(_MOST_RETRY_S, int(value) / 1000)
         return None

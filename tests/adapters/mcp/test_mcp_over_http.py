@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from gateway.core.errors import BadReply, GatewayError, Rejected, Unreachable
 from gateway.core.messages import Partial, Progress
 from gateway.core.peer import JsonRpcError
 from tests.adapters.mcp.behind import behind
-from tests.http_service import Received, http
+from tests.http_service import Received, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, result, tool, unanswered
 
 LEGACY = "2025-11-25"
@@ -255,6 +256,69 @@ async def test_a_stream_that_ends_too_early(autojump_clock: MockClock) -> None:
             await it.call()
 
 
+def resumable(request: Received, *more: bytes) -> Any:
+    """The beginning of a stream that ends where it may be gone on with."""
+    return sse(b"id: 1\ndata:\n\n", b"retry: 2000\n\n", *more)
+
+
+def sse(*pieces: bytes) -> Any:
+    body = b"".join(pieces)
+    return http(200, body, content_type="text/event-stream", length=len(body))
+
+
+async def test_a_legacy_stream_goes_on_where_it_ended(autojump_clock: MockClock) -> None:
+    calls: list[Received] = []
+
+    def call(request: Received) -> Any:
+        calls.append(request)
+        return resumable(request)
+
+    def go_on(request: Received) -> Any:
+        if request.header("last-event-id") == "1":
+            note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+            return sse(b"id: 2\ndata: " + json.dumps(note).encode() + b"\n\n")
+        assert request.header("last-event-id") == "2"
+        return events(answer_to(calls[0], TEXT))
+
+    server = McpServer({"tools/call": call, "GET": go_on}, legacy=LEGACY)
+    async with behind(server) as it:
+        assert await it.call() == "hi"
+        assert trio.current_time() == 4
+    assert len(calls) == 1
+    assert not server.messages("notifications/cancelled")
+
+
+@pytest.mark.parametrize("how", ["refused", "no events", "modern"])
+async def test_a_stream_that_cannot_go_on(autojump_clock: MockClock, how: str) -> None:
+    go_on = http(405) if how == "refused" else sse(b": nothing\n\n")
+    server = McpServer(
+        {"tools/call": resumable, "GET": lambda _: go_on}, legacy="" if how == "modern" else LEGACY
+    )
+    async with behind(server) as it:
+        with pytest.raises(Unreachable, match="its events ended before the answer"):
+            await it.call()
+    tried = len([request for request in server.requests if request.method == "GET"])
+    assert tried == {"refused": 1, "no events": 5, "modern": 0}[how]
+
+
+async def test_an_answered_stream_leaves_its_connection_to_others(
+    autojump_clock: MockClock,
+) -> None:
+    server = McpServer({"tools/call": lambda r: events(answer_to(r, TEXT), 0.001)})
+    async with behind(server) as it:
+        for _ in range(10):
+            assert await it.call() == "hi"
+        assert server.accepted == 2  # one for calls, one for the rest
+
+
+async def test_a_stream_without_an_end_is_waited_for_once(autojump_clock: MockClock) -> None:
+    server = McpServer({"tools/call": lambda r: events(answer_to(r, TEXT), end=False)})
+    async with behind(server) as it:
+        for _ in range(10):
+            assert await it.call() == "hi"
+        assert trio.current_time() == pytest.approx(0.02)
+
+
 # ------------------------------------------------------------------ progress
 
 
@@ -479,9 +543,30 @@ async def test_cancelling_waits_for_nobody(autojump_clock: MockClock) -> None:
         assert server.active == 0
 
 
-async def test_an_answered_call_is_not_cancelled(autojump_clock: MockClock) -> None:
-    server = McpServer({"tools/call": lambda r: result(r, TEXT)}, legacy=LEGACY)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda r: result(r, TEXT),
+        lambda r: error(r, -32603, "No"),
+        lambda _: http(403, "No"),
+        lambda _: http(404, "No"),
+    ],
+)
+async def test_an_answered_call_is_not_cancelled(autojump_clock: MockClock, answer: Any) -> None:
+    server = McpServer({"tools/call": answer}, legacy=LEGACY)
     async with behind(server) as it:
-        await it.call()
+        with contextlib.suppress(GatewayError):
+            await it.call()
+        await trio.sleep(1)
+    assert not server.messages("notifications/cancelled")
+
+
+async def test_a_call_that_never_left_is_not_cancelled(autojump_clock: MockClock) -> None:
+    server = McpServer({"tools/call": lambda _: raw(b"", close=True)}, legacy=LEGACY)
+    async with behind(server) as it:
+        it.net.serve("10.0.0.1", 80, OSError(111, "Connection refused"))
+        for _ in range(3):
+            with pytest.raises(Unreachable):
+                await it.call()
         await trio.sleep(1)
     assert not server.messages("notifications/cancelled")

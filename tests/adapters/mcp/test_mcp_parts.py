@@ -59,6 +59,7 @@ def test_events_are_found_however_they_come(ends: bytes, cuts: list[int]) -> Non
     for start, end in itertools.pairwise(places):
         found += reader.feed(stream[start:end])
     assert found == FOUND
+    assert (reader.last_id, reader.retry_s) == ("8", 0.005)
 
 
 @pytest.mark.parametrize("piece", [b"data: xxxx\n", b"data: xxxx", b": xxxx\n"])
