@@ -239,4 +239,4 @@ async def test_a_program_that_is_not_there_costs_its_own_tools_alone() -> None:
         server: Any = app._built.adapters["s"]
         with pytest.raises(Unreachable, match="cannot be started: No such file"):
             await app.call(request("add"))
-        assert "cannot be started" in server.listed("tools").error
+        await until(lambda: "cannot be started" in server.listed("tools").error)

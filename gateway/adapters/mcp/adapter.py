@@ -189,7 +189,7 @@ class McpAdapter:
 
     def _hear(self, told: Told) -> None:
         if told.method in CHANGES:
-            self._catalog.expire()
+            self._catalog.expire(CHANGES[told.method])
         elif told.method == "notifications/message":
             level, data = (str(told.params.get(key))[:_MAX_SAID] for key in ("level", "data"))
             self._say(f"{level}: {data}")

@@ -6,6 +6,7 @@ MCP 2025-11-25, Lifecycle.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ __all__ = ["Agreement"]
 
 _PROBE_S = 5.0
 """Seconds after which a server that does not answer `server/discover` is taken for a legacy one."""
+
+_SESSION = re.compile(r"[!-~]{1,1024}")
 
 _NO_VERDICT = frozenset({401, 403, 407, 408, 429})
 """Statuses that say nothing about the revision."""
@@ -108,6 +111,8 @@ class Agreement:
         async with self._link.exchange(call) as exchange:
             result = await self._requests.answer(exchange, call)
             session_id = exchange.session_id
+        if session_id is not None and not _SESSION.fullmatch(session_id):
+            raise BadReply("its session's id is no visible ASCII, or longer than 1024 characters")
         version = result.get("protocolVersion")
         if version not in LEGACY:
             spoken = ", ".join((MODERN, *LEGACY))

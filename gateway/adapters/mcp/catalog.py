@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -35,10 +35,12 @@ _METHODS: Mapping[ListName, tuple[str, str]] = {
 }
 """By list: its method, and the capability of servers that have it."""
 
-CHANGES: Final = frozenset(
-    f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources")
-)
-"""What a server tells when a list is another one by now."""
+CHANGES: Final[Mapping[str, tuple[ListName, ...]]] = {
+    "notifications/tools/list_changed": ("tools",),
+    "notifications/prompts/list_changed": ("prompts",),
+    "notifications/resources/list_changed": ("resources", "resourceTemplates"),
+}
+"""By what a server tells: which lists are others by now."""
 
 _MAX_PAGES = 500
 """Of one list."""
@@ -90,6 +92,7 @@ class Catalog:
         self._kept: dict[ListName, _Kept] = {}
         self._why = f"{name} was not asked yet"
         self._listeners: list[Callable[[ListName], None]] = []
+        self._due: set[ListName] = set(LISTS)
         self._stale = trio.Event()
         self._watched: Era | None = None
         self._watching = trio.CancelScope()
@@ -142,8 +145,9 @@ class Catalog:
         kept = self._kept.get("tools")
         return None if kept is None else kept.offer.parameters.get(own)
 
-    def expire(self) -> None:
-        """Have the lists fetched anew, soon; it waits for nothing."""
+    def expire(self, names: Iterable[ListName] = LISTS) -> None:
+        """Have lists fetched anew, soon; it waits for nothing."""
+        self._due.update(names)
         self._stale.set()
 
     # What keeps them.
@@ -157,15 +161,17 @@ class Catalog:
                 why = await self._refresh(nursery)
                 self._tell(why)
                 self.tried.set()
-                wait_s = self._ttl_s() if not why else pause_s
+                wait_s = self._left_s() if not why else pause_s
                 pause_s = _LEAST_PAUSE_S if not why else min(_MOST_PAUSE_S, pause_s * 2)
                 with trio.move_on_after(wait_s):
                     await self._stale.wait()
                     # A server that changes its mind all the time is not asked all the time.
                     await trio.sleep(_LEAST_PAUSE_S)
 
-    def _ttl_s(self) -> float:
-        return min((kept.ttl_s for kept in self._kept.values()), default=_TTL_S)
+    def _left_s(self) -> float:
+        """Seconds until the next list is over."""
+        ends = min(kept.fetched_at + kept.ttl_s for kept in self._kept.values())
+        return max(0.0, ends - trio.current_time())
 
     async def _refresh(self, nursery: trio.Nursery) -> str:
         """Fetch all lists; why that failed, empty if it did not."""
@@ -174,7 +180,8 @@ class Catalog:
                 era = await self._client.era()
                 self._watch(era, nursery)
                 for name in LISTS:
-                    self._keep(name, await self._fetch(name, era))
+                    if name in self._due or self._is_over(name):
+                        await self._renew(name, era)
                 self._watch(await self._client.era(), nursery)  # it may have been agreed on anew
                 return ""
             return f"{self._name} does not answer within {_FETCH_S:g} s"
@@ -185,6 +192,20 @@ class Catalog:
         except Exception as error:
             logger.exception("listing what %s has failed", self._name)
             return f"listing what {self._name} has failed: {type(error).__name__}"
+
+    async def _renew(self, name: ListName, era: Era) -> None:
+        self._due.discard(name)  # it may be told to be another one while it is fetched
+        kept: _Kept | None = None
+        try:
+            kept = await self._fetch(name, era)
+        finally:
+            if kept is None:
+                self._due.add(name)
+        self._keep(name, kept)
+
+    def _is_over(self, name: ListName) -> bool:
+        kept = self._kept[name]
+        return trio.current_time() >= kept.fetched_at + kept.ttl_s
 
     async def _fetch(self, name: ListName, era: Era) -> _Kept:
         """One list, all of its pages."""
@@ -235,7 +256,10 @@ class Catalog:
 
     def _announce(self, name: ListName) -> None:
         for hear in tuple(self._listeners):
-            hear(name)
+            try:
+                hear(name)
+            except Exception:
+                logger.exception("%s: a listener failed", self._name)
 
     # What the server tells by itself.
 
@@ -243,6 +267,8 @@ class Catalog:
         """Hear of changes, if the server says that it tells them: once for what is agreed now."""
         if self._watched is era:
             return
+        if self._watched is not None:
+            self.expire()  # it may have begun anew, with other things to offer
         self._watched = era
         self._watching.cancel()
         self._watching = trio.CancelScope()

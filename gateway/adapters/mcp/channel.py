@@ -16,6 +16,7 @@ import trio
 from gateway.adapters.mcp import messages
 from gateway.adapters.mcp.link import NEVER_CANCELLED, Call
 from gateway.adapters.mcp.messages import Asked, Message, Response, Told
+from gateway.adapters.mcp.questions import ASKABLE
 from gateway.core.errors import BadReply, GatewayError, Overloaded, Unreachable
 
 __all__ = ["Channel", "LineReader", "Waiting"]
@@ -304,7 +305,7 @@ class Channel:
         It does not say which that is: where several might be meant, nobody is asked.
         """
         possible = [waiting for waiting in self._waiting.values() if waiting.has_peer]
-        if len(possible) == 1 and not possible[0].is_full:
+        if asked.method in ASKABLE and len(possible) == 1 and not possible[0].is_full:
             possible[0].put(asked)
         elif self._unsent_bytes < _MAX_QUEUED:
             self._queue(self._decline(asked))

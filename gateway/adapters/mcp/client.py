@@ -23,6 +23,7 @@ from gateway.core.mcp import UNSUPPORTED_VERSION
 from gateway.core.messages import Context
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, discard
+from gateway.net.request import tell_budget
 
 __all__ = ["Client"]
 
@@ -151,6 +152,7 @@ class Client:
 
         Raises:
             JsonRpcError: The server's.
+            DeadlineExceeded: Less than 1 ms of the budget was left; nothing was sent.
             GatewayError: It could not be asked, or what came is no answer.
 
         Cancellation: the server is told, over whatever its transport has for that.
@@ -179,7 +181,13 @@ class Client:
         for _ in range(2):
             era = await self.era()
             call = self._requests.make(
-                era, method, params, context=context, emit=emit, headers=headers
+                era,
+                method,
+                params,
+                context=context,
+                emit=emit,
+                headers=headers,
+                left_ms=None if context is None else await tell_budget(),
             )
             try:
                 async with self._link.exchange(call) as exchange:

@@ -92,7 +92,7 @@ class HttpExchange:
         """As `Exchange`."""
         try:
             with trio.fail_after(_ANSWER_S):
-                await self._link.post(message, self._call.era)
+                await self._link.post(message, self._call.era, self._call.context)
         except (Refused, trio.TooSlowError) as error:
             raise Unreachable("what it asked cannot be answered") from error
 
@@ -167,7 +167,8 @@ class HttpExchange:
         self._resumed += 1
         await self._stack.aclose()
         await trio.sleep(events.retry_s)
-        self._stream = await self._stack.enter_async_context(self._link.reopened(era, last_id))
+        stream = self._link.reopened(era, last_id, self._call.context)
+        self._stream = await self._stack.enter_async_context(stream)
         media_type = (self._header("content-type") or "").partition(";")[0].strip().lower()
         if self._stream.status != 200 or media_type != "text/event-stream":
             raise broken
@@ -180,7 +181,10 @@ class HttpExchange:
         """
         if self._events is None or not self.answered or not self._link.ends_streams:
             return
-        with trio.move_on_after(_LAST_WORD_S) as scope:
+        with (
+            trio.move_on_after(_LAST_WORD_S) as scope,
+            contextlib.suppress(Unreachable, BadReply),  # the answer is there, whatever follows it
+        ):
             while await self._stream.receive():
                 pass
         self._link.ends_streams = not scope.cancelled_caught

@@ -168,11 +168,11 @@ class HttpLink:
     @contextlib.asynccontextmanager
     async def _listening(self, era: Era) -> AsyncIterator[Exchange]:
         async with contextlib.AsyncExitStack() as stack:
-            stream = await stack.enter_async_context(self.reopened(era, None))
+            stream = await stack.enter_async_context(self.reopened(era, None, None))
             yield HttpExchange(self, Call(0, "", {}, era), stream, stack)
 
     def reopened(
-        self, era: Era, last_id: str | None
+        self, era: Era, last_id: str | None, context: Context | None
     ) -> contextlib.AbstractAsyncContextManager[HttpStream]:
         """A stream of a legacy server's own.
 
@@ -180,22 +180,28 @@ class HttpLink:
             era: What is agreed with it.
             last_id: The last event of a stream that is to go on; `None` to hear what is told beside
                 all requests.
+            context: For whom; `None` if it is for the gateway itself.
 
         Source: MCP 2025-11-25, Transports, "Resumability and Redelivery".
         """
         if self._own is None:
             raise Unreachable(f"{self._name} is not open")
-        headers: tuple[tuple[str, str], ...] = (("accept", "text/event-stream"),)
+        headers = [*self._forwarded(context), ("accept", "text/event-stream")]
         if last_id is not None:
-            headers = (*headers, ("last-event-id", last_id))
-        return self._own.stream(self._request("GET", era, None, headers))
+            headers.append(("last-event-id", last_id))
+        return self._own.stream(self._request("GET", era, None, tuple(headers)))
 
     async def tell(self, method: str, era: Era, /) -> None:
         """As `Link`."""
         await self.post(messages.notification(method), era)
 
-    async def post(self, message: bytes, era: Era | None) -> None:
+    async def post(self, message: bytes, era: Era | None, context: Context | None = None) -> None:
         """Send what has no answer.
+
+        Args:
+            message: What.
+            era: What is agreed.
+            context: For whom; `None` if it is for the gateway itself.
 
         Raises:
             GatewayError: It cannot be sent.
@@ -203,7 +209,8 @@ class HttpLink:
         """
         if self._own is None:
             raise Unreachable(f"{self._name} is not open")
-        reply = await self._own.send(self._request("POST", era, message, _TAKES))
+        headers = (*self._forwarded(context), *_TAKES)
+        reply = await self._own.send(self._request("POST", era, message, headers))
         if reply.status >= 300:
             said = reply.body[:_MAX_SAID].decode("utf-8", "replace")
             raise Refused(reply.status, said, reply.headers.get("retry-after"))
@@ -222,11 +229,11 @@ class HttpLink:
             return
         if len(self._errands.child_tasks) < _MAX_ERRANDS:
             told = messages.notification("notifications/cancelled", {"requestId": call.id})
-            self._errands.start_soon(self._run_errand, told, era)
+            self._errands.start_soon(self._run_errand, told, era, call.context)
 
-    async def _run_errand(self, message: bytes, era: Era) -> None:
+    async def _run_errand(self, message: bytes, era: Era, context: Context | None) -> None:
         with trio.move_on_after(_ERRAND_S), contextlib.suppress(GatewayError, Refused):
-            await self.post(message, era)
+            await self.post(message, era, context)
 
     def _request(
         self, method: str, era: Era | None, body: bytes | None, own: tuple[tuple[str, str], ...]

@@ -16,16 +16,26 @@ from gateway.core.errors import BadReply, GatewayError, InvalidArguments
 from gateway.core.mcp import METHOD_NOT_FOUND
 from gateway.core.peer import JsonRpcError, Peer
 
-__all__ = ["OFFERED", "answered", "capabilities_of", "declined", "inputs", "requires_input"]
+__all__ = [
+    "ASKABLE",
+    "OFFERED",
+    "answered",
+    "capabilities_of",
+    "declined",
+    "inputs",
+    "requires_input",
+]
 
 OFFERED: Mapping[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
 """What a legacy server is told that clients can do: a session serves many, and each may differ."""
 
-_CAPABILITIES = {
+ASKABLE: Mapping[str, str] = {
     "elicitation/create": "elicitation",
     "sampling/createMessage": "sampling",
     "roots/list": "roots",
 }
+"""What a client may be asked, and the capability that it needs for it."""
+
 _MAX_QUESTIONS = 20
 _REJECTED = -1
 _INTERNAL = -32603
@@ -75,7 +85,7 @@ async def answered(asked: Asked, peer: Peer | None) -> bytes:
 
 
 async def _given(method: str, params: Mapping[str, Any], peer: Peer | None) -> Mapping[str, Any]:
-    if peer is None or _CAPABILITIES.get(method) not in capabilities_of(peer):
+    if peer is None or ASKABLE.get(method) not in capabilities_of(peer):
         return _without(method)
     try:
         return await peer(method, params)
@@ -120,7 +130,7 @@ async def inputs(result: Mapping[str, Any], peer: Peer | None) -> dict[str, Any]
 
 async def _asked(request: Any, peer: Peer) -> Mapping[str, Any]:
     method = request.get("method") if isinstance(request, dict) else None
-    if method not in _CAPABILITIES:
+    if not isinstance(method, str) or method not in ASKABLE:
         raise BadReply("what came requires input of a kind that there is not")
     params = request.get("params")
     return await _given(method, params if isinstance(params, dict) else {}, peer)

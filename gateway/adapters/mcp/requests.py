@@ -9,7 +9,6 @@ from typing import Any
 from gateway.adapters.mcp import questions
 from gateway.adapters.mcp.link import Call, Era, Exchange, Hear
 from gateway.adapters.mcp.messages import Asked, Response, Told
-from gateway.core.deadline import remaining_ms
 from gateway.core.mcp import (
     BUDGET_KEY,
     CAPABILITIES_KEY,
@@ -43,6 +42,7 @@ class Requests:
         context: Context | None = None,
         emit: Emit = discard,
         headers: tuple[tuple[str, str], ...] = (),
+        left_ms: int | None = None,
     ) -> Call:
         """A request, with what `_meta` has to say about it.
 
@@ -53,6 +53,7 @@ class Requests:
             context: For whom; `None` if it is for the gateway itself.
             emit: Where progress goes; `discard` asks for none.
             headers: Further ones, over HTTP in 2026-07-28.
+            left_ms: What is left of the budget; `None` without one.
         """
         number = next(self._ids)
         given = params.get("_meta")
@@ -66,9 +67,8 @@ class Requests:
             headers = ()
         if context is not None:
             meta["traceparent"] = context.trace.traceparent
-            left_ms = remaining_ms()
-            if left_ms is not None:
-                meta[BUDGET_KEY] = left_ms
+        if left_ms is not None:
+            meta[BUDGET_KEY] = left_ms
         if emit is not discard:
             meta["progressToken"] = number
         whole = {**params, "_meta": meta} if meta else params

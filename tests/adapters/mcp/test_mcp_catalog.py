@@ -129,6 +129,47 @@ async def test_a_change_is_heard_and_told(autojump_clock: MockClock, legacy: str
         assert asked["params"]["notifications"] == {"toolsListChanged": True}
 
 
+async def test_each_list_has_a_time_of_its_own(autojump_clock: MockClock) -> None:
+    changed = trio.Event()
+    note = {"jsonrpc": "2.0", "method": "notifications/prompts/list_changed"}
+    lists = {
+        "tools/list": lambda _: listing("a", ttlMs=1_000_000),
+        "prompts/list": lambda _: {"prompts": [], "ttlMs": 100_000},
+        "resources/list": lambda _: {"resources": [], "ttlMs": 20_000},
+        "subscriptions/listen": lambda _: events(changed, note, end=False),
+    }
+    server = McpServer(lists, capabilities={**ALL, "prompts": {"listChanged": True}})
+
+    def fetched() -> list[int]:
+        return [len(server.messages(f"{name}/list")) for name in ("tools", "prompts", "resources")]
+
+    async with behind(server):
+        await trio.sleep(15)
+        assert fetched() == [1, 1, 1]
+        changed.set()
+        await trio.sleep(2)
+        assert fetched() == [1, 2, 1]
+        await trio.sleep(30)
+        assert fetched() == [1, 2, 3]
+
+
+async def test_a_listener_that_fails_harms_nobody(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_name: str) -> None:
+        raise RuntimeError("a bug")
+
+    server = McpServer({"tools/list": lambda _: listing("a", ttlMs=0)})
+    heard: list[str] = []
+    async with behind(server) as it:
+        with it.adapter.listening(fail), it.adapter.listening(heard.append):
+            server.on["tools/list"] = lambda _: listing("b", ttlMs=0)
+            await trio.sleep(15)
+        assert it.names() == ["b"]
+        assert heard == ["tools"]
+    assert "a listener failed" in caplog.text
+
+
 @pytest.mark.parametrize("legacy", ["", LEGACY])
 async def test_listening_that_breaks_is_begun_again(autojump_clock: MockClock, legacy: str) -> None:
     server = McpServer(legacy=legacy, capabilities=CHANGING, tools=[tool("a")])

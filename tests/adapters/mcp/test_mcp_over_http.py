@@ -147,6 +147,18 @@ async def test_who_waits_for_an_agreement_may_leave(autojump_clock: MockClock) -
         assert trio.current_time() == pytest.approx(1.25)
 
 
+@pytest.mark.parametrize("session_id", ["a b", "x" * 1025])
+async def test_a_session_has_an_id_that_headers_carry(
+    autojump_clock: MockClock, session_id: str
+) -> None:
+    agreed = {"protocolVersion": LEGACY, "capabilities": {}}
+    server = McpServer(legacy=LEGACY)
+    server.on["initialize"] = lambda r: result(r, agreed, mcp_session_id=session_id)
+    async with behind(server) as it:
+        with pytest.raises(BadReply, match="its session's id is no visible ASCII"):
+            await it.call()
+
+
 # ------------------------------------------------------------------ what comes back
 
 
@@ -311,6 +323,16 @@ async def test_an_answered_stream_leaves_its_connection_to_others(
         assert server.accepted == 2  # one for calls, one for the rest
 
 
+async def test_what_follows_an_answer_is_nobodys_concern(autojump_clock: MockClock) -> None:
+    def call(request: Received) -> Any:
+        event = b"data: " + json.dumps(answer_to(request, TEXT)).encode() + b"\n\n"
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9999\r\n\r\n"
+        return raw(head + event, close=True)
+
+    async with behind(McpServer({"tools/call": call})) as it:
+        assert await it.call() == "hi"
+
+
 async def test_a_stream_without_an_end_is_waited_for_once(autojump_clock: MockClock) -> None:
     server = McpServer({"tools/call": lambda r: events(answer_to(r, TEXT), end=False)})
     async with behind(server) as it:
@@ -375,6 +397,22 @@ async def test_headers_go_along(autojump_clock: MockClock) -> None:
     assert request.header("x-other") is None
     assert request.header("x-bad") is None
     assert request.target == "/mcp"
+
+
+async def test_what_belongs_to_a_call_has_its_client_s_headers(
+    autojump_clock: MockClock,
+) -> None:
+    server = McpServer({"tools/call": asks("ping", {})}, legacy=LEGACY)
+    async with behind(server, forward=("authorization",)) as it:
+        await it.call(headers={"authorization": "mine"})
+        server.on["tools/call"] = lambda _: unanswered
+        with trio.move_on_after(1):
+            await it.call(headers={"authorization": "mine"})
+        await trio.sleep(1)
+    [told] = server.asked("notifications/cancelled")
+    [answered] = [r for r in server.requests if r.body and b'"result"' in r.body]
+    assert told.header("authorization") == answered.header("authorization") == "mine"
+    assert server.asked("tools/list")[0].header("authorization") is None
 
 
 async def test_arguments_are_repeated_in_headers(autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from gateway.adapters.mcp import channel as channel_module
 from gateway.adapters.mcp.messages import Told
-from gateway.core.errors import BadReply, Overloaded, Unreachable
+from gateway.core.errors import BadReply, DeadlineExceeded, Overloaded, Unreachable
 from gateway.core.messages import Partial, Progress
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import discard
@@ -240,6 +240,31 @@ async def test_where_several_might_be_meant_nobody_is_asked(autojump_clock: Mock
         it.program.on["tools/call"] = asks
         assert await it.call(peer=Peer("Ada")) == {"action": "decline"}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_ping_is_answered_at_once(autojump_clock: MockClock) -> None:
+    async def pings(life: Fake, _message: Any) -> None:
+        await asks(life, None)
+        await life.say({"jsonrpc": "2.0", "id": "p", "method": "ping"})
+
+    async def notes(life: Fake, message: Any) -> None:
+        answers.append((message["id"], trio.current_time()))
+        if message["id"] == "q":
+            await passes_on(life, message)
+
+    answers: list[tuple[str, float]] = []
+    async with started({"tools/call": pings, "answer": notes}, legacy=LEGACY) as it:
+        await it.call(peer=Peer("Ada"))
+    assert answers == [("p", 0), ("q", 1)]
+
+
+async def test_with_no_time_left_nothing_is_sent(autojump_clock: MockClock) -> None:
+    async with started({"tools/call": echoes}) as it:
+        await it.client.era()
+        with trio.move_on_after(0.0005):
+            with pytest.raises(DeadlineExceeded, match="less than 1 ms"):
+                await it.call()
+        assert not it.program.life.asked("tools/call")
 
 
 async def test_what_it_tells_beside_requests_is_heard(autojump_clock: MockClock) -> None:
