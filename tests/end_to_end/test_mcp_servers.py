@@ -16,11 +16,11 @@ import trio
 
 from gateway.app import Gateway, create_app
 from gateway.core.errors import GatewayError, Rejected, Unreachable
-from gateway.core.messages import Context, Partial, Progress, Request
+from gateway.core.messages import Context, Partial, Progress, Reply, Request
 from gateway.core.service import discard
 from tests.apps import request
 from tests.end_to_end.processes import running
-from tests.end_to_end.support import until
+from tests.end_to_end.support import serving, until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -240,3 +240,44 @@ async def test_a_program_that_is_not_there_costs_its_own_tools_alone() -> None:
         with pytest.raises(Unreachable, match="cannot be started: No such file"):
             await app.call(request("add"))
         await until(lambda: "cannot be started" in server.listed("tools").error)
+
+
+async def test_a_gateway_behind_a_gateway() -> None:
+    """The budget goes all the way down, and so does cancelling."""
+    left: list[float] = []
+    ended = trio.Event()
+
+    async def works(asked: Request, _emit: Any, /) -> Reply:
+        left.append(trio.current_effective_deadline() - trio.current_time())
+        if asked.name != "hang":
+            return Reply({"n": 1})
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    http = {"kind": "http", "url": "http://127.0.0.1:1"}
+    calls = {
+        name: {call: {"service": "x", "get": "/"}}
+        for name, call in (("add", "reply"), ("slow", "hang"))
+    }
+    inner = {
+        "services": {"x": http},
+        "tools": {
+            "add": {"output": "reply", "calls": calls["add"]},
+            "slow": {"calls": calls["slow"]},
+        },
+    }
+    async with (
+        serving(inner, services={"x": works}) as (_, port),
+        opened({"url": f"http://127.0.0.1:{port}/mcp"}) as app,
+    ):
+        reply = await app.call(request("add"), timeout_s=5)
+        assert reply.value == {"n": 1}
+        assert 3 < left[0] <= 5
+        with trio.move_on_after(0.2):
+            await app.call(request("slow"))
+        with trio.fail_after(1):
+            await ended.wait()
+        server: Any = app._built.adapters["s"]
+        assert [item["name"] for item in server.listed("tools").items] == ["add", "slow"]

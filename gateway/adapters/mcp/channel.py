@@ -302,10 +302,12 @@ class Channel:
     def _pass_on(self, asked: Asked) -> None:
         """Have the client asked for whose request the server asks.
 
-        It does not say which that is: where several might be meant, nobody is asked.
+        It does not say which that is: where several might be meant, nobody is asked. Roots are no
+        request's: what one client has, others would be told.
         """
         possible = [waiting for waiting in self._waiting.values() if waiting.has_peer]
-        if asked.method in ASKABLE and len(possible) == 1 and not possible[0].is_full:
+        of_a_call = asked.method in ASKABLE and asked.method != "roots/list"
+        if of_a_call and len(possible) == 1 and not possible[0].is_full:
             possible[0].put(asked)
         elif self._unsent_bytes < _MAX_QUEUED:
             self._queue(self._decline(asked))

@@ -65,6 +65,8 @@ def _without(method: str) -> Mapping[str, Any]:
             return {}
         case "elicitation/create":
             return {"action": "decline"}
+        case "roots/list":
+            return {"roots": []}
         case "sampling/createMessage":
             raise JsonRpcError(_REJECTED, "There is nobody here who samples")
         case _:

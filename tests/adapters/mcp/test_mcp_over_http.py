@@ -486,7 +486,7 @@ def asks(method: str, params: Any) -> Any:
         (True, "ping", {}, {}),
         (False, "elicitation/create", {"message": "?"}, {"action": "decline"}),
         (False, "sampling/createMessage", {}, -1),
-        (False, "roots/list", {}, -32601),
+        (False, "roots/list", {}, {"roots": []}),
         (False, "what/ever", {}, -32601),
     ],
 )

@@ -242,10 +242,11 @@ async def test_where_several_might_be_meant_nobody_is_asked(autojump_clock: Mock
         nursery.cancel_scope.cancel()
 
 
-async def test_a_ping_is_answered_at_once(autojump_clock: MockClock) -> None:
+async def test_what_is_no_call_s_is_answered_at_once(autojump_clock: MockClock) -> None:
     async def pings(life: Fake, _message: Any) -> None:
         await asks(life, None)
         await life.say({"jsonrpc": "2.0", "id": "p", "method": "ping"})
+        await life.say({"jsonrpc": "2.0", "id": "r", "method": "roots/list"})
 
     async def notes(life: Fake, message: Any) -> None:
         answers.append((message["id"], trio.current_time()))
@@ -255,7 +256,7 @@ async def test_a_ping_is_answered_at_once(autojump_clock: MockClock) -> None:
     answers: list[tuple[str, float]] = []
     async with started({"tools/call": pings, "answer": notes}, legacy=LEGACY) as it:
         await it.call(peer=Peer("Ada"))
-    assert answers == [("p", 0), ("q", 1)]
+    assert answers == [("p", 0), ("r", 0), ("q", 1)]
 
 
 async def test_with_no_time_left_nothing_is_sent(autojump_clock: MockClock) -> None:
