@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -232,6 +233,25 @@ async def test_no_program_is_left_behind(more: tuple[str, ...], tmp_path: Path) 
         start = time.monotonic()
     assert time.monotonic() - start < 6
     assert children() <= before
+
+
+async def test_what_a_program_left_behind_is_killed(tmp_path: Path) -> None:
+    script = f"sleep 1000 & exec {sys.executable} {FIXTURE} stdio"
+    async with opened({"program": ["sh", "-c", script]}) as app:
+        group = (await app.call(request("pid"))).value["result"]
+        assert len(members(group)) == 2
+    await until(lambda: not members(group))  # the system buries those who are not ours
+
+
+def members(group: int) -> list[str]:
+    """The living processes of a group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group and state != "Z":
+                found.append(stat.parent.name)
+    return found
 
 
 async def test_a_program_that_is_not_there_costs_its_own_tools_alone() -> None:

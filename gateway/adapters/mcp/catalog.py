@@ -54,6 +54,9 @@ _FETCH_S = 30.0
 _TTL_S = 300.0
 """For how long a list holds that does not say."""
 
+_MOST_TOLD = 20
+"""Items left out that the log names, each time a list changes."""
+
 _LEAST_TTL_S = 10.0
 _MOST_TTL_S = 86_400.0
 
@@ -109,7 +112,7 @@ class Catalog:
         age_s = trio.current_time() - kept.fetched_at
         if self._why and age_s > kept.ttl_s + _KEPT_S:
             return Listed(age_s=age_s, error=self._why)
-        error = self._why or "; ".join(kept.offer.clashes)
+        error = self._why or self._errors.shown("; ".join(kept.offer.clashes))
         return Listed(items=kept.offer.items, age_s=age_s, error=error)
 
     @contextlib.contextmanager
@@ -241,8 +244,11 @@ class Catalog:
         self._kept[name] = kept
         if before is not None and before.offer == kept.offer:
             return
-        for problem in (*kept.offer.problems, *kept.offer.clashes):
+        problems = (*kept.offer.problems, *kept.offer.clashes)
+        for problem in problems[:_MOST_TOLD]:
             logger.warning("%s: not offered: %s", self._name, self._errors.shown(problem))
+        if len(problems) > _MOST_TOLD:
+            logger.warning("%s: not offered: %d more", self._name, len(problems) - _MOST_TOLD)
         self._announce(name)
 
     def _tell(self, why: str) -> None:

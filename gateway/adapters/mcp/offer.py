@@ -29,6 +29,8 @@ _MAX_BYTES = 33_554_432
 _MAX_ITEM = 262_144
 """Bytes of one item."""
 
+_MAX_NAME = 256
+
 _MAX_SCHEMA_DEPTH = 64
 """How deep a schema may be nested."""
 
@@ -191,6 +193,8 @@ def _problem_of(item: Any, key: str, size: int, *, is_tool: bool) -> str | None:
         if not isinstance(item.get(wanted), str) or not item[wanted]:
             return f"an item without {wanted}"
     shown = item["name"][:128]
+    if len(item["name"]) > _MAX_NAME:
+        return f"{shown}: a name of over {_MAX_NAME} characters"
     if size > _MAX_ITEM:
         return f"{shown}: over {_MAX_ITEM} bytes"
     if not is_tool:

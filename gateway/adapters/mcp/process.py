@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -112,13 +112,8 @@ class _Process:
 
     def signal(self, number: int, /) -> None:
         # Its number names its group for as long as any of that is left, whether it itself is or not.
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
-        except PermissionError:  # some of it became somebody else's: itself at least
-            if self._process.returncode is None:
-                self._process.send_signal(signal.Signals(number))
 
     async def aclose(self) -> None:
         for stream in (self.stdin, self.stdout, self.stderr):

@@ -302,6 +302,16 @@ async def test_one_bad_item_is_left_out_and_logged(
     assert caplog.text.count("b: its inputSchema is no object") == 1
 
 
+async def test_the_log_names_some_of_many(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with behind(McpServer(tools=[{"name": f"b{n}"} for n in range(100)])) as it:
+        assert it.names() == []
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 21
+    assert said[-1] == "s: not offered: 80 more"
+
+
 async def test_what_it_says_goes_to_the_log_without_secrets(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

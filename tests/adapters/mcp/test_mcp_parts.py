@@ -187,6 +187,7 @@ def deep(levels: int) -> Any:
         ({}, "without name"),
         ({"name": ""}, "without name"),
         ({"name": "x"}, "x: its inputSchema is no object"),
+        (tool("x" * 257), "over 256 characters"),
         (tool("x", description="y" * 300_000), "x: over 262144 bytes"),
         (marked(deep(40)), "nested deeper than 64"),
         (marked({"properties": {"a": text(**{"x-mcp-header": "a b"})}}), "name of a header"),
