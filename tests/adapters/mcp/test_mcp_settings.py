@@ -74,8 +74,6 @@ async def test_what_a_url_holds_is_secret_too(autojump_clock: MockClock) -> None
     words = "p@ss p%40ss bWU6cEBzcw== s3cret"
     server = McpServer({"tools/call": lambda r: error(r, -32603, words)})
     async with behind(server, url=url) as it:
-        with pytest.raises(BadReply, match=r"-32603: \*\*\* \*\*\* Basic \*\*\*|\*\*\* \*\*\*"):
-            await it.call()
         with pytest.raises(GatewayError) as caught:
             await it.call()
         assert not any(word in caught.value.detail for word in words.split())
