@@ -1,4 +1,4 @@
-"""The kinds of downstream services: one file each, and this table.
+"""The kinds of downstream services: one file or folder each, and this table.
 
 To add one: a file with its settings, its call's keys and its adapter; a line here; a page in
 `docs/reference/adapters/`.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import http, python
+from gateway.adapters import http, mcp, python
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
 
 ADAPTERS: Mapping[str, Kind] = {
     "http": http.KIND,
+    "mcp": mcp.KIND,
     "python": python.KIND,
 }
 """Every kind of service, by the value of `kind`."""

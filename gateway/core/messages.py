@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from gateway.core.errors import BadReply, GatewayError
+from gateway.core.peer import Peer
 from gateway.core.trace import Trace
 
 __all__ = ["Branch", "Chunk", "Context", "Outcome", "Partial", "Progress", "Reply", "Request"]
@@ -32,6 +33,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         headers: The client's headers, names in lower case; services see only what their
             `forward` lists.
         trace: This request's place in a distributed trace.
+        peer: The client itself, where services may ask something back; `None` where they cannot.
     """
 
     request_id: str
@@ -40,6 +42,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     headers: Mapping[str, str] = MappingProxyType({})
     trace: Trace = msgspec.field(default_factory=Trace.new)
+    peer: Peer | None = None
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -17,13 +17,12 @@ import httpcore
 import httpx
 import trio
 
-from gateway.core.deadline import remaining_ms
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.net.body import Body
 from gateway.net.client import ClientSettings
 from gateway.net.guard import AddressGuard
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream, by_name
-from gateway.net.request import closing, head_of, too_late
+from gateway.net.request import closing, head_of, tell_budget
 
 __all__ = ["open_http2"]
 
@@ -83,9 +82,7 @@ class Http2Client:
         prepared = self._prepared(request)
         # The permit is held to the end of the body: the pool behind it is never contended.
         async with closing(request.content), self._limiter:
-            left_ms = remaining_ms()
-            if left_ms is not None and left_ms < 1:
-                await too_late()
+            left_ms = await tell_budget()
             if left_ms is not None:
                 prepared.headers[self._budget_header] = str(left_ms)
             with _mapped():

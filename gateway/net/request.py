@@ -13,10 +13,11 @@ from typing import NoReturn
 
 import trio
 
+from gateway.core.deadline import remaining_ms
 from gateway.core.errors import DeadlineExceeded, Internal, InvalidArguments
 from gateway.net.messages import HttpRequest
 
-__all__ = ["IDEMPOTENT", "check_target", "closing", "head_of", "too_late"]
+__all__ = ["IDEMPOTENT", "check_target", "closing", "head_of", "tell_budget", "too_late"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods whose requests may be sent again: RFC 9110, section 9.2.2."""
@@ -125,6 +126,18 @@ def _framing(request: HttpRequest) -> str:
     if request.content_length is not None:
         return f"content-length: {request.content_length}\r\n"
     return "transfer-encoding: chunked\r\n"
+
+
+async def tell_budget() -> int | None:
+    """The whole milliseconds that are left for a request about to go; `None` without a limit.
+
+    Raises:
+        DeadlineExceeded: It is less than one.
+    """
+    left_ms = remaining_ms()
+    if left_ms is not None and left_ms < 1:
+        await too_late()
+    return left_ms
 
 
 async def too_late() -> NoReturn:

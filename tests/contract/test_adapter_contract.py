@@ -6,6 +6,7 @@ A new kind needs an entry in `SCENES`: how its service is made to reply, to hang
 from __future__ import annotations
 
 import errno
+import json
 import math
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +23,8 @@ from gateway.core.errors import BadReply, GatewayError
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters import functions
 from tests.apps import request
-from tests.http_service import Scripted, http, raw
+from tests.http_service import Received, Scripted, http, raw
+from tests.mcp_server import McpServer, error, events, json_reply, unanswered
 from tests.network import network
 
 SECRET = "t0ps3cret"
@@ -125,6 +127,72 @@ async def over_http(does: Does) -> AsyncGenerator[Scene]:
         assert not net.open
 
 
+# ------------------------------------------------------------------ mcp
+
+MCP_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    lambda _: raw(b"", close=True),
+    lambda _: raw(b"no HTTP at all " + SECRET.encode() + b"\r\n\r\n"),
+    lambda _: http(200, "{" + SECRET, content_type="application/json"),
+    lambda _: http(200, SECRET, content_type="text/html"),
+    lambda _: json_reply({"jsonrpc": "2.0", "id": 0, "result": {}}),
+    lambda r: json_reply({"jsonrpc": "2.0", "id": json.loads(r.body)["id"], "result": SECRET}),
+    lambda r: error(r, -32602, SECRET),
+    lambda r: error(r, -32601, SECRET, 404),
+    lambda r: error(r, -32603, SECRET),
+    lambda r: error(r, -32022, SECRET, 400),
+    lambda _: http(401, SECRET),
+    lambda _: http(404, SECRET),
+    lambda _: http(429, SECRET, retry_after="1"),
+    lambda _: http(500, SECRET),
+    lambda _: {"content": [{"type": "text", "text": SECRET}], "isError": True},
+    lambda _: {"content": SECRET},
+    lambda _: {"resultType": "input_required", "inputRequests": {}},
+    lambda _: {"resultType": "input_required", "requestState": SECRET},
+    lambda _: events({"jsonrpc": "2.0", "method": "notifications/message", "params": {}}),
+    lambda _: events(SECRET.encode()),
+)
+
+
+def n_after_a_while(request: Received) -> Any:
+    reply = {"content": [], "structuredContent": {"n": 1}, "resultType": "complete"}
+    return events(0.1, {"jsonrpc": "2.0", "id": json.loads(request.body)["id"], "result": reply})
+
+
+@asynccontextmanager
+async def over_mcp(does: Does) -> AsyncGenerator[Scene]:
+    answer: Any = {
+        "reply": n_after_a_while,
+        "hang": lambda _: unanswered,
+        "too much": lambda _: {"content": [{"type": "text", "text": "x" * 2000}]},
+    }.get(does) or MCP_FAILURES[int(does)]  # type: ignore[arg-type]
+    service = answer if isinstance(answer, OSError) else McpServer({"tools/call": answer})
+    settings = {
+        "kind": "mcp",
+        "url": "http://api.test/mcp",
+        "allow_private": True,
+        "max_reply": "1KiB",
+        "max_connections": 2,
+        "headers": {"authorization": f"Bearer {SECRET}"},
+    }
+    async with network() as net:
+        net.name("api.test", "10.0.0.1")
+        net.serve("10.0.0.1", 80, service)
+        app = create_app(tool(settings, {"tool": "x"}))
+
+        def left() -> int:
+            link = app._built.adapters["s"]._link  # type: ignore[attr-defined]
+            return int(link._calls.pool.taken)
+
+        def budget_s() -> list[float]:
+            header = "x-request-timeout-ms"
+            return [int(one.header(header)) / 1000 for one in service.asked("tools/call")]
+
+        async with app.running():
+            yield Scene(app, left, budget_s)
+        assert not net.open
+
+
 # ------------------------------------------------------------------ python
 
 PYTHON_FAILURES = ("value", "key", "group", "exit", "not_found", "overloaded", "timeout")
@@ -161,6 +229,7 @@ async def blocking_functions(does: Does) -> AsyncGenerator[Scene]:
 
 SCENES = {
     "http": Kind("http", over_http, {"n": 1}, len(HTTP_FAILURES), bounded=True),
+    "mcp": Kind("mcp", over_mcp, {"n": 1}, len(MCP_FAILURES), bounded=True),
     "python, async": Kind(
         "python", async_functions, pytest.approx(60), len(PYTHON_FAILURES), bounded=False
     ),
@@ -285,7 +354,7 @@ def test_cancelled_anywhere_it_leaves_nothing(kind: Kind, does: Does) -> None:
             try:
                 await cancellable(call)
             except AssertionError:
-                assert kind.kind == "http"
+                assert kind.kind in {"http", "mcp"}
             while scene.left() and not kind.virtual:  # threads end in real time
                 await trio.lowlevel.checkpoint()
             assert scene.left() == 0
@@ -328,6 +397,9 @@ def _written(app: Gateway) -> tuple[dict[str, Any], dict[str, Any]]:
     if service.kind == "http":
         settings = {"kind": "http", "url": service.settings.url, "allow_private": True}
         return settings, {"get": call.keys.get}
+    if service.kind == "mcp":
+        settings = {"kind": "mcp", "url": service.settings.url, "allow_private": True}
+        return settings, {"tool": call.keys.tool}
     return (
         {"kind": "python", "module": service.settings.module},
         {"function": call.keys.function, "arguments": call.keys.arguments},

@@ -101,7 +101,7 @@ def test_a_bad_file_is_exit_status_2(file: Path, port: int) -> None:
         assert process.stdout is not None
         said = process.stdout.read()
     assert said == (
-        f'{file}:7: services.sample.kind: expected one of "http", "python", got "pyton"; '
+        f'{file}:7: services.sample.kind: expected one of "http", "mcp", "python", got "pyton"; '
         'did you mean "python"?\n'
     )
 

@@ -1,0 +1,117 @@
+"""The Model Context Protocol's names, for both of its ends: revisions, keys, headers, codes.
+
+Source: MCP 2026-07-28, Versioning; Overview, "`_meta`", "Error Codes"; Streamable HTTP.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from typing import Final
+
+__all__ = [
+    "BUDGET_KEY",
+    "CAPABILITIES_KEY",
+    "CLIENT_INFO_KEY",
+    "HEADER_MISMATCH",
+    "INVALID_PARAMS",
+    "LEGACY",
+    "METHOD_HEADER",
+    "METHOD_NOT_FOUND",
+    "MISSING_CAPABILITY",
+    "MODERN",
+    "NAMED",
+    "NAME_HEADER",
+    "PARAM_HEADER",
+    "RESOURCE_NOT_FOUND",
+    "SESSION_HEADER",
+    "UNSUPPORTED_VERSION",
+    "VERSION_HEADER",
+    "VERSION_KEY",
+    "header_text",
+    "implementation",
+]
+
+MODERN: Final = "2026-07-28"
+"""The revision whose requests stand alone."""
+
+LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
+"""The revisions that begin with `initialize`, newest first."""
+
+VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+"""Where a request's `_meta` names the revision (2026-07-28)."""
+
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+"""Where a request's `_meta` says what its client can do (2026-07-28)."""
+
+CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
+"""Where a request's `_meta` says which program its client is (2026-07-28)."""
+
+BUDGET_KEY: Final = "gateway/timeoutMs"
+"""Where a request's `_meta` may name its budget, in whole milliseconds: ours."""
+
+VERSION_HEADER: Final = "mcp-protocol-version"
+"""The header that names the revision."""
+
+METHOD_HEADER: Final = "mcp-method"
+"""The header that repeats the method (2026-07-28)."""
+
+NAME_HEADER: Final = "mcp-name"
+"""The header that repeats what is asked for (2026-07-28)."""
+
+PARAM_HEADER: Final = "mcp-param-"
+"""How the headers begin that repeat arguments (2026-07-28)."""
+
+SESSION_HEADER: Final = "mcp-session-id"
+"""The header that names a session (legacy)."""
+
+NAMED: Final[Mapping[str, str]] = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+}
+"""Which parameter `mcp-name` repeats, by method."""
+
+METHOD_NOT_FOUND: Final = -32601
+"""There is no such method."""
+
+INVALID_PARAMS: Final = -32602
+"""The parameters are wrong, or name a tool there is not."""
+
+RESOURCE_NOT_FOUND: Final = -32002
+"""There is no such resource (legacy)."""
+
+HEADER_MISMATCH: Final = -32020
+"""A header is missing, malformed, or not what the body says (2026-07-28)."""
+
+MISSING_CAPABILITY: Final = -32021
+"""The request needs what its client cannot do (2026-07-28)."""
+
+UNSUPPORTED_VERSION: Final = -32022
+"""The revision is not spoken (2026-07-28)."""
+
+_PLAIN: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?|")
+_ENCODED: Final = re.compile(r"=\?base64\?.*\?=")
+
+
+def header_text(value: str) -> str:
+    """`value` as a header carries it: as it is, or in base64 where it could not stand there.
+
+    Source: MCP 2026-07-28, Streamable HTTP, "Value Encoding".
+    """
+    if _PLAIN.fullmatch(value) and not _ENCODED.fullmatch(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode('utf-8', 'replace')).decode()}?="
+
+
+@cache
+def implementation() -> dict[str, str]:
+    """Who we are: the name and version that the other side displays."""
+    try:
+        version = metadata.version("trio-gateway")
+    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+        version = "0"
+    return {"name": "gateway", "version": version}

@@ -1,0 +1,58 @@
+"""JSON-RPC's errors, and whoever may be asked something back while a call runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+__all__ = ["JsonRpcError", "Peer"]
+
+
+class JsonRpcError(Exception):
+    """An error as the other side gave it: kept whole, for whoever passes it on.
+
+    Args:
+        code: JSON-RPC's, MCP's or the other side's own.
+        message: One sentence.
+        data: Whatever came with it; `None` if nothing did.
+
+    Source: https://www.jsonrpc.org/specification, section 5.1.
+    """
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class Peer(Protocol):
+    """The client that waits for an answer, where something can be asked of it meanwhile.
+
+    Attributes:
+        capabilities: What it said it can do, as MCP's `ClientCapabilities`: `sampling`,
+            `elicitation`, `roots`. What is not among them is never asked.
+    """
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What it can do."""
+        ...
+
+    async def __call__(self, method: str, params: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """Ask it.
+
+        Args:
+            method: `sampling/createMessage`, `elicitation/create` or `roots/list`.
+            params: As the server that asks gave them.
+
+        Returns:
+            The result, as the client gave it.
+
+        Raises:
+            JsonRpcError: It refused.
+            GatewayError: It cannot be asked any more.
+
+        Cancellation: nobody waits for its answer any more.
+        """
+        ...
