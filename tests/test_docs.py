@@ -211,7 +211,7 @@ def test_every_error_is_documented() -> None:
 
 def test_every_command_and_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     text = (REFERENCE / "cli.md").read_text()
-    commands = re.findall(r"^    ([a-z]+) ", helped(capsys), re.MULTILINE)
+    commands = re.findall(r"^    ([a-z-]+) ", helped(capsys), re.MULTILINE)
     assert commands
     for option in re.findall(r"--[a-z-]+", helped(capsys)):
         assert f"`{option}`" in text, option

@@ -10,7 +10,7 @@ import contextlib
 import email.utils
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -20,6 +20,7 @@ import msgspec
 from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.config.headers import RESERVED
+from gateway.config.styled import styled_parameters
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, InvalidArguments, InvalidRequest, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
@@ -37,6 +38,7 @@ from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
 from gateway.net.redirects import Redirecting
+from gateway.net.styles import Spelling, misuse
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
 
@@ -109,6 +111,15 @@ class HttpCall:
         default=None, tables=False, doc="A form body (application/x-www-form-urlencoded)."
     )
     body: str | None = fields.template_text(default=None, doc="A text body.")
+    parameters: Sequence[Mapping[str, Any]] | None = fields.field(
+        styled_parameters(),
+        default=None,
+        template="value",
+        doc="Values in OpenAPI's styles, for what the keys above cannot write.",
+    )
+    optional_body: bool = fields.boolean(
+        default=False, doc="Whether a body that is null or empty is none at all."
+    )
 
 
 def _verb(call: HttpCall) -> str:
@@ -129,6 +140,9 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
         )
     if bodies and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
+    if call.parameters is not None:
+        problems = misuse(call.parameters, verbs[0], getattr(call, verbs[0]), bodies)
+        mistakes += [("parameters", problem) for problem in problems]
     return mistakes
 
 
@@ -180,10 +194,20 @@ class HttpAdapter:
 
     def bind(self, call: HttpCall, /) -> Service:
         """The `Service` of `call`: renders nothing, sends one request."""
-        if any(name.lower() == self.budget_header for name in call.headers or ()):
+        styled = [each["name"] for each in call.parameters or () if each["to"] == "header"]
+        if any(name.lower() == self.budget_header for name in (*(call.headers or ()), *styled)):
             raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
         verb = _verb(call)
         method = verb.upper()
+        if call.parameters is not None or call.optional_body:
+            cookies = self.headers.get("cookie", "")
+            spell = Spelling(verb=verb, cookies=cookies, optional_body=call.optional_body)
+
+            async def send_spelt(request: Request, _emit: Emit, /) -> Reply:
+                spelt = attrs.evolve(request, arguments=spell(request.arguments))
+                return await self._send(verb, method, spelt)
+
+            return send_spelt
 
         async def send(request: Request, _emit: Emit, /) -> Reply:
             return await self._send(verb, method, request)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from gateway.build import build
+from gateway.config.text import printable
 
 __all__ = ["add_to", "count"]
 
@@ -34,6 +35,8 @@ def _run(options: argparse.Namespace) -> int:
     built = build(options.file, record=lambda _event: None, strict=options.strict)
     services, tools = len(built.config.services), len(built.tools)
     print(f"{options.file}: fine: {count(services, 'service')}, {count(tools, 'tool')}")
+    for note in built.config.notes:
+        print(printable(note))
     return 0
 
 
