@@ -15,13 +15,13 @@ import attrs
 from gateway.config import unavailable
 from gateway.config.codec import Codec
 from gateway.config.openapi.document import Unfit
-from gateway.config.openapi.names import fitted
+from gateway.config.openapi.names import MAX_NAME, fitted
 from gateway.config.openapi.operations import Document, Operation, chosen, read_document
 from gateway.config.openapi.tables import table_of
 from gateway.config.problems import Location, Origins, Problems, Refused
 from gateway.config.settings import ImportSettings, ToolConfig
 from gateway.config.tables import codecs_of, decode_keys
-from gateway.config.text import did_you_mean, dotted, show
+from gateway.config.text import did_you_mean, dotted, one_line, show
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DecodeTool", "Imported", "Imports", "Selection", "is_import", "select"]
 
 _KEY = "from_openapi"
+_TOO_DEEP = "nested too deeply"
 _KIND = "http"
 """The kind of services that operations can be called at."""
 
@@ -105,8 +106,10 @@ def select(
             table = table_of(operation, document, service) | {**(keys or {})}
             config = None if decode is None else _decoded(name, table, operation, decode)
             tools[name] = Imported(table, config, operation.node.where)
-        except Unfit as unfit:
-            named = Unfit(unfit.where, f"{operation.id or operation.name}: {unfit.message}")
+        except (Unfit, RecursionError) as error:
+            unfit = error if isinstance(error, Unfit) else operation.node.unfit(_TOO_DEEP)
+            shown = one_line(operation.id or operation.name, MAX_NAME)
+            named = Unfit(unfit.where, f"{shown}: {unfit.message}")
             (wrong if names[operation.name] else skipped).append(named)
     return Selection(tools=tools, wrong=wrong, skipped=skipped, unmatched=unmatched)
 

@@ -67,7 +67,9 @@ def decode_tools(
         place.tell(expected("a table", tables))
         return DecodedTools(tools, frozenset())
     calls = _Calls(services, kinds, sound)
-    imports = Imports(services, partial(_tool, calls=calls), tables)
+    # Its own: of an operation that is left out no failure counts, whoever has its name.
+    calls_of_imports = _Calls(services, kinds, sound)
+    imports = Imports(services, partial(_tool, calls=calls_of_imports), tables)
     for name, table in tables.items():
         here = place / name
         named = check_name(name, here)
@@ -77,6 +79,7 @@ def decode_tools(
                 calls.failed.add(here.path)
             else:
                 tools |= imported
+                calls.failed |= {path for path in calls_of_imports.failed if path[1] in imported}
             continue
         tool = _tool(name, table, here, calls)
         if tool is None or not named:

@@ -213,7 +213,9 @@ class ToolSettings:
 class ImportSettings:
     """`[tools.NAME]` with `from_openapi`: the operations of an API, each a tool by its own name."""
 
-    from_openapi: Path = fields.file(doc="An OpenAPI 3.0 or 3.1 document, JSON or YAML.")
+    from_openapi: Path = fields.file(
+        example="openapi/users.json", doc="An OpenAPI 3.0 or 3.1 document, JSON or YAML."
+    )
     service: str = fields.name(doc="The service called, of kind `http`.")
     operations: tuple[str, ...] = fields.strings(
         default=("*",), doc="Which: operation ids or names of tools; `*` and `?` stand for more."

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.openapi.parameters import Inputs, is_json, literal, placeholder
-from gateway.config.openapi.schemas import MAX_WORK, Schema, Schemas, work_of
+from gateway.config.openapi.schemas import Schema
 from gateway.config.styled import STYLES
 from gateway.config.text import alternatives, show
 
@@ -57,7 +57,7 @@ def add_body(inputs: Inputs, node: Node, library: Library) -> dict[str, Any]:
                 inputs.add(BODY, schema, node.text("description").strip(), required=required)
                 return keys if required else {**keys, "optional_body": True}
     raise node.unfit(
-        f"expected a body of JSON, a form, text or multipart texts, got {', '.join(sorted(types))}"
+        f"expected a body of JSON, a form, text or multipart texts, got {show(sorted(types))}"
     )
 
 
@@ -80,7 +80,7 @@ class _Body:
 
     def schema(self) -> Schema:
         """Its schema, as the tool has it."""
-        return {} if self.part is None else _convert(self.inputs.schemas, self.part)
+        return {} if self.part is None else self.inputs.schemas.convert(self.part)
 
     def fields(self) -> dict[str, Node] | None:
         """The fields of an object that has no others; `None` where more may be there."""
@@ -102,15 +102,6 @@ class _Body:
         name = self.media_type.partition(";")[0].strip().lower()
         if name != usual and "*" not in name:
             self.inputs.headers["content-type"] = self.media_type
-
-
-def _convert(schemas: Schemas, node: Node) -> Schema:
-    schema = schemas.convert(node)
-    if work_of(schema, schemas.definitions) >= MAX_WORK:
-        raise node.unfit(
-            f"a value would be held against more than {MAX_WORK} schemas, or against one forever"
-        )
-    return schema
 
 
 def _json(body: _Body) -> tuple[dict[str, Any], Schema]:
@@ -168,7 +159,7 @@ def _multipart(body: _Body) -> tuple[dict[str, Any], Schema]:
             if name in names:
                 raise item.unfit("expected parts of text, got a file that must be there")
             continue
-        properties[name] = _convert(body.inputs.schemas, item)
+        properties[name] = body.inputs.schemas.convert(item)
         value = placeholder(BODY, name)
         body.inputs.styled.append({"to": "part", "name": literal(name), "value": value})
     if not properties:

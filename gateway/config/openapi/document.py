@@ -24,7 +24,7 @@ from gateway.config.text import one_line, show
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_FILES", "MAX_PARTS", "Library", "Node", "Unfit"]
 
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 """Largest document, all its files together."""
 
 MAX_FILES = 10_000
@@ -37,6 +37,7 @@ MAX_PARTS = 5_000_000
 """Parts looked at for one document: each use of a schema counts."""
 
 _MAX_CHAIN = 32
+_MAX_SHOWN = 300
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//")
 _AT_BYTE = re.compile(r"(.*) \(byte (\d+)\)", re.DOTALL)
 
@@ -93,7 +94,7 @@ class Node:
         pointer = "".join(
             "/" + token.replace("~", "~0").replace("/", "~1") for token in self.pointer
         )
-        return f"{self.file.shown}#{pointer}" if pointer else self.file.shown
+        return f"{self.file.shown}#{pointer[:_MAX_SHOWN]}" if pointer else self.file.shown
 
     @property
     def key(self) -> tuple[Path, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import deque
 from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -48,7 +49,6 @@ MAX_SCHEMAS = 5000
 MAX_WORK = 10_000
 """Schemas one value may be held against."""
 
-_MAX_FOLLOWED = 16
 
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
@@ -92,6 +92,7 @@ class Schemas:
         self._library = library
         self._old = old
         self._count = 0
+        self._pending: deque[tuple[str, Node]] = deque()
         self._names: dict[tuple[Path, tuple[str, ...]], str] = {}
 
     def convert(self, node: Node) -> Schema:
@@ -100,6 +101,13 @@ class Schemas:
         Raises:
             Unfit: A part of it is no schema, or refers to nothing.
         """
+        schema = self._convert(node)
+        while self._pending:
+            name, target = self._pending.popleft()
+            self.definitions[name] = self._convert(target)
+        return schema
+
+    def _convert(self, node: Node) -> Schema:
         self._library.spend(node)
         self._count += 1
         if self._count > MAX_SCHEMAS:
@@ -137,8 +145,8 @@ class Schemas:
                 number += 1
                 name = f"{base}_{number}"
             self._names[target.key] = name
-            self.definitions[name] = True  # taken, before what it refers to asks for it
-            self.definitions[name] = self.convert(target)
+            self.definitions[name] = True  # taken, and converted in its turn: chains may be long
+            self._pending.append((name, target))
         return f"#/$defs/{name}"
 
     def _hidden(self, node: Node) -> frozenset[str]:
@@ -158,12 +166,12 @@ class Schemas:
         """Add what a keyword says to `schema`."""
         value = part.value
         if name in _ONE:
-            schema[name] = self.convert(part)
+            schema[name] = self._convert(part)
         elif name in _LIST:
-            schema[name] = [self.convert(element) for element in part.elements()]
+            schema[name] = [self._convert(element) for element in part.elements()]
         elif name in _NAMED:
             schema[name] = {
-                key: self.convert(item) for key, item in part.items() if key not in hidden
+                key: self._convert(item) for key, item in part.items() if key not in hidden
             }
         elif name == "required" and isinstance(value, list):
             names = dict.fromkeys(key for key in value if isinstance(key, str))
@@ -246,31 +254,44 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-def types_of(schema: Schema, definitions: Mapping[str, Schema], depth: int = 0) -> frozenset[str]:
+def types_of(
+    schema: Schema,
+    definitions: Mapping[str, Schema],
+    known: dict[str, frozenset[str]] | None = None,
+) -> frozenset[str]:
     """The types a value may have; all of them where a schema does not say.
 
     Args:
         schema: As `Schemas` makes them.
         definitions: What it refers to.
-        depth: How many references and branches lead here.
+        known: What is known of these already.
     """
-    if isinstance(schema, bool) or depth > _MAX_FOLLOWED:
+    if isinstance(schema, bool):
         return TYPES
+    known = {} if known is None else known
     types = TYPES
     if "type" in schema:
         types = frozenset(map(str, _named_types(schema["type"])))
     elif "enum" in schema:
-        types = frozenset().union(*(_types_of_value(value) for value in schema["enum"]))
+        types = frozenset[str]().union(*(_types_of_value(value) for value in schema["enum"]))
     if "$ref" in schema:
-        target = definitions[schema["$ref"].removeprefix("#/$defs/")]
-        types &= types_of(target, definitions, depth + 1)
+        name = _name_in(schema)
+        if name not in known:
+            known[name] = TYPES  # where it refers to itself, it says nothing
+            known[name] = types_of(definitions[name], definitions, known)
+        types &= known[name]
     for branch in schema.get("allOf", ()):
-        types &= types_of(branch, definitions, depth + 1)
+        types &= types_of(branch, definitions, known)
     for keyword in ("anyOf", "oneOf"):
         if schema.get(keyword):
-            branches = (types_of(branch, definitions, depth + 1) for branch in schema[keyword])
+            branches = [types_of(branch, definitions, known) for branch in schema[keyword]]
             types &= frozenset[str]().union(*branches)
     return types
+
+
+def _name_in(schema: dict[str, Any]) -> str:
+    """Which definition a schema refers to."""
+    return str(schema["$ref"]).removeprefix("#/$defs/")
 
 
 def _types_of_value(value: Any) -> frozenset[str]:
@@ -298,10 +319,10 @@ def work_of(schema: Schema, definitions: Mapping[str, Schema]) -> int:
         if isinstance(part, bool):
             return 1
         total = 1
-        name = str(part.get("$ref", "")).removeprefix("#/$defs/")
-        if name in within:
-            return MAX_WORK
-        if name:
+        if "$ref" in part:
+            name = _name_in(part)
+            if name in within:
+                return MAX_WORK
             if name not in known:
                 known[name] = here(definitions[name], within | {name})
             total += known[name]
