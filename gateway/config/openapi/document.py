@@ -160,6 +160,8 @@ class Library:
 
     Args:
         path: The first file.
+        max_bytes: Of all its files together.
+        max_parts: How many parts are looked at, each as often as it is used.
 
     Attributes:
         root: What it holds.
@@ -168,7 +170,11 @@ class Library:
         Unfit: It cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int = MAX_BYTES, max_parts: int = MAX_PARTS
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._max_parts = max_parts
         self._folder = path.resolve().parent
         self._shown = path.parent
         self._files: dict[Path, _File] = {}
@@ -184,8 +190,8 @@ class Library:
             Unfit: It is one too many.
         """
         self._parts += 1
-        if self._parts > MAX_PARTS:
-            raise node.unfit(f"more than {MAX_PARTS} parts, references followed")
+        if self._parts > self._max_parts:
+            raise node.unfit(f"more than {self._max_parts} parts, references followed")
 
     def resolve(self, node: Node) -> Node:
         """What `node` stands for: itself, or where its `$ref` leads, and that one's.
@@ -250,10 +256,11 @@ class Library:
         if not stat.S_ISREG(path.stat().st_mode):
             raise Unfit(shown, "expected a file")
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES - self._bytes + 1)
+            data = stream.read(self._max_bytes - self._bytes + 1)
         self._bytes += len(data)
-        if self._bytes > MAX_BYTES:
-            raise Unfit(shown, f"larger than {MAX_BYTES // 2**20}MiB, all files of it together")
+        if self._bytes > self._max_bytes:
+            limit = f"{self._max_bytes // 2**20}MiB"
+            raise Unfit(shown, f"larger than {limit}, all files of it together")
         file = _File(path, shown, _decoded(data, shown, path.suffix.lower()))
         self._files[path] = file
         return file

@@ -61,9 +61,11 @@ _ONE = frozenset(
 )
 _LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AS_IT_IS = frozenset(
     {
         *("type", "format", "title", "description", "multipleOf", "maximum", "minimum"),
+        *_BOUNDS,
         *("maxLength", "minLength", "maxItems", "minItems", "uniqueItems", "maxContains"),
         *("minContains", "maxProperties", "minProperties", "dependentRequired", "deprecated"),
         *("contentEncoding", "contentMediaType", "writeOnly"),
@@ -71,7 +73,6 @@ _AS_IT_IS = frozenset(
 )
 _WORDS = ("title", "description", "deprecated")
 _ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
-_BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _APPLIED = ("allOf", "anyOf", "oneOf")
 
@@ -180,10 +181,9 @@ class Schemas:
             # One that is none is the service's own to check.
             if _is_pattern(value):
                 schema[name] = value
-        elif name == "example":
-            schema.setdefault("examples", _examples([value]))
-        elif name == "examples" and isinstance(value, list):
-            schema[name] = _examples(value)
+        elif name in {"example", "examples"}:
+            shown = _examples(value if name == "examples" else [value])
+            schema |= {"examples": shown} if shown else {}
         elif name in _AS_IT_IS or (name == "default" and not _has_null(value)):
             schema[name] = value
 
@@ -231,10 +231,11 @@ def _spell_out_bounds(schema: dict[str, Any]) -> None:
             del schema[exclusive]
 
 
-def _examples(values: list[Any]) -> list[Any]:
+def _examples(values: Any) -> list[Any]:
+    """Those that show a form; of a media type's examples, which are an object, none."""
     return [
         value
-        for value in values
+        for value in (values if isinstance(values, list) else ())
         if not _has_null(value) and len(msgspec.json.encode(value)) <= _MAX_EXAMPLE
     ]
 

@@ -22,6 +22,7 @@ _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,2})?")
 _MERGE = "<<"
+_TAGS = {None, "!"} | {f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq")}
 
 
 class NotYaml(ValueError):
@@ -108,8 +109,7 @@ class _Builder:
     def _begin(self, whole: Any, event: Any) -> None:
         if len(self._open) == self._max_depth:
             raise _refused(event, f"nested deeper than {self._max_depth}")
-        if event.tag and not event.tag.startswith("tag:yaml.org,2002:"):
-            raise _refused(event, f"the tag {event.tag[:60]} means nothing here")
+        _check_tag(event)
         self._open.append(_Open(whole, event.anchor))
 
     def _end(self, event: Any) -> None:
@@ -127,6 +127,7 @@ class _Builder:
                 raise _refused(event, f"the key {event.value[:60]!r} stands there twice")
             top.key = event.value
             return
+        _check_tag(event)
         value = _plain(event.value) if event.implicit[0] else event.value
         if event.anchor is not None:
             self._anchors[event.anchor] = value
@@ -151,6 +152,11 @@ class _Builder:
         else:
             top.whole[top.key] = value
         top.key = None
+
+
+def _check_tag(event: Any) -> None:
+    if event.tag not in _TAGS:
+        raise _refused(event, f"the tag {event.tag[:60]} means nothing here")
 
 
 def _plain(text: str) -> Any:
