@@ -23,7 +23,10 @@ def call(parameters: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
     ("keys", "target"),
     [
         (call([{"to": "query", "name": "q", "value": "{v}", "explode": False}]), "/x?q=1,2"),
-        (call([{"to": "query", "name": "q", "value": "{v}", "style": "pipeDelimited"}]), "/x?q=1%7C2"),
+        (
+            call([{"to": "query", "name": "q", "value": "{v}", "style": "pipeDelimited"}]),
+            "/x?q=1%7C2",
+        ),
         (call([{"to": "query", "name": "q", "value": "{v}"}], query={"p": 1}), "/x?q=1&q=2&p=1"),
         (call([{"to": "query", "name": "q", "value": "{w}"}]), "/x"),
         (call([{"to": "path", "name": "v", "value": "{v}"}], post="/a/{{v}}/b"), "/a/1,2/b"),
@@ -70,11 +73,14 @@ async def test_a_multipart_body(autojump_clock: MockClock) -> None:
     (request,) = service.requests
     content_type = request.header("content-type") or ""
     boundary = content_type.removeprefix("multipart/form-data; boundary=")
-    assert request.body == (
-        f"--{boundary}\r\n"
-        'content-disposition: form-data; name="note"\r\n\r\né\r\n'
-        f"--{boundary}--\r\n"
-    ).encode()
+    assert (
+        request.body
+        == (
+            f"--{boundary}\r\n"
+            'content-disposition: form-data; name="note"\r\n\r\né\r\n'
+            f"--{boundary}--\r\n"
+        ).encode()
+    )
 
 
 @pytest.mark.parametrize("key", ["json", "body"])

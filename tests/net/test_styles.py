@@ -21,7 +21,13 @@ RGB = {"R": 100, "G": 200, "B": 150}
     ("style", "explode", "one", "several", "fields"),
     [
         ("matrix", False, ";color=blue", ";color=blue,black,brown", ";color=R,100,G,200,B,150"),
-        ("matrix", True, ";color=blue", ";color=blue;color=black;color=brown", ";R=100;G=200;B=150"),
+        (
+            "matrix",
+            True,
+            ";color=blue",
+            ";color=blue;color=black;color=brown",
+            ";R=100;G=200;B=150",
+        ),
         ("label", False, ".blue", ".blue,black,brown", ".R,100,G,200,B,150"),
         ("label", True, ".blue", ".blue.black.brown", ".R=100.G=200.B=150"),
         ("simple", False, "blue", "blue,black,brown", "R,100,G,200,B,150"),

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.config.openapi.parameters import Inputs, is_json, literal, placeholder
+from gateway.config.openapi.parameters import Inputs, is_json, literal, placeholder, style_of
 from gateway.config.openapi.schemas import Schema
-from gateway.config.styled import STYLES
-from gateway.config.text import alternatives, show
+from gateway.config.text import show
 
 if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
@@ -126,19 +125,15 @@ def _form(body: _Body) -> tuple[dict[str, Any], Schema]:
     form: dict[str, str] = {}
     for name in fields:
         how = None if encoding is None else encoding.get(name)
-        style = "form" if how is None else how.text("style") or "form"
-        explode = style == "form" if how is None else how.value.get("explode", style == "form")
+        style, explode = ("form", True) if how is None else style_of(how, "form")
         value = placeholder(BODY, name)
         if style == "form" and explode:
             form[name] = value
             continue
-        if how is not None and style not in STYLES["form"][:-1]:
-            wanted = alternatives(STYLES["form"][:-1])
-            raise how.unfit(f"style: expected {wanted}, got {show(style)}")
         written: dict[str, Any] = {"to": "form", "name": literal(name), "value": value}
         if style != "form":
             written["style"] = style
-        if explode is False and style == "form":
+        if explode != (style == "form") and style != "deepObject":
             written["explode"] = explode
         body.inputs.styled.append(written)
     # What else is in it would not be sent: better refused than lost.

@@ -88,7 +88,7 @@ def _plain(text: str) -> str:
 
 
 def _by_path(method: str, path: str) -> str:
-    return _plain(f"{method}_" + _PARAMETER.sub(r"by_\1", path))
+    return _plain(f"{method} " + _PARAMETER.sub(r"by_\1", path.lstrip("/")))
 
 
 def _hash(text: str) -> str:

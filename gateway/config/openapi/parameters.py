@@ -21,7 +21,7 @@ from gateway.config.text import alternatives, show
 if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
 
-__all__ = ["Inputs", "add_parameters", "is_json", "literal", "placeholder"]
+__all__ = ["Inputs", "add_parameters", "is_json", "literal", "placeholder", "style_of"]
 
 _PLACES = ("path", "query", "header", "cookie")
 _NOT_PARAMETERS = frozenset({"accept", "content-type", "authorization"})
@@ -167,7 +167,7 @@ def _add(inputs: Inputs, parameter: _Parameter, argument: str, filled: dict[str,
     required = place == "path" or node.flag("required")
     description = node.text("description").strip()
     inputs.add(argument, schema, description, required=required)
-    style, explode = _style(parameter, json=json)
+    style, explode = ("json", False) if json else style_of(node, place)
     types = types_of(schema, inputs.schemas.definitions)
     plain = types <= SCALARS and style == STYLES[place][0]
     value = placeholder(argument)
@@ -202,13 +202,20 @@ def _schema(node: Node, schemas: Schemas) -> tuple[Schema, bool]:
     return schema, json
 
 
-def _style(parameter: _Parameter, *, json: bool) -> tuple[str, bool]:
-    node, styles = parameter.node, STYLES[parameter.place]
-    if json:
-        return "json", False
-    style = node.text("style") or styles[0]
-    if style not in styles[:-1]:
-        raise node.unfit(f"style: expected {alternatives(styles[:-1])}, got {show(style)}")
+def style_of(node: Node, place: str) -> tuple[str, bool]:
+    """The style that a parameter or an encoding says, and whether each item is by itself.
+
+    Args:
+        node: Which.
+        place: Where it goes, of `STYLES`.
+
+    Raises:
+        Unfit: The style is none of that place.
+    """
+    styles = STYLES[place][:-1]  # the last is ours, for JSON
+    style = node.table().text("style") or styles[0]
+    if style not in styles:
+        raise node.unfit(f"style: expected {alternatives(styles)}, got {show(style)}")
     explode = node.value.get("explode")
     return style, explode if isinstance(explode, bool) else style == "form"
 

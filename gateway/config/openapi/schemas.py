@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import jsonschema_rs
 import msgspec
 
+from gateway.config.text import show
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,7 +66,7 @@ _NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AS_IT_IS = frozenset(
     {
-        *("type", "format", "title", "description", "multipleOf", "maximum", "minimum"),
+        *("format", "title", "description", "multipleOf", "maximum", "minimum"),
         *_BOUNDS,
         *("maxLength", "minLength", "maxItems", "minItems", "uniqueItems", "maxContains"),
         *("minContains", "maxProperties", "minProperties", "dependentRequired", "deprecated"),
@@ -174,6 +176,10 @@ class Schemas:
             schema[name] = {
                 key: self._convert(item) for key, item in part.items() if key not in hidden
             }
+        elif name == "type":
+            if not all(isinstance(kind, str) for kind in _named_types(value)):
+                raise part.unfit(f"expected the name of a type, got {show(value)}")
+            schema[name] = value
         elif name == "required" and isinstance(value, list):
             names = dict.fromkeys(key for key in value if isinstance(key, str))
             schema[name] = [key for key in names if key not in hidden]

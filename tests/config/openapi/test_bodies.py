@@ -128,7 +128,10 @@ def test_a_multipart_body_of_texts(documents: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"application/xml": {}}, 'expected a body of JSON, a form, text or multipart texts, got ["a'),
+        (
+            {"application/xml": {}},
+            'expected a body of JSON, a form, text or multipart texts, got ["a',
+        ),
         ({"application/octet-stream": {}}, "expected a body of JSON"),
         (
             {MULTIPART: {"schema": {"required": ["f"], "properties": {"f": {"format": "binary"}}}}},

@@ -187,7 +187,11 @@ def test_what_is_behind_a_hash_is_never_sent(documents: Any) -> None:
     [
         ([], "/{id}", "get: parameters: expected one in path for {id}"),
         ([parameter("path", "id")], "/{id}/{", "expected a path whose braces are closed"),
-        ([{"in": "body", "name": "x"}], "/x", 'in: expected one of "path", "query", "header", "cook'),
+        (
+            [{"in": "body", "name": "x"}],
+            "/x",
+            'in: expected one of "path", "query", "header", "cook',
+        ),
         ([{"in": "query"}], "/x", "parameters/0: name: missing"),
         ([1], "/x", "parameters/0: expected a parameter, got 1"),
         ({}, "/x", "parameters: expected a list"),
@@ -198,7 +202,11 @@ def test_what_is_behind_a_hash_is_never_sent(documents: Any) -> None:
             "/x",
             "content: expected one media type, got 2",
         ),
-        ([parameter("query", "a b"), parameter("query", "a_b")], "/x", "expected a name of its own"),
+        (
+            [parameter("query", "a b"), parameter("query", "a_b")],
+            "/x",
+            "expected a name of its own",
+        ),
         ([parameter("query", schema={"$ref": "#/x"})], "/x", "schema: expected a reference to"),
     ],
 )

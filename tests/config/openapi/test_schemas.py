@@ -77,7 +77,9 @@ NULL = {"type": "null"}
 )
 def test_keywords(documents: Any, version: str, written: Any, converted: Any) -> None:
     assert documents.schema(written, version=version) == converted
-    jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema"} | converted)
+    jsonschema_rs.meta.validate(
+        {"$schema": "https://json-schema.org/draft/2020-12/schema"} | converted
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,9 @@ def test_long_chains_are_followed(documents: Any) -> None:
         f"S{i}": {"properties": {"a": {"$ref": f"#/components/schemas/S{i + 1}"}}}
         for i in range(count)
     }
-    _, definitions = documents.schema({"$ref": "#/components/schemas/S0"}, **chain, **{f"S{count}": {}})
+    _, definitions = documents.schema(
+        {"$ref": "#/components/schemas/S0"}, **chain, **{f"S{count}": {}}
+    )
     assert len(definitions) == count + 1
 
 
@@ -180,7 +184,9 @@ def test_branches_multiply() -> None:
     definitions: Any = {"x0": {"type": "string"}}
     for i in range(1, 40):
         definitions[f"x{i}"] = {"anyOf": [{"$ref": f"#/$defs/x{i - 1}"}] * 2}
-    assert work_of({"$ref": "#/$defs/x3"}, {k: definitions[k] for k in ("x0", "x1", "x2", "x3")}) == 30
+    assert (
+        work_of({"$ref": "#/$defs/x3"}, {k: definitions[k] for k in ("x0", "x1", "x2", "x3")}) == 30
+    )
     assert work_of({}, definitions) == MAX_WORK
 
 

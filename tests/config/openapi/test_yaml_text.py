@@ -60,7 +60,10 @@ def test_mistakes(text: str, message: str) -> None:
 
 def test_aliases_are_no_bomb() -> None:
     lines = ["a0: &a0 {x: 1}"]
-    lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}], y: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 60)]
+    lines += [
+        f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}], y: [*a{i - 1}, *a{i - 1}]}}"
+        for i in range(1, 60)
+    ]
     value = decode_yaml("\n".join(lines).encode(), 10)
     assert value["a59"]["y"][0] is value["a58"]
 
