@@ -77,6 +77,7 @@ def test_configurations_pass_the_check(
         monkeypatch.setenv(name, "https://name.example/")
     for name in re.findall(r'"file:([\w.-]+)"', block.text):
         (tmp_path / name).write_text("x")
+    (tmp_path / "config").symlink_to(ROOT / "config")
     path = tmp_path / block.file
     path.write_text(block.text)
     load_config(path)

@@ -7,9 +7,7 @@ What remains of the budget goes along as a header.
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import re
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -38,6 +36,7 @@ from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
 from gateway.net.redirects import Redirecting
+from gateway.net.retry_after import parse_retry_after
 from gateway.net.styles import Spelling, misuse
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
@@ -117,9 +116,7 @@ class HttpCall:
         template="value",
         doc="Values in OpenAPI's styles, for what the keys above cannot write.",
     )
-    optional_body: bool = fields.boolean(
-        default=False, doc="Whether a body that is null or empty is none at all."
-    )
+    optional_body: bool = fields.boolean(default=False, doc="Whether a null or empty body is none.")
 
 
 def _verb(call: HttpCall) -> str:
@@ -199,20 +196,14 @@ class HttpAdapter:
             raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
         verb = _verb(call)
         method = verb.upper()
-        if call.parameters is not None or call.optional_body:
-            cookies = self.headers.get("cookie", "")
-            spell = Spelling(verb=verb, cookies=cookies, optional_body=call.optional_body)
-
-            async def send_spelt(request: Request, _emit: Emit, /) -> Reply:
-                spelt = attrs.evolve(request, arguments=spell(request.arguments))
-                return await self._send(verb, method, spelt)
-
-            return send_spelt
 
         async def send(request: Request, _emit: Emit, /) -> Reply:
             return await self._send(verb, method, request)
 
-        return send
+        if call.parameters is None and not call.optional_body:
+            return send
+        cookies = self.headers.get("cookie", "")
+        return Spelling(verb=verb, cookies=cookies, optional_body=call.optional_body).before(send)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -274,7 +265,7 @@ class HttpAdapter:
             said = said.replace(secret, "***")
         said = said[:_MAX_QUOTED]
         detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
-        retry_after_s = _retry_after(reply.headers.get("retry-after"))
+        retry_after_s = parse_retry_after(reply.headers.get("retry-after"))
         kind = Rejected if 400 <= reply.status < 500 else BadReply
         return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
 
@@ -395,22 +386,6 @@ def _decoded(reply: HttpReply) -> Any:
     except UnicodeDecodeError as error:
         what = media_type or "no content-type"
         raise BadReply(f"the reply ({what}) is neither JSON nor UTF-8 text") from error
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a `retry-after`, given as seconds or as a date.
-
-    Source: RFC 9110, section 10.2.3.
-    """
-    if value is None:
-        return None
-    if value.strip().isdecimal() and len(value) < 10:
-        return float(value)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, at.timestamp() - time.time())
 
 
 KIND = Kind(

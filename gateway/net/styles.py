@@ -17,6 +17,8 @@ import attrs
 import msgspec
 
 from gateway.core.errors import InvalidArguments
+from gateway.core.messages import Reply, Request
+from gateway.core.service import Emit, Service
 
 __all__ = ["Spelling", "misuse", "multipart", "spelt_path", "spelt_plainly", "spelt_query"]
 
@@ -61,6 +63,14 @@ class Spelling:
     verb: str
     cookies: str
     optional_body: bool
+
+    def before(self, service: Service) -> Service:
+        """`service`, its arguments spelt."""
+
+        async def serve(request: Request, emit: Emit, /) -> Reply:
+            return await service(attrs.evolve(request, arguments=self(request.arguments)), emit)
+
+        return serve
 
     def __call__(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """A call's rendered keys without `parameters`, their values in the others.

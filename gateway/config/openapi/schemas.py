@@ -66,7 +66,7 @@ _NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AS_IT_IS = frozenset(
     {
-        *("format", "title", "description", "multipleOf", "maximum", "minimum"),
+        *("type", "format", "title", "description", "multipleOf", "maximum", "minimum"),
         *_BOUNDS,
         *("maxLength", "minLength", "maxItems", "minItems", "uniqueItems", "maxContains"),
         *("minContains", "maxProperties", "minProperties", "dependentRequired", "deprecated"),
@@ -167,7 +167,6 @@ class Schemas:
         self, schema: dict[str, Any], name: str, part: Node, hidden: Container[str]
     ) -> None:
         """Add what a keyword says to `schema`."""
-        value = part.value
         if name in _ONE:
             schema[name] = self._convert(part)
         elif name in _LIST:
@@ -176,22 +175,29 @@ class Schemas:
             schema[name] = {
                 key: self._convert(item) for key, item in part.items() if key not in hidden
             }
-        elif name == "type":
-            if not all(isinstance(kind, str) for kind in _named_types(value)):
-                raise part.unfit(f"expected the name of a type, got {show(value)}")
-            schema[name] = value
-        elif name == "required" and isinstance(value, list):
-            names = dict.fromkeys(key for key in value if isinstance(key, str))
+        elif name == "required" and isinstance(part.value, list):
+            names = dict.fromkeys(key for key in part.value if isinstance(key, str))
             schema[name] = [key for key in names if key not in hidden]
-        elif name == "pattern" and isinstance(value, str):
-            # One that is none is the service's own to check.
-            if _is_pattern(value):
-                schema[name] = value
-        elif name in {"example", "examples"}:
-            shown = _examples(value if name == "examples" else [value])
-            schema |= {"examples": shown} if shown else {}
-        elif name in _AS_IT_IS or (name == "default" and not _has_null(value)):
-            schema[name] = value
+        elif (value := _value_of(name, part)) is not None:
+            schema["examples" if name == "example" else name] = value
+
+
+def _value_of(name: str, part: Node) -> Any:
+    """What a keyword without schemas in it says; `None` where it is left out.
+
+    Raises:
+        Unfit: It is no name of a type.
+    """
+    value = part.value
+    if name == "type" and not all(isinstance(kind, str) for kind in _named_types(value)):
+        raise part.unfit(f"expected the name of a type, got {show(value)}")
+    if name == "pattern":
+        # One that is none is the service's own to check.
+        return value if isinstance(value, str) and _is_pattern(value) else None
+    if name in {"example", "examples"}:
+        return _examples(value if name == "examples" else [value]) or None
+    is_kept = name in _AS_IT_IS or (name == "default" and not _has_null(value))
+    return value if is_kept else None
 
 
 def _with_values(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:
