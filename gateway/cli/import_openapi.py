@@ -118,9 +118,9 @@ def _service(name: str, document: Document) -> Iterator[str]:
         yield "# The document does not say where the API is: write it here, or into the environment."
         yield f'url = "env:{name.upper()}_URL"'
     for scheme in {scheme.said: scheme for scheme in document.schemes}.values():
-        if scheme.place in {"query", "cookie"}:
-            yield printable(f"# It may want {scheme.said}, which no service's headers can give.")
+        if scheme.place == "query":
+            yield printable(f"# It may want {scheme.said}, but services send headers alone.")
         else:
             yield printable(f"# It may want {scheme.said}")
-            header = scheme.key or "authorization"
+            header = scheme.key if scheme.place == "header" else scheme.place or "authorization"
             yield printable(f'# headers = {{ {key(header)} = "env:{name.upper()}_TOKEN" }}')

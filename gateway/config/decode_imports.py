@@ -6,7 +6,7 @@ written. What is wrong in a document is told with its file and JSON pointer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -184,7 +184,7 @@ class Imports:
             _tell(unfit, place)
             return None
         self._judge(selection, document, settings, place)
-        self.notes += [f"not imported: {unfit}" for unfit in selection.skipped]
+        self.notes += _notes(selection, document)
         if len(place.problems) > found:
             return None
         for name, imported in selection.tools.items():
@@ -231,6 +231,14 @@ class Imports:
             f"expected names of their own, got {name}, of {where}, "
             f'which is the name of {other}: write another prefix = "…", or leave it out'
         )
+
+
+def _notes(selection: Selection, document: Document) -> Iterator[str]:
+    for scheme in document.schemes:
+        if scheme.place == "query":
+            yield f"not sent: {scheme.where}: the key {show(scheme.key)}: services send headers alone"
+    for unfit in selection.skipped:
+        yield f"not imported: {unfit}"
 
 
 def _tell(unfit: Unfit, place: Place) -> None:

@@ -96,6 +96,7 @@ def test_without_a_service_it_prints_one(folder: Path, capsys: pytest.CaptureFix
                         "a": {"type": "apiKey", "in": "header", "name": "X-Key\n[x]"},
                         "b": {"type": "http", "scheme": "bearer"},
                         "c": {"type": "apiKey", "in": "query", "name": "key"},
+                        "d": {"type": "apiKey", "in": "cookie", "name": "sid"},
                     },
                 }
             },
@@ -107,7 +108,9 @@ def test_without_a_service_it_prints_one(folder: Path, capsys: pytest.CaptureFix
                 '# headers = { "x-key\\n[x]" = "env:USERS_TOKEN" }',
                 "# It may want header authorization: Bearer …",
                 '# headers = { authorization = "env:USERS_TOKEN" }',
-                "# It may want query key, which no service's headers can give.",
+                "# It may want query key, but services send headers alone.",
+                "# It may want cookie sid",
+                '# headers = { cookie = "env:USERS_TOKEN" }',
             ],
         ),
     ],

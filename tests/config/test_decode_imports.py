@@ -103,6 +103,15 @@ def test_each_operation_is_a_tool(folder: Path) -> None:
     assert made.config.notes == (SKIPPED,)
 
 
+def test_a_key_that_is_not_sent_is_noted(folder: Path) -> None:
+    schemes = {"k": {"type": "apiKey", "in": "query", "name": "key"}}
+    content = {**DOCUMENT, "components": {**DOCUMENT["components"], "securitySchemes": schemes}}
+    (folder / "api.json").write_text(json.dumps(content))
+    assert built(SERVICE + IMPORT).config.notes[0] == (
+        'not sent: api.json#/components/securitySchemes/k: the key "key": services send headers alone'
+    )
+
+
 def test_some_of_them_with_a_prefix_and_a_deadline(folder: Path) -> None:
     keys = 'operations = ["getUser", "list*"]\nprefix = "u_"\ndeadline = "2s"\n'
     made = built(SERVICE + IMPORT + keys)

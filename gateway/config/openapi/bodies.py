@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.config.openapi.parameters import Inputs, is_json, literal, placeholder, style_of
+from gateway.config.openapi.parameters import Inputs, is_json, placeholder, style_of
 from gateway.config.openapi.schemas import Schema
 from gateway.config.text import show
 
@@ -120,7 +120,7 @@ def _form(body: _Body) -> tuple[dict[str, Any], Schema]:
     if fields is None:
         if encoding is not None:
             raise encoding.unfit("expected a form whose schema names all of its fields")
-        body.inputs.styled.append({"to": "form", "name": BODY, "value": placeholder(BODY)})
+        body.inputs.style("form", BODY, placeholder(BODY), "form", explode=True)
         return {}, schema
     form: dict[str, str] = {}
     for name in fields:
@@ -130,12 +130,7 @@ def _form(body: _Body) -> tuple[dict[str, Any], Schema]:
         if style == "form" and explode:
             form[name] = value
             continue
-        written: dict[str, Any] = {"to": "form", "name": literal(name), "value": value}
-        if style != "form":
-            written["style"] = style
-        if explode != (style == "form") and style != "deepObject":
-            written["explode"] = explode
-        body.inputs.styled.append(written)
+        body.inputs.style("form", name, value, style, explode=explode)
     # What else is in it would not be sent: better refused than lost.
     closed = schema | {"unevaluatedProperties": False} if isinstance(schema, dict) else schema
     return {"form": form} if form else {}, closed
@@ -155,8 +150,7 @@ def _multipart(body: _Body) -> tuple[dict[str, Any], Schema]:
                 raise item.unfit("expected parts of text, got a file that must be there")
             continue
         properties[name] = body.inputs.schemas.convert(item)
-        value = placeholder(BODY, name)
-        body.inputs.styled.append({"to": "part", "name": literal(name), "value": value})
+        body.inputs.style("part", name, placeholder(BODY, name), "form", explode=True)
     if not properties:
         raise node.unfit("expected parts of text, got files alone")
     schema: dict[str, Any] = {"type": "object", "properties": properties}

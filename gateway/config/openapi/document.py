@@ -129,6 +129,15 @@ class Node:
         for name, value in self.table().value.items():
             yield name, self._part(name, value)
 
+    def values(self) -> Iterator[Node]:
+        """The parts of an object.
+
+        Raises:
+            Unfit: It is none.
+        """
+        for _name, part in self.items():
+            yield part
+
     def elements(self) -> Iterator[Node]:
         """The parts of a list.
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -40,6 +39,7 @@ _DIALECTS = (
     "https://json-schema.org/draft/2020-12/schema",
 )
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
+_ABSOLUTE = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]+(?:/[^?#{}\s]*)?")
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -68,13 +68,13 @@ class Scheme:
     """How a document says that callers prove who they are.
 
     Args:
-        name: Its name there.
+        where: Its file and JSON pointer.
         said: What belongs where, for people: `header x-api-key`.
         place: Of an API key: `header`, `query` or `cookie`; empty for anything else.
         key: Of an API key, its name there.
     """
 
-    name: str
+    where: str
     said: str
     place: str = ""
     key: str = ""
@@ -162,7 +162,11 @@ def chosen(
     operations = list(operations)
     for pattern in patterns:
         fits = re.compile(fnmatch.translate(pattern)).match
-        matched = [each for each in operations if fits(each.id) or fits(each.name)]
+        matched = [
+            each
+            for each in operations
+            if pattern in {each.id, each.name} or fits(each.id) or fits(each.name)
+        ]
         if not matched:
             unmatched.append(pattern)
         for each in matched:
@@ -188,8 +192,7 @@ def server_of(node: Node) -> str | None:
 
 def is_absolute(url: str | None) -> bool:
     """Whether a server's URL says a host, so that a service can be made of it."""
-    parts = urlsplit(url or "")
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and "{" not in (url or "")
+    return _ABSOLUTE.fullmatch(url or "") is not None
 
 
 def _is_old(root: Node) -> bool:
@@ -253,13 +256,14 @@ def _schemes(library: Library) -> Iterator[Scheme]:
     schemes = None if components is None else components.get("securitySchemes")
     if schemes is None:
         return
-    for name, named in schemes.items():
+    for named in schemes.values():
         node = library.resolve(named).table("a security scheme")
         kind, place, key = node.text("type"), node.text("in"), node.text("name")
         if kind == "apiKey":
             folded = key.lower() if place == "header" else key
-            yield Scheme(name, f"{place} {key}", place, folded)
+            yield Scheme(named.where, f"{place} {key}", place, folded)
         elif kind == "http":
-            yield Scheme(name, f"header authorization: {node.text('scheme').capitalize()} …")
+            said = f"header authorization: {node.text('scheme').capitalize()} …"
+            yield Scheme(named.where, said)
         elif kind in {"oauth2", "openIdConnect"}:
-            yield Scheme(name, "header authorization: Bearer …")
+            yield Scheme(named.where, "header authorization: Bearer …")

@@ -21,7 +21,7 @@ from gateway.config.text import alternatives, show
 if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
 
-__all__ = ["Inputs", "add_parameters", "is_json", "literal", "placeholder", "style_of"]
+__all__ = ["Inputs", "add_parameters", "is_json", "placeholder", "style_of"]
 
 _PLACES = ("path", "query", "header", "cookie")
 _NOT_PARAMETERS = frozenset({"accept", "content-type", "authorization"})
@@ -55,7 +55,7 @@ class Inputs:
         """Add an input.
 
         Args:
-            name: Fit for models: see `_named`.
+            name: Fit for models: see `_fit`.
             schema: As `schemas` made it.
             description: Beside what the schema says itself.
             required: Whether the tool's arguments must have it.
@@ -75,6 +75,23 @@ class Inputs:
         self.properties[name] = written
         if required:
             self.required.append(name)
+
+    def style(self, to: str, name: str, value: str, style: str, *, explode: bool) -> None:
+        """Add one of the call's `parameters`; what is usual there is not written.
+
+        Args:
+            to: Where it goes, of `STYLES`.
+            name: Its name there.
+            value: The placeholder of its value.
+            style: Of that place.
+            explode: Whether each item is by itself; of no meaning to deep objects.
+        """
+        written: dict[str, Any] = {"to": to, "name": _literal(name), "value": value}
+        if style != STYLES[to][0]:
+            written["style"] = style
+        if explode != (style == "form") and style != "deepObject":
+            written["explode"] = explode
+        self.styled.append(written)
 
 
 @attrs.frozen(slots=True)
@@ -178,12 +195,7 @@ def _add(inputs: Inputs, parameter: _Parameter, argument: str, filled: dict[str,
     elif place == "path" and plain:
         filled[parameter.name] = value
     else:
-        written: dict[str, Any] = {"to": place, "name": literal(parameter.name), "value": value}
-        if style != STYLES[place][0]:
-            written["style"] = style
-        if explode != (style == "form") and style != "deepObject":
-            written["explode"] = explode
-        inputs.styled.append(written)
+        inputs.style(place, parameter.name, value, style, explode=explode)
         if place == "path":
             filled[parameter.name] = f"{{{{{parameter.name}}}}}"
 
@@ -226,7 +238,7 @@ def is_json(media_type: str) -> bool:
     return name in {"application/json", "*/*", "application/*"} or name.endswith("+json")
 
 
-def literal(text: str) -> str:
+def _literal(text: str) -> str:
     """Text that a template leaves as it is."""
     return text.replace("{", "{{").replace("}", "}}")
 

@@ -51,7 +51,6 @@ MAX_SCHEMAS = 5000
 MAX_WORK = 10_000
 """Schemas one value may be held against."""
 
-
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
 
@@ -172,8 +171,9 @@ class Schemas:
         elif name in _LIST:
             schema[name] = [self._convert(element) for element in part.elements()]
         elif name in _NAMED:
+            left_out = hidden if name == "properties" else ()
             schema[name] = {
-                key: self._convert(item) for key, item in part.items() if key not in hidden
+                key: self._convert(item) for key, item in part.items() if key not in left_out
             }
         elif name == "required" and isinstance(part.value, list):
             names = dict.fromkeys(key for key in part.value if isinstance(key, str))

@@ -78,17 +78,22 @@ def test_versions(documents: Any, version: str) -> None:
 
 PATHS = {
     "/users": {"get": {"operationId": "users/list"}, "post": {"operationId": "users/create"}},
-    "/ping": {"get": {}},
+    "/ping": {"get": {}, "put": {"operationId": "odd[id]"}},
 }
 
 
 @pytest.mark.parametrize(
     ("patterns", "names", "unmatched"),
     [
-        (["*"], {"users_list": False, "users_create": False, "get_ping": False}, []),
+        (
+            ["*"],
+            {"users_list": False, "users_create": False, "get_ping": False, "odd_id": False},
+            [],
+        ),
         (["users/*"], {"users_list": False, "users_create": False}, []),
         (["users/list"], {"users_list": True}, []),
         (["users_list", "*list"], {"users_list": True}, []),
+        (["odd[id]"], {"odd_id": True}, []),
         (["get_*", "none", "Users/*"], {"get_ping": False}, ["none", "Users/*"]),
         ([], {}, []),
     ],
@@ -112,6 +117,8 @@ def test_servers(documents: Any) -> None:
         ("http://a.test", True),
         ("/v1", False),
         ("https://{host}/", False),
+        ("http://a.test/{x}", False),
+        ("http://a b", False),
         ("https://", False),
         ("ftp://a", False),
         (None, False),
