@@ -135,8 +135,7 @@ class Node:
         Raises:
             Unfit: It is none.
         """
-        for _name, part in self.items():
-            yield part
+        yield from dict(self.items()).values()
 
     def elements(self) -> Iterator[Node]:
         """The parts of a list.
