@@ -220,12 +220,13 @@ class Imports:
             self._check_name(name, imported.where, place)
 
     def _check_name(self, name: str, where: str, place: Place) -> None:
-        other = self._taken.setdefault(name, where)
+        own = f"{where} by {dotted(place.path)}"
+        other = self._taken.setdefault(name, own)
         if name in self._written:
             at = place.problems.origins.find(("tools", name))
             line = "" if at.line is None else f":{at.line}"
             other = f"tools.{name} at {at.file}{line}"
-        elif other == where:
+        elif other == own:
             return
         place.problem(
             f"expected names of their own, got {name}, of {where}, "

@@ -250,6 +250,13 @@ def test_two_documents_whose_operations_have_one_name(folder: Path) -> None:
     }
 
 
+def test_the_same_operation_twice(folder: Path) -> None:
+    again = IMPORT.replace("tools.api", "tools.again") + 'operations = ["getUser"]\n'
+    (told,) = lines(SERVICE + IMPORT + again)
+    where = "api.json#/paths/~1users~1{id}/get"
+    assert f"got getUser, of {where}, which is the name of {where} by tools.api: " in told
+
+
 def test_a_tool_may_be_written_in_the_place_of_one_that_is_not_imported(folder: Path) -> None:
     own = '[tools.putPicture.calls]\nreply = { service = "users", put = "/x" }\n'
     assert "putPicture" in built(SERVICE + IMPORT + own).tools
