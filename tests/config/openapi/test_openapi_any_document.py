@@ -84,16 +84,15 @@ def test_loading_ends(tmp_path: Path, changes: list[tuple[tuple[Any, ...], Any]]
     assert all(len(line) < 2000 for line in told)
 
 
-@pytest.mark.parametrize("depth", [90, 500, 5000])
+@pytest.mark.parametrize("depth", [90, 500, 5000, 100_000])
 def test_depth_is_no_way_out(tmp_path: Path, depth: int) -> None:
     deep = '{"items":' * depth + "{}" + "}" * depth
-    text = json.dumps(WHOLE).replace('"default": 1', "").replace('{"type": "array"}', deep, 1)
+    text = json.dumps(WHOLE).replace('{"type": "array"}', deep, 1)
     (tmp_path / "api.json").write_text(text)
-    config = {"kind": "http", "url": "http://api.test"}
+    service = {"kind": "http", "url": "http://api.test"}
     tools = {"api": {"from_openapi": str(tmp_path / "api.json"), "service": "s"}}
-    if depth == 5000:
-        with pytest.raises(ConfigError, match="nested too deeply"):
-            load_config({"services": {"s": config}, "tools": tools})
-    else:
-        loaded = load_config({"services": {"s": config}, "tools": tools})
-        assert any("nested deeper than" in note for note in loaded.notes)
+    try:
+        told = load_config({"services": {"s": service}, "tools": tools}).notes
+    except ConfigError as error:  # how deep JSON may be is also a matter of Python's version
+        told = tuple(map(str, error.problems))
+    assert any("nested deeper than" in line or "nested too deeply" in line for line in told)
