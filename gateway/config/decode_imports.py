@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from gateway.config import unavailable
-from gateway.config.codec import Codec
+from gateway.config.decode_proxies import http_service
 from gateway.config.openapi.document import Unfit
 from gateway.config.openapi.names import MAX_NAME, fitted
 from gateway.config.openapi.operations import Document, Operation, chosen, read_document
 from gateway.config.openapi.tables import table_of
-from gateway.config.problems import Location, Origins, Problems, Refused
+from gateway.config.problems import Location, Origins, Problems
 from gateway.config.settings import ImportSettings, ToolConfig
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import did_you_mean, dotted, one_line, show
@@ -30,9 +30,6 @@ __all__ = ["DecodeTool", "Imported", "Imports", "Selection", "is_import", "selec
 
 _KEY = "from_openapi"
 _TOO_DEEP = "nested too deeply"
-_KIND = "http"
-"""The kind of services that operations can be called at."""
-
 
 DecodeTool: TypeAlias = "Callable[[str, Any, Place], ToolConfig | None]"
 """Decodes a tool's table, named and placed; `None` where nothing of it can be judged."""
@@ -151,7 +148,7 @@ class Imports:
         decode: DecodeTool,
         tables: Mapping[str, Any],
     ) -> None:
-        self._codecs = {**codecs_of(ImportSettings), "service": _service(services)}
+        self._codecs = {**codecs_of(ImportSettings), "service": http_service(services)}
         self._decode = decode
         self._written = {name for name, table in tables.items() if not is_import(table)}
         self._taken: dict[str, str] = {}
@@ -244,22 +241,3 @@ def _notes(selection: Selection, document: Document) -> Iterator[str]:
 
 def _tell(unfit: Unfit, place: Place) -> None:
     place.problems.add_at(Location(unfit.where, None, Path()), unfit.message)
-
-
-def _service(services: Mapping[str, str | None] | None) -> Codec:
-    """The codec of `service`: judged by whether there is one of that kind, not by its letters."""
-    wanted = f"the name of a service of kind {_KIND}"
-
-    def decode(value: Any, _place: Place) -> str:
-        if services is None:
-            raise Refused(None)
-        if not isinstance(value, str) or value not in services:
-            raise Refused(f"expected {wanted}, got {show(value)}{did_you_mean(value, services)}")
-        kind = services[value]
-        if kind is None:  # that was told
-            raise Refused(None)
-        if kind != _KIND:
-            raise Refused(f"expected {wanted}, got {show(value)}, of kind {kind}")
-        return value
-
-    return Codec(decode=decode, wanted=wanted)

@@ -229,10 +229,18 @@ def test_several_mistakes_at_once(folder: Path) -> None:
     assert len(lines(SERVICE + IMPORT.replace('"users"', '"x"') + keys)) == 4
 
 
-def test_a_service_that_is_wrong_is_told_once(folder: Path) -> None:
-    told = lines(SERVICE.replace("http://", "htp://") + IMPORT)
-    assert len(told) == 1
-    assert told[0].startswith("gateway.toml:3: services.users.url: ")
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        ("http://", "htp://", "gateway.toml:3: services.users.url: "),
+        ('"http"', '"htp"', "gateway.toml:2: services.users.kind: "),
+    ],
+)
+def test_a_service_that_is_wrong_is_told_once(
+    folder: Path, right: str, wrong: str, line: str
+) -> None:
+    (told,) = lines(SERVICE.replace(right, wrong) + IMPORT)
+    assert told.startswith(line)
 
 
 def test_two_documents_whose_operations_have_one_name(folder: Path) -> None:
