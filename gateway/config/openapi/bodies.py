@@ -53,7 +53,7 @@ def add_body(inputs: Inputs, node: Node, library: Library) -> dict[str, Any]:
             if fits(media_type):
                 required = node.flag("required")
                 keys, schema = write(_Body(inputs, media_type, part, library))
-                inputs.add(BODY, schema, node.text("description").strip(), required=required)
+                inputs.add(BODY, schema, node.text("description"), required=required)
                 return keys if required else {**keys, "optional_body": True}
     raise node.unfit(
         f"expected a body of JSON, a form, text or multipart texts, got {show(sorted(types))}"

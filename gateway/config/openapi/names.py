@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["MAX_DESCRIPTION", "MAX_NAME", "described", "fitted", "names_of"]
+__all__ = ["MAX_DESCRIPTION", "MAX_NAME", "described", "fitted", "names_of", "readable"]
 
 MAX_NAME = 64
 """Characters of a tool's name."""
@@ -66,7 +66,7 @@ def described(summary: str, description: str, route: str, *, deprecated: bool) -
         route: Method and path, for who says neither.
         deprecated: Whether that is to be said first.
     """
-    first, rest = _readable(summary), _readable(description)
+    first, rest = readable(summary), readable(description)
     text = rest if rest.startswith(first) else f"{first}\n\n{rest}".strip()
     text = ("Deprecated. " if deprecated else "") + (text or route)
     if len(text) <= MAX_DESCRIPTION:
@@ -75,7 +75,8 @@ def described(summary: str, description: str, route: str, *, deprecated: bool) -
     return f"{cut[: max(cut.rfind(' '), MAX_DESCRIPTION // 2)].rstrip()}…"
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """A document's text without HTML, empty lines beyond one, and space around it."""
     text = html.unescape(_TAG.sub("", text)) if "<" in text else text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _BLANK_LINES.sub("\n\n", text).strip()

@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from gateway.config.headers import RESERVED
+from gateway.config.openapi.names import readable
 from gateway.config.openapi.schemas import SCALARS, Schema, Schemas, types_of
 from gateway.config.styled import STYLES
 from gateway.config.text import alternatives, show
@@ -63,15 +64,15 @@ class Inputs:
         written: dict[str, Any] = dict(schema) if isinstance(schema, dict) else {}
         if schema is False:
             written = {"not": {}}
-        if description:
-            written["description"] = description
+        said = readable(description or str(written.pop("description", "")))
         default = written.pop("default", None)
         if default is not None:
             # Not ours to send: the service has it, and may tell it from a value that was sent.
             shown = msgspec.json.encode(default).decode()
             if len(shown) <= _MAX_SHOWN:
-                said = f"{written.get('description', '')} Default: {shown}."
-                written["description"] = said.strip()
+                said = f"{said} Default: {shown}.".strip()
+        if said:
+            written["description"] = said
         self.properties[name] = written
         if required:
             self.required.append(name)
@@ -182,8 +183,7 @@ def _add(inputs: Inputs, parameter: _Parameter, argument: str, filled: dict[str,
     node, place = parameter.node, parameter.place
     schema, json = _schema(node, inputs.schemas)
     required = place == "path" or node.flag("required")
-    description = node.text("description").strip()
-    inputs.add(argument, schema, description, required=required)
+    inputs.add(argument, schema, node.text("description"), required=required)
     style, explode = ("json", False) if json else style_of(node, place)
     types = types_of(schema, inputs.schemas.definitions)
     plain = types <= SCALARS and style == STYLES[place][0]

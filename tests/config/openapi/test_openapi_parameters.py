@@ -91,7 +91,9 @@ def test_text_in_a_parameter(documents: Any) -> None:
 def test_inputs(documents: Any) -> None:
     parameters = [
         parameter("path", "id", {"type": "integer"}, description="Which.\n"),
-        parameter("query", "page", {"type": "integer", "default": 1, "description": "Page."}),
+        parameter(
+            "query", "page", {"type": "integer", "default": 1, "description": "Page<br/>.\n"}
+        ),
         parameter("query", "long", {"default": "x" * 100}),
         parameter("query", "word", {"$ref": "#/components/schemas/Word"}, required=True),
     ]
