@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import deque
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jsonschema_rs
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
 
 __all__ = [
+    "LIST",
     "MAX_SCHEMAS",
-    "MAX_WORK",
+    "NAMED",
+    "ONE",
     "SCALARS",
     "TYPES",
     "Schema",
     "Schemas",
+    "name_in",
     "types_of",
-    "work_of",
 ]
 
 Schema: TypeAlias = dict[str, Any] | bool
@@ -48,20 +50,23 @@ TYPES = SCALARS | {"array", "object"}
 MAX_SCHEMAS = 5000
 """Schemas of one tool, those within others too."""
 
-MAX_WORK = 10_000
-"""Schemas one value may be held against."""
-
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
 
-_ONE = frozenset(
+ONE = frozenset(
     {
         *("items", "additionalProperties", "not", "if", "then", "else", "contains"),
         *("propertyNames", "unevaluatedItems", "unevaluatedProperties"),
     }
 )
-_LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
+"""Keywords whose value is a schema."""
+
+LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+"""Keywords whose value is a list of schemas."""
+
+NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
+"""Keywords whose value is an object of schemas."""
+
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AS_IT_IS = frozenset(
     {
@@ -166,11 +171,11 @@ class Schemas:
         self, schema: dict[str, Any], name: str, part: Node, hidden: Container[str]
     ) -> None:
         """Add what a keyword says to `schema`."""
-        if name in _ONE:
+        if name in ONE:
             schema[name] = self._convert(part)
-        elif name in _LIST:
+        elif name in LIST:
             schema[name] = [self._convert(element) for element in part.elements()]
-        elif name in _NAMED:
+        elif name in NAMED:
             left_out = hidden if name == "properties" else ()
             schema[name] = {
                 key: self._convert(item) for key, item in part.items() if key not in left_out
@@ -288,7 +293,7 @@ def types_of(
     elif "enum" in schema:
         types = frozenset[str]().union(*(_types_of_value(value) for value in schema["enum"]))
     if "$ref" in schema:
-        name = _name_in(schema)
+        name = name_in(schema)
         if name not in known:
             known[name] = TYPES  # where it refers to itself, it says nothing
             known[name] = types_of(definitions[name], definitions, known)
@@ -302,8 +307,8 @@ def types_of(
     return types
 
 
-def _name_in(schema: dict[str, Any]) -> str:
-    """Which definition a schema refers to."""
+def name_in(schema: dict[str, Any]) -> str:
+    """Which definition a schema with a `$ref` refers to."""
     return str(schema["$ref"]).removeprefix("#/$defs/")
 
 
@@ -311,61 +316,3 @@ def _types_of_value(value: Any) -> frozenset[str]:
     if isinstance(value, (list, Mapping)):
         return frozenset({"array" if isinstance(value, list) else "object"})
     return SCALARS
-
-
-def work_of(schema: Schema, definitions: Mapping[str, Schema]) -> int:
-    """How many schemas one value may be held against, references followed.
-
-    Branches that refer to branches multiply: twenty lines can stand for a million comparisons.
-
-    Args:
-        schema: As `Schemas` makes them.
-        definitions: What it refers to.
-
-    Returns:
-        Their number for the part of a value that has the most; `MAX_WORK` at least where it is
-        beyond that, or where a schema refers to itself without going deeper into the value.
-    """
-    known: dict[str, int] = {}
-
-    def here(part: Schema, within: frozenset[str]) -> int:
-        if isinstance(part, bool):
-            return 1
-        total = 1
-        if "$ref" in part:
-            name = _name_in(part)
-            if name in within:
-                return MAX_WORK
-            if name not in known:
-                known[name] = here(definitions[name], within | {name})
-            total += known[name]
-        for branch in _branches(part):
-            total += here(branch, within)
-        return min(total, MAX_WORK)
-
-    return max(here(part, frozenset()) for part in _all(schema, definitions))
-
-
-def _branches(schema: dict[str, Any]) -> Iterator[Schema]:
-    """What the same value is held against besides."""
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        yield from schema.get(keyword, ())
-    for keyword in ("not", "if", "then", "else"):
-        if keyword in schema:
-            yield schema[keyword]
-    yield from schema.get("dependentSchemas", {}).values()
-
-
-def _all(schema: Schema, definitions: Mapping[str, Schema]) -> Iterator[Schema]:
-    """Every schema there is, at any depth."""
-    stack: list[Schema] = [schema, *definitions.values()]
-    while stack:
-        part = stack.pop()
-        yield part
-        if isinstance(part, bool):
-            continue
-        stack += [part[keyword] for keyword in _ONE & part.keys()]
-        for keyword in _LIST & part.keys():
-            stack += part[keyword]
-        for keyword in _NAMED & part.keys():
-            stack += part[keyword].values()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.config.openapi.bodies import add_body
+from gateway.config.openapi.bounds import endless
 from gateway.config.openapi.names import described
 from gateway.config.openapi.operations import Document, Operation, server_of
 from gateway.config.openapi.parameters import Inputs, add_parameters
-from gateway.config.openapi.schemas import MAX_WORK, Schemas, work_of
+from gateway.config.openapi.schemas import Schemas
 from gateway.config.text import show
 
 if TYPE_CHECKING:
@@ -85,10 +86,9 @@ def _input(inputs: Inputs, node: Node) -> dict[str, Any]:
     }
     if inputs.schemas.definitions:
         schema["$defs"] = inputs.schemas.definitions
-    if work_of(schema, inputs.schemas.definitions) >= MAX_WORK:
-        raise node.unfit(
-            f"its input would be held against more than {MAX_WORK} schemas, or against one forever"
-        )
+    why = endless(schema, inputs.schemas.definitions)
+    if why is not None:
+        raise node.unfit(f"its input would be {why}")
     size = len(msgspec.json.encode(schema))
     if size > MAX_INPUT_BYTES:
         raise node.unfit(
