@@ -18,6 +18,7 @@ from gateway.adapters import ADAPTERS
 from gateway.config import settings, unavailable
 from gateway.config.decode import SECTIONS, profile_codec
 from gateway.config.fields import Codec, codecs_of
+from gateway.config.styled import StyledParameter
 from gateway.policies import POLICIES
 
 __all__ = ["PAGE", "config_page"]
@@ -173,6 +174,13 @@ def _tools() -> str:
         "",
         *_rows(codecs_of(settings.ToolSettings)),
         "",
+        "### from_openapi",
+        "",
+        "With `from_openapi`, `[tools.NAME]` stands for the operations of an API instead, each of them",
+        "a tool by its own name: see [OpenAPI documents](../how-to/openapi.md). It has these keys alone:",
+        "",
+        *_rows(codecs_of(settings.ImportSettings)),
+        "",
         "## [tools.NAME.calls.NAME]",
         "",
         "One request to a service: see [plans](plan.md) and, for placeholders,",
@@ -185,6 +193,8 @@ def _tools() -> str:
     ]
     for name, kind in ADAPTERS.items():
         lines += [f"### A call to {name}", "", *_rows(codecs_of(kind.call)), ""]
+        if name == "http":
+            lines += ["Each of `parameters`:", "", *_rows(codecs_of(StyledParameter)), ""]
     return "\n".join(lines)
 
 

@@ -7,9 +7,7 @@ What remains of the budget goes along as a header.
 from __future__ import annotations
 
 import contextlib
-import email.utils
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +18,7 @@ import msgspec
 from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.config.headers import RESERVED
+from gateway.config.styled import styled_parameters
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
@@ -37,6 +36,8 @@ from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import checked_json, decode_json
 from gateway.net.redirects import Redirecting
+from gateway.net.retry_after import parse_retry_after
+from gateway.net.styles import Spelling, misuse
 from gateway.net.texts import as_it_came, encoded_target, form, header_text, with_query
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
@@ -106,6 +107,13 @@ class HttpCall:
         default=None, tables=False, doc="A form body (application/x-www-form-urlencoded)."
     )
     body: str | None = fields.template_text(default=None, doc="A text body.")
+    parameters: Sequence[Mapping[str, Any]] | None = fields.field(
+        styled_parameters(),
+        default=None,
+        template="value",
+        doc="Values in OpenAPI's styles, for what the keys above cannot write.",
+    )
+    optional_body: bool = fields.boolean(default=False, doc="Whether a null or empty body is none.")
 
 
 def _verb(call: HttpCall) -> str:
@@ -126,6 +134,9 @@ def check(call: HttpCall) -> list[tuple[str, str]]:
         )
     if bodies and verbs[0] in _SAFE:
         mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
+    if call.parameters is not None:
+        problems = misuse(call.parameters, verbs[0], getattr(call, verbs[0]), bodies)
+        mistakes += [("parameters", problem) for problem in problems]
     return mistakes
 
 
@@ -189,7 +200,8 @@ class HttpAdapter:
 
     def bind(self, call: HttpCall, /) -> Service:
         """The `Service` of `call`: renders nothing, sends one request."""
-        if any(name.lower() == self.budget_header for name in call.headers or ()):
+        styled = [each["name"] for each in call.parameters or () if each["to"] == "header"]
+        if any(name.lower() == self.budget_header for name in (*(call.headers or ()), *styled)):
             raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
         return _Call(self, call)
 
@@ -242,7 +254,7 @@ class HttpAdapter:
             said = said.replace(secret, "***")
         said = said[:_MAX_QUOTED]
         detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
-        retry_after_s = _retry_after(reply.header("retry-after"))
+        retry_after_s = parse_retry_after(reply.header("retry-after"))
         kind = Rejected if 400 <= reply.status < 500 else BadReply
         return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
 
@@ -250,7 +262,16 @@ class HttpAdapter:
 class _Call:
     """The `Service` of one call: renders nothing, sends one request."""
 
-    __slots__ = ("_adapter", "_body", "_content_type", "_encode", "_method", "_read", "_verb")
+    __slots__ = (
+        "_adapter",
+        "_body",
+        "_content_type",
+        "_encode",
+        "_method",
+        "_read",
+        "_spelling",
+        "_verb",
+    )
 
     def __init__(self, adapter: HttpAdapter, call: HttpCall) -> None:
         self._adapter = adapter
@@ -261,6 +282,10 @@ class _Call:
         self._content_type: str | None = content_type
         self._encode: Callable[[Any], bytes] = encode
         self._read = _nothing if self._verb == "head" else _decoded
+        self._spelling: Spelling | None = None
+        if call.parameters is not None or call.optional_body:
+            cookies = adapter.headers.get("cookie", "")
+            self._spelling = Spelling(self._verb, cookies, optional_body=call.optional_body)
 
     async def __call__(self, request: Request, _emit: Emit, /) -> Reply:
         reply = await self._adapter.client.send(self._http(request))
@@ -276,9 +301,14 @@ class _Call:
 
     def _http(self, request: Request) -> HttpRequest:
         adapter, arguments = self._adapter, request.arguments
+        body, content_type, encode = self._body, self._content_type, self._encode
+        if self._spelling is not None:
+            arguments = self._spelling(arguments)
+            body = next((body for body in _BODIES if body in arguments), "")
+            content_type, encode = _ENCODERS.get(body, (None, bytes))
         target = adapter.prefix + with_query(arguments[self._verb], arguments.get("query"))
-        headers = adapter.headers_for(request.context, self._content_type, arguments.get("headers"))
-        content = self._encode(arguments[self._body]) if self._body else None
+        headers = adapter.headers_for(request.context, content_type, arguments.get("headers"))
+        content = encode(arguments[body]) if body else None
         return HttpRequest(self._method, adapter.origin, encoded_target(target), headers, content)
 
     def _reply(self, reply: HttpReply) -> Reply:
@@ -372,22 +402,6 @@ def _nothing(_reply: HttpReply) -> None:
 @lru_cache(maxsize=256)
 def _media_type(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a `retry-after`, given as seconds or as a date.
-
-    Source: RFC 9110, section 10.2.3.
-    """
-    if value is None:
-        return None
-    if value.strip().isdecimal() and len(value) < 10:
-        return float(value)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, at.timestamp() - time.time())
 
 
 KIND = Kind(

@@ -7,8 +7,9 @@ from typing import Any
 
 from gateway.build import build
 from gateway.config.settings import Config
+from gateway.config.text import printable
 
-__all__ = ["add_to", "contents"]
+__all__ = ["add_to", "contents", "count"]
 
 
 def add_to(commands: Any) -> None:
@@ -33,8 +34,10 @@ def add_to(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     built = build(options.file, record=lambda _event: None, strict=options.strict)
-    services = _count(len(built.config.services), "service", "services")
+    services = count(len(built.config.services), "service", "services")
     print(f"{options.file}: fine: {services}, {contents(built.config, len(built.tools))}")
+    for note in built.config.notes:
+        print(printable(note))
     return 0
 
 
@@ -45,11 +48,12 @@ def contents(config: Config, tools: int) -> str:
         config: The file's.
         tools: How many tools its tables make.
     """
-    counts = [_count(tools, "tool", "tools")]
+    counts = [count(tools, "tool", "tools")]
     if config.proxies:
-        counts.append(_count(len(config.proxies), "proxy", "proxies"))
+        counts.append(count(len(config.proxies), "proxy", "proxies"))
     return ", ".join(counts)
 
 
-def _count(number: int, one: str, several: str) -> str:
+def count(number: int, one: str, several: str) -> str:
+    """`1 tool`, `2 tools`."""
     return f"{number} {one if number == 1 else several}"

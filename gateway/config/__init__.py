@@ -15,8 +15,9 @@ Behind these, in the order of a file's way:
 * `reader.py`: files → one raw document; `include`
 * `lines.py`: the line of every key, which tomllib does not tell
 * `decode.py`, `decode_tools.py`: the raw document → the classes of `settings.py`
+* `decode_imports.py`, `openapi/`: an OpenAPI document's operations as tools
 * `tables.py`: a table's keys: decoded, unknown, missing
-* `codec.py`, `values.py`, `addresses.py`, `input_schema.py`: what each type of value takes
+* `codec.py`, `values.py`, `addresses.py`, `input_schema.py`, `styled.py`: what each type of value takes
 * `faults.py`: what is wrong with an address, a URL, a path
 * `unavailable.py`: what the language has and this version does not
 * `text.py`: how values, keys and near names are shown in messages

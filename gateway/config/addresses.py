@@ -255,12 +255,15 @@ def route() -> Codec:
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
 
 
-def file() -> Codec:
+def file(example: str = "file:tls.crt") -> Codec:
     """A file that is there → its path.
 
     `"file:PATH"` or the path alone, relative to the folder of the file it stands in.
+
+    Args:
+        example: What messages show.
     """
-    wanted = 'a file such as "file:tls.crt"'
+    wanted = f'a file such as "{example}"'
 
     def decode(value: Any, place: Place) -> Path:
         named = value.removeprefix("file:") if isinstance(value, str) else ""

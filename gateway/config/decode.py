@@ -119,7 +119,7 @@ def decode(
     services.decode(document.get("services", {}), root / "services")
     services.kinds_of.update(dict.fromkeys(_misplaced(document, "services")))
     kinds_of = services.kinds_of if isinstance(document.get("services", {}), Mapping) else None
-    tools, failed_tools = decode_tools(
+    decoded = decode_tools(
         document.get("tools", {}), root / "tools", kinds_of, kinds, sound=services.decoded
     )
     proxies = decode_proxies(
@@ -128,9 +128,10 @@ def decode(
     config = Config(
         path=path,
         services=services.decoded,
-        tools=tools,
+        tools=decoded.tools,
         proxies=proxies,
         explicit=frozenset(dotted(key) for key in _written(document, ())),
+        notes=decoded.notes,
         **sections,
     )
     if not (
@@ -140,7 +141,7 @@ def decode(
     ):
         _check_anonymous(config, root)
         _check_binds(config, root)
-    return Loaded(config, problems, frozenset(services.failed | failed_tools))
+    return Loaded(config, problems, frozenset(services.failed) | decoded.failed)
 
 
 def _check_sections(document: Mapping[str, Any], root: Place) -> None:

@@ -15,10 +15,10 @@ from gateway.config.values import check_name
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
-__all__ = ["decode_proxies"]
+__all__ = ["decode_proxies", "http_service"]
 
 _KIND = "http"
-"""The kind of services that bytes can be passed through to."""
+"""The kind of services that bytes are passed through to, and operations are called at."""
 
 
 def decode_proxies(
@@ -43,7 +43,7 @@ def decode_proxies(
     if not isinstance(tables, Mapping):
         place.tell(expected("a table", tables))
         return proxies
-    codecs = {**codecs_of(ProxySettings), "service": _service(services)}
+    codecs = {**codecs_of(ProxySettings), "service": http_service(services)}
     for name, table in tables.items():
         here = place / name
         named = check_name(name, here)
@@ -56,8 +56,12 @@ def decode_proxies(
     return proxies
 
 
-def _service(services: Mapping[str, str | None] | None) -> Codec:
-    """The codec of `service`: judged by whether there is one of that kind, not by its letters."""
+def http_service(services: Mapping[str, str | None] | None) -> Codec:
+    """The codec of `service`: judged by whether there is one of kind http, not by its letters.
+
+    Args:
+        services: As for `decode_proxies`.
+    """
     wanted = f"the name of a service of kind {_KIND}"
 
     def decode(value: Any, _place: Place) -> str:

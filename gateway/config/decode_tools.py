@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from gateway.config import unavailable
 from gateway.config.codec import Codec, expected
+from gateway.config.decode_imports import DecodeTool, Imports, is_import
 from gateway.config.settings import CallConfig, CallSettings, ToolConfig, ToolSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import KeyPath, did_you_mean, nearest, show
@@ -18,10 +20,28 @@ if TYPE_CHECKING:
     from gateway.config.problems import Place
     from gateway.core.adapter import Kind
 
-__all__ = ["decode_tools"]
+__all__ = ["DecodedTools", "decode_tools", "tool_decoder"]
 
-_WHOLE_TOOLS = frozenset({"function", "from_openapi"})
+_CONTENT = ("calls", "from_openapi")
+"""Keys of which a tool has one."""
+
+_WHOLE_TOOLS = frozenset({"function"})
 """Keys of tools that have no calls."""
+
+
+@attrs.frozen(slots=True)
+class DecodedTools:
+    """What became of the section.
+
+    Args:
+        tools: By name.
+        failed: The paths of tools and calls that failed.
+        notes: What is no mistake and worth knowing.
+    """
+
+    tools: Mapping[str, ToolConfig]
+    failed: frozenset[KeyPath]
+    notes: tuple[str, ...] = ()
 
 
 def decode_tools(
@@ -31,7 +51,7 @@ def decode_tools(
     kinds: Mapping[str, Kind],
     *,
     sound: Container[str],
-) -> tuple[dict[str, ToolConfig], set[KeyPath]]:
+) -> DecodedTools:
     """Decode every tool.
 
     Args:
@@ -41,24 +61,42 @@ def decode_tools(
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
         sound: The services nothing is wrong with; calls to the others have failed.
-
-    Returns:
-        The tools, and the paths of tools and calls that failed.
     """
     tools: dict[str, ToolConfig] = {}
     if not isinstance(tables, Mapping):
         place.tell(expected("a table", tables))
-        return tools, set()
+        return DecodedTools(tools, frozenset())
     calls = _Calls(services, kinds, sound)
+    # Its own: of an operation that is left out no failure counts, whoever has its name.
+    calls_of_imports = _Calls(services, kinds, sound)
+    imports = Imports(services, partial(_tool, calls=calls_of_imports), tables)
     for name, table in tables.items():
         here = place / name
         named = check_name(name, here)
+        if is_import(table):
+            imported = imports.decode(table, here)
+            if imported is None or not named:
+                calls.failed.add(here.path)
+            else:
+                tools |= imported
+                calls.failed |= {path for path in calls_of_imports.failed if path[1] in imported}
+            continue
         tool = _tool(name, table, here, calls)
         if tool is None or not named:
             calls.failed.add(here.path)
         else:
             tools[name] = tool
-    return tools, calls.failed
+    return DecodedTools(tools, frozenset(calls.failed), tuple(imports.notes))
+
+
+def tool_decoder(services: Mapping[str, str | None], kinds: Mapping[str, Kind]) -> DecodeTool:
+    """What decodes one tool's table, all services being sound.
+
+    Args:
+        services: The kind of each.
+        kinds: The kinds there are.
+    """
+    return partial(_tool, calls=_Calls(services, kinds, services))
 
 
 def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | None:
@@ -68,11 +106,10 @@ def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | No
         return None
     rest = {key: value for key, value in table.items() if key != "calls"}
     codecs = codecs_of(ToolSettings)
-    misspelt = [
-        key for key in rest if key not in codecs and nearest(key, ("calls", *codecs)) == "calls"
-    ]
+    near = {key: nearest(key, (*_CONTENT, *codecs)) for key in rest if key not in codecs}
+    misspelt = [key for key, meant in near.items() if meant in _CONTENT]
     for key in misspelt:
-        (place / key).problem('unknown key; did you mean "calls"?')
+        (place / key).problem(f'unknown key; did you mean "{near[key]}"?')
         del rest[key]
     decoded = decode_keys(codecs, rest, place, unavailable.SECTIONS["tools"])
     written = table.get("calls")

@@ -183,9 +183,9 @@ def strings(*, doc: str, default: Any = attrs.NOTHING, template: Template | None
     return field(values.strings(), doc=doc, default=default, template=template)
 
 
-def file(*, doc: str, default: Any = attrs.NOTHING) -> Any:
-    """`"file:PATH"` or `"PATH"`, a file that is there → `Path`."""
-    return field(addresses.file(), doc=doc, default=default)
+def file(*, doc: str, default: Any = attrs.NOTHING, example: str = "file:tls.crt") -> Any:
+    """`"file:PATH"` or `"PATH"`, a file that is there → `Path`; messages show `example`."""
+    return field(addresses.file(example), doc=doc, default=default)
 
 
 def bind(*, doc: str, default: Any = attrs.NOTHING) -> Any:

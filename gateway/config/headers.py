@@ -20,7 +20,7 @@ from gateway.config.values import to_json
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
-__all__ = ["RESERVED", "forwarded_headers", "header_templates", "headers"]
+__all__ = ["RESERVED", "forwarded_headers", "header_name", "header_templates", "headers"]
 
 RESERVED: Mapping[str, str] = {
     **dict.fromkeys(
@@ -56,7 +56,7 @@ def headers() -> Codec:
         seen: dict[str, str] = {}
 
         def decode_header(raw: Any, here: Place) -> str | Secret:
-            name = _name(here.path[-1], but="host")
+            name = header_name(here.path[-1], but="host")
             first = seen.setdefault(name.lower(), name)
             if first != name:
                 raise Refused(f"the same header as {show(first)}: case makes no difference")
@@ -80,7 +80,7 @@ def forwarded_headers() -> Codec:
     def decode_one(value: Any, _place: Place) -> str:
         if not isinstance(value, str) or not _TOKEN.fullmatch(value):
             raise expected("the name of a header", value)
-        return _name(value).lower()
+        return header_name(value).lower()
 
     def decode(value: Any, place: Place) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -100,7 +100,7 @@ def header_templates() -> Codec:
     wanted = "a table"
 
     def decode_one(value: Any, place: Place) -> Any:
-        name = _name(place.path[-1])
+        name = header_name(place.path[-1])
         if isinstance(value, Mapping):
             raise expected("a string, a number, true, false or a list of these", value)
         if isinstance(value, str) and is_reference(value):
@@ -120,7 +120,7 @@ def header_templates() -> Codec:
     return Codec(decode=decode, wanted=wanted, schema={"type": "object"})
 
 
-def _name(name: object, *, but: str = "") -> str:
+def header_name(name: object, *, but: str = "") -> str:
     """`name`, if it is one that a file may use.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gateway.config.decode import SECTIONS, profile_codec
-from gateway.config.settings import CallSettings, ProxySettings, ToolSettings
+from gateway.config.settings import CallSettings, ImportSettings, ProxySettings, ToolSettings
 from gateway.config.tables import codecs_of, optional, schema_of
 from gateway.config.values import NAME_PATTERN, one_of, strings
 
@@ -40,6 +40,7 @@ def json_schema(kinds: Mapping[str, Kind], policies: Mapping[str, Codec]) -> dic
         "call": {"anyOf": [_reference(f"call.{kind}") for kind in kinds]},
         "service": {"oneOf": [_reference(f"service.{kind}") for kind in kinds]},
         "tool": _tool(),
+        "import": schema_of(codecs_of(ImportSettings)),
         "proxy": schema_of(codecs_of(ProxySettings)),
     }
     for name, kind in kinds.items():
@@ -64,7 +65,9 @@ def _sections() -> dict[str, Any]:
         sections[name] = {**schema_of(codecs_of(cls)), "description": _title(cls)}
     sections["services"] = _named("service", "What is behind us.")
     sections["profiles"] = _named("profile", 'Policies by name: `use = "NAME"` in a service.')
-    sections["tools"] = _named("tool", "What clients call.")
+    tools = _named("tool", "What clients call.")
+    tools["additionalProperties"] = {"anyOf": [_reference("tool"), _reference("import")]}
+    sections["tools"] = tools
     sections["proxies"] = _named("proxy", "What is passed through to a service, byte for byte.")
     return sections
 

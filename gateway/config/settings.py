@@ -22,6 +22,7 @@ __all__ = [
     "CallConfig",
     "CallSettings",
     "Config",
+    "ImportSettings",
     "McpSettings",
     "ProxySettings",
     "ServerSettings",
@@ -210,6 +211,28 @@ class ToolSettings:
 
 
 @attrs.frozen(slots=True, kw_only=True)
+class ImportSettings:
+    """`[tools.NAME]` with `from_openapi`: the operations of an API, each a tool by its own name."""
+
+    from_openapi: Path = fields.file(
+        example="openapi/users.json", doc="An OpenAPI 3.0 or 3.1 document, JSON or YAML."
+    )
+    service: str = fields.name(doc="The service called, of kind `http`.")
+    operations: tuple[str, ...] = fields.strings(
+        default=("*",), doc="Which: operation ids or names of tools; `*` and `?` stand for more."
+    )
+    prefix: str = fields.matching(
+        "(?:[a-zA-Z][a-zA-Z0-9_-]{0,31})?",
+        wanted='the beginning of a name such as "users_", at most 32 characters',
+        default="",
+        doc="What the tools' names begin with.",
+    )
+    deadline: float | None = fields.duration(
+        none=True, default=None, doc="Each tool's budget; the server's deadline is the ceiling."
+    )
+
+
+@attrs.frozen(slots=True, kw_only=True)
 class ProxySettings:
     """`[proxies.NAME]`: bytes through to a service of kind `http`."""
 
@@ -289,6 +312,7 @@ class Config:
     Args:
         path: The file it came from.
         explicit: Dotted paths of all keys that were written, such as `server.allowed_hosts`.
+        notes: What is no mistake and worth knowing: operations that are not imported.
     """
 
     path: Path
@@ -301,3 +325,4 @@ class Config:
     telemetry: TelemetrySettings
     mcp: McpSettings
     explicit: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()

@@ -83,9 +83,7 @@ SECTIONS: Mapping[str, Unavailable] = {
         frozenset({"pinned", "sampling"}),
         {"tools": (lambda v: v == "search", "searching tools is")},
     ),
-    "tools": Unavailable(
-        frozenset({"scopes", "from_openapi", "service", "operations", "job", "function"})
-    ),
+    "tools": Unavailable(frozenset({"scopes", "job", "function"})),
 }
 """By section of the file; the empty name is the file itself, `tools` each tool."""
 
@@ -110,7 +108,7 @@ _CALLS: Mapping[str, Unavailable] = {
         frozenset(
             {
                 *("get", "post", "put", "patch", "delete", "head", "query", "headers"),
-                *("json", "form", "body", "pages"),
+                *("json", "form", "body", "parameters", "optional_body", "pages"),
             }
         )
     ),

@@ -79,6 +79,8 @@ def test_takes_the_files_people_start_from(path: Path) -> None:
         SERVICE + TOOL + 'optional = true\ndefault = []\ntimeout = "0.5s"\nwhen = "x"\n'
         '[tools.t]\nhttp = "GET /customers/{id}"\nwait = 1\noutput = "a"\ninput.properties.id = "integer"\n',
         SERVICE + TOOL + '[tools.t]\nwait = "first"\n[tools.t.output]\na = "b"\n',
+        SERVICE + '[tools.api]\nfrom_openapi = "api.json"\nservice = "users"\n'
+        'operations = ["*"]\nprefix = "u_"\ndeadline = "2s"\n',
         '[access]\nanonymous = true\n[mcp]\npath = "/mcp"\n[telemetry]\nlog = "console"\n',
     ],
 )
@@ -87,6 +89,7 @@ def test_takes_what_decodes(text: str, validator: Any, files: Any) -> None:
     for name in ("a", "b"):
         files.write(name, "x")
     files.write("services/none.toml", "")
+    files.write("api.json", '{"openapi": "3.1.0", "paths": {"/a": {"get": {}}}}')
     assert files.lines(text) == []
     validator.validate(tomllib.loads(text))
 
@@ -116,6 +119,8 @@ def test_takes_what_decodes(text: str, validator: Any, files: Any) -> None:
         SERVICE + TOOL + "gte = 1\n",
         SERVICE + TOOL + 'function = "f"\n',
         SERVICE + "[tools.t]\ncalls = {}\n",
+        SERVICE + '[tools.t]\nfrom_openapi = "a"\nservice = "users"\nwait = "all"\n',
+        SERVICE + '[tools.t]\nfrom_openapi = "a"\n',
         SERVICE + '[tools.t]\ndescription = "x"\n',
         SERVICE + TOOL + '[tools.t]\nhttp = "FETCH /"\n',
         SERVICE + TOOL + '[tools.t]\ninput.properties.id = "int"\n',

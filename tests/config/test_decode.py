@@ -519,7 +519,7 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
         ),
         *(
             (TOOL + f"[tools.t]\n{key} = 1\n", f":7: tools.t.{key}")
-            for key in ("scopes", "from_openapi", "service", "operations", "job", "function")
+            for key in ("scopes", "job", "function")
         ),
         ('[tools.t]\nfunction = "a:b"\n', ":2: tools.t.function"),
         (

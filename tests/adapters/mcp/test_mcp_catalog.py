@@ -192,6 +192,7 @@ async def test_where_nothing_is_heard_time_has_to_do(autojump_clock: MockClock) 
 async def test_a_server_that_is_gone_is_offered_for_a_while(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     server = McpServer(tools=[tool("x")])
     async with behind(server) as it:
         server.on["tools/list"] = lambda _: http(500)
@@ -294,6 +295,7 @@ async def test_what_is_not_offered_cannot_be_asked_for(autojump_clock: MockClock
 async def test_one_bad_item_is_left_out_and_logged(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     server = McpServer(tools=[tool("a"), {"name": "b"}, tool("c")])
     async with behind(server) as it:
         assert it.names() == ["a", "c"]
@@ -305,6 +307,7 @@ async def test_one_bad_item_is_left_out_and_logged(
 async def test_the_log_names_some_of_many(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     async with behind(McpServer(tools=[{"name": f"b{n}"} for n in range(100)])) as it:
         assert it.names() == []
     said = [record.getMessage() for record in caplog.records]
