@@ -28,8 +28,10 @@ _STATUS_LINES = {
 }
 _UNFIT_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _UNFIT_VALUE = re.compile(rb"[\r\n\0]")
-_OURS = frozenset({b"transfer-encoding", b"keep-alive", b"upgrade"})
-"""What frames an answer on this connection is not the application's to say."""
+_OURS = frozenset(
+    {b"transfer-encoding", b"keep-alive", b"upgrade", b"content-length", b"connection"}
+)
+"""What frames an answer on this connection is not the application's to write."""
 
 
 class AnswerHead:
@@ -47,7 +49,7 @@ class AnswerHead:
         ValueError: It would not be a head: a name that is none, a line break in a value.
     """
 
-    __slots__ = ("_lines", "closes", "dated", "length", "status")
+    __slots__ = ("_text", "closes", "dated", "length", "status")
 
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.status = status
@@ -57,20 +59,26 @@ class AnswerHead:
         lines: list[bytes] = []
         for name, value in headers:
             lower = _names.get(name) or _checked_name(name)
-            if _UNFIT_VALUE.search(value):
-                raise ValueError(f"the value of the application's header {name!r} breaks a line")
-            if lower == b"content-length":
-                self.length = int(value)
-                continue
-            if lower == b"connection":
-                self.closes = self.closes or b"close" in value.lower()
-                continue
             if lower in _OURS:
+                self._take(lower, value)
                 continue
             if lower == b"date":
                 self.dated = True
             lines.append(b"%b: %b\r\n" % (name, value))
-        self._lines = lines
+        self._text = text = b"".join(lines)
+        # One look at all of them: more ends than lines are in a value.
+        count = len(lines)
+        if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
+            broken = next(line for line in lines if _UNFIT_VALUE.search(line[:-2]))
+            name = broken.partition(b":")[0]
+            raise ValueError(f"the value of the application's header {name!r} breaks a line")
+
+    def _take(self, name: bytes, value: bytes) -> None:
+        """Heed a header that is not sent as it is."""
+        if name == b"content-length":
+            self.length = int(value)
+        elif name == b"connection":
+            self.closes = self.closes or b"close" in value.lower()
 
     @property
     def has_body(self) -> bool:
@@ -85,7 +93,7 @@ class AnswerHead:
         """
         start = _STATUS_LINES.get(self.status) or b"HTTP/1.1 %d \r\n" % self.status
         date = b"" if self.dated else _date()
-        return b"".join((start, *self._lines, framing, date, b"\r\n"))
+        return b"".join((start, self._text, framing, date, b"\r\n"))
 
 
 _TITLES = {408: "Request timeout", 421: "Misdirected request", 501: "Not implemented"}

@@ -55,7 +55,7 @@ async def test_clients_are_told_who_and_not_where(
             method,
             target,
             json=body,
-            headers={"accept": "application/json, text/event-stream"},
+            headers={"accept": "application/json, text/event-stream", "x-request-id": "r"},
         )
     text = answer.body.decode()
     assert '"service":"crm"' in text

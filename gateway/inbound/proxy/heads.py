@@ -6,11 +6,11 @@ Source: RFC 9110, sections 7.6.1 (hop by hop), 7.6.3 (Via) and 7.2 (Host); RFC 7
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
-import attrs
+import msgspec
 
 from gateway.access.proxies import TrustedProxies
 from gateway.adapters.http import HttpAdapter
@@ -73,8 +73,7 @@ def check_path(path: str) -> None:
             raise InvalidRequest("the path has a segment . or .., which might lead elsewhere")
 
 
-@attrs.frozen(slots=True)
-class Framing:
+class Framing(msgspec.Struct, frozen=True):
     """How a request's body comes.
 
     Args:
@@ -191,24 +190,46 @@ def _without(lines: list[bytes], connection: bytes) -> list[bytes]:
 
 def _about(
     scope: Scope, peer: str, said: Mapping[bytes, bytes], context: Context
-) -> Iterator[bytes]:
+) -> tuple[bytes, ...]:
     """Who asks, by which way: what was said of it before goes first, if it is believed."""
-    yield b"x-request-id: %b\r\n" % context.request_id.encode("latin-1")
-    yield b"traceparent: %b\r\n" % context.trace.traceparent.encode()
-    yield b"via: %b gateway\r\n" % scope.get("http_version", "1.1").encode("latin-1")
-    scheme = b"https" if scope["scheme"] in {"https", "wss"} else b"http"
-    host = said.get(b"host", b"")
+    key = (peer, scope["scheme"], scope.get("http_version", "1.1"), said.get(b"host", b""))
+    if _CLAIMED.isdisjoint(said):
+        way = _ways.get(key)
+        if way is None:
+            way = _way(*key, {})
+            if len(_ways) < _MAX_WAYS:
+                _ways[key] = way
+    else:
+        way = _way(*key, said)
+    return (
+        b"x-request-id: %b\r\n" % context.request_id.encode("latin-1"),
+        b"traceparent: %b\r\n" % context.trace.traceparent.encode(),
+        *way,
+    )
+
+
+_ways: dict[tuple[str, str, str, bytes], tuple[bytes, ...]] = {}
+"""By a connection's client, scheme and version, and the host it asks for: requests share them."""
+_MAX_WAYS = 1000
+
+
+def _way(
+    peer: str, scheme: str, version: str, host: bytes, said: Mapping[bytes, bytes]
+) -> tuple[bytes, ...]:
+    lines = [b"via: %b gateway\r\n" % version.encode("latin-1")]
+    proto = b"https" if scheme in {"https", "wss"} else b"http"
     node = b"unknown"
     if _ADDRESS.fullmatch(peer):
         address = peer.encode()
-        yield b"x-forwarded-for: %b\r\n" % _after(said.get(b"x-forwarded-for"), address)
+        lines.append(b"x-forwarded-for: %b\r\n" % _after(said.get(b"x-forwarded-for"), address))
         node = b'"[%b]"' % address if ":" in peer else address
-    yield b"x-forwarded-proto: %b\r\n" % said.get(b"x-forwarded-proto", scheme)
-    element = b"for=%b;proto=%b" % (node, scheme)
+    lines.append(b"x-forwarded-proto: %b\r\n" % said.get(b"x-forwarded-proto", proto))
+    element = b"for=%b;proto=%b" % (node, proto)
     if _QUOTABLE.fullmatch(host) and host:
-        yield b"x-forwarded-host: %b\r\n" % said.get(b"x-forwarded-host", host)
+        lines.append(b"x-forwarded-host: %b\r\n" % said.get(b"x-forwarded-host", host))
         element = b'%b;host="%b"' % (element, host)
-    yield b"forwarded: %b\r\n" % _after(said.get(b"forwarded"), element)
+    lines.append(b"forwarded: %b\r\n" % _after(said.get(b"forwarded"), element))
+    return tuple(lines)
 
 
 def _after(before: bytes | None, last: bytes) -> bytes:

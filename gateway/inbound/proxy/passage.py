@@ -155,7 +155,7 @@ class Passage:
 
     async def _answer(self, connection: Connection) -> None:
         """Give the answer whose head came: each piece as it comes, the first with the head."""
-        reply, send = connection.reply, self._send
+        reply = connection.reply
         piece = b""
         # A body of a known size begins soon. Of a stream the head may be all there is for long.
         if connection.ready or reply.announced is not None:
@@ -163,14 +163,29 @@ class Passage:
         headers = answer_headers(reply.headers, self._context.request_id)
         self.begun = True
         self._wait_for_client()
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": piece, "more_body": not reply.ended})
+        await self._give(
+            {"type": "http.response.start", "status": reply.status, "headers": headers},
+            {"type": "http.response.body", "body": piece, "more_body": not reply.ended},
+        )
         while not reply.ended:
             self._giving = False
             self._wait_for_service()
             piece = await connection.receive()
             self._wait_for_client()
-            await send({"type": "http.response.body", "body": piece, "more_body": not reply.ended})
+            more = not reply.ended
+            await self._give({"type": "http.response.body", "body": piece, "more_body": more})
+
+    async def _give(self, *messages: MutableMapping[str, Any]) -> None:
+        """Send these to the client.
+
+        Raises:
+            ClientLeft: It has left.
+        """
+        try:
+            for message in messages:
+                await self._send(message)
+        except OSError as error:
+            raise ClientLeft from error
 
     # ------------------------------------------------------------------ from the client
 

@@ -127,7 +127,7 @@ class Proxy:
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Answer one request; an answer that broke half-way is cut, never completed."""
         context = self.front.context(incoming, "proxy")
-        passage = Passage(self, incoming, receive, telling_of_leaving(send), context)
+        passage = Passage(self, incoming, receive, send, context)
         error = await self._booked(context, passage.run)
         if error is not None and not passage.begun:
             await tell(incoming.scope, send, error, context)
