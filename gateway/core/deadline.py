@@ -13,7 +13,7 @@ import trio
 
 from gateway.core.errors import InvalidRequest
 
-__all__ = ["budget_of", "milliseconds", "remaining_ms", "remaining_s"]
+__all__ = ["budget_of", "milliseconds", "remaining_ms", "remaining_s", "whole_ms"]
 
 _NAMES = frozenset({"x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout"})
 _WHOLE = re.compile(r"[0-9]{1,15}")
@@ -29,7 +29,11 @@ def remaining_s() -> float:
 
 def remaining_ms() -> int | None:
     """Whole milliseconds until the nearest enclosing deadline, rounded down; `None` if none."""
-    seconds = remaining_s()
+    return whole_ms(remaining_s())
+
+
+def whole_ms(seconds: float) -> int | None:
+    """Whole milliseconds of so many seconds, rounded down; `None` for inf."""
     # A nanosecond's grace: a deadline set as now + 0.25 s must not read as 249 ms.
     return None if seconds == math.inf else int(seconds * 1000 + 1e-6)
 

@@ -15,14 +15,14 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from gateway.core.deadline import remaining_ms
+from gateway.core.deadline import remaining_ms, whole_ms
 from gateway.core.errors import BadReply, Internal, Unreachable
 from gateway.net.body import Body
 from gateway.net.connection import ONE_WRITE, Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream, Origin
 from gateway.net.pool import Pool
 from gateway.net.request import IDEMPOTENT, closing, head_of, too_late
-from gateway.net.sent import Sent
+from gateway.net.sent import Queued, Sent, Wanted
 
 __all__ = ["Http1Client", "sending"]
 
@@ -96,8 +96,9 @@ class Http1Client:
     async def ask_anew(
         self, connection: Connection, method: str, head: bytes, content: bytes
     ) -> None:
-        """Send a request again over a new connection in the place of `connection`, which broke."""
-        await self.pool.renew(connection)
+        """Send a request over `connection`, or over a new one in its place if it was used before."""
+        if connection.reused:
+            await self.pool.renew(connection)
         await self._ask(connection, method, head, content)
 
     def _too_large(self) -> BadReply:
@@ -196,7 +197,7 @@ class Http1Client:
             left_ms = remaining_ms()
             if left_ms is not None and left_ms < 1:
                 await too_late()
-            data = self._ended(head, left_ms)
+            data = self.ended(head, left_ms)
             try:
                 if content is None or isinstance(content, bytes):
                     await connection.ask(data, content, bodiless=bodiless, upgrades=upgrades)
@@ -210,40 +211,41 @@ class Http1Client:
                 return
             await self.pool.renew(connection)
 
-    def _ended(self, head: bytes, left_ms: int | None) -> bytes:
+    def ended(self, head: bytes, left_ms: int | None) -> bytes:
         """A head, and at its end what remains of the budget."""
         if left_ms is None:
             return head + b"\r\n"
         return b"%b%b: %d\r\n\r\n" % (head, self._raw_budget_header, left_ms)
 
-    def start(self, request: HttpRequest, convert: Callable[[HttpReply], T]) -> Sent[T] | None:
-        """Send `request` without waiting, for who waits for several at once.
+    def start(
+        self, request: HttpRequest, convert: Callable[[HttpReply], T]
+    ) -> Sent[T] | Queued[T] | None:
+        """Send `request` without waiting, or once it is its turn, for who waits for several at once.
 
         Args:
             request: What is asked.
             convert: From its reply to what is wanted; it may raise `GatewayError`.
 
         Returns:
-            What came of it, to be closed; `None` if it would have to wait, for a connection or to
-            be sent: then `send` it.
+            What came of it, to be closed; `None` if it would have to wait, for a new connection or
+            to be sent: then `send` it.
 
         Raises:
             GatewayError: As `send`.
         """
         content = request.content or b""
-        left_ms = remaining_ms()
-        if (
-            not isinstance(content, bytes)
-            or len(content) > _AT_ONCE
-            or (left_ms is not None and left_ms < 1)
-        ):
+        until = trio.current_effective_deadline()
+        left_s = until - trio.current_time()
+        if not isinstance(content, bytes) or len(content) > _AT_ONCE or left_s < 0.001:
             return None
         head = head_of(request, self._budget_header).encode("latin-1")
+        wanted = Wanted(self, request.origin, request.method, head, content, convert)
         connection = self.pool.take_warm(request.origin)
         if connection is None:
-            return None
-        sent = Sent(self, connection, convert, method=request.method, head=head, content=content)
-        if sent.send(self._ended(head, left_ms)):
+            queued = Queued(wanted, until)
+            return queued if queued.waits else None
+        sent = Sent(wanted, connection)
+        if sent.send(whole_ms(left_s)):
             return sent
         sent.close()
         return None

@@ -1,14 +1,16 @@
 """The connections of one service: few, warm, and none lost to a cancellation.
 
 A place is had before a connection is: who has one holds at most one connection. Who waits for a
-place is a task in a queue; a connection that comes back is handed to the first of them. Every step
-between two checkpoints leaves the books right, so a cancellation at any checkpoint does.
+place stands in a queue, a task or a request that is sent when its turn comes; a connection that comes
+back is handed to the first. Every step between two checkpoints leaves the books right, so a
+cancellation at any checkpoint does.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import outcome
 import trio
@@ -17,7 +19,10 @@ from gateway.net.connection import Connection
 from gateway.net.messages import Origin
 from gateway.net.wire import Wire
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "Turn"]
+
+Turn: TypeAlias = Callable[[Connection | None], None]
+"""Takes the place that was waited for, and perhaps the connection in it; neither raises nor waits."""
 
 IDLE_S = 15.0
 """How long a connection is kept that nobody uses: less than most servers wait."""
@@ -35,7 +40,7 @@ class Pool:
         self._connect = connect
         self._places = max_connections
         self._taken = 0
-        self._waiting: OrderedDict[trio.lowlevel.Task, Origin] = OrderedDict()
+        self._waiting: OrderedDict[Turn, Origin] = OrderedDict()
         # By origin, each the longest idle first, none of them empty.
         self._idle: dict[Origin, deque[Connection]] = {}
         self._idle_count = 0
@@ -73,7 +78,7 @@ class Pool:
             connection = self._warmest(origin)
         else:
             connection = await self._turn(origin)
-        return connection or await self._open(origin)
+        return connection or await self.open(origin)
 
     def take_warm(self, origin: Origin) -> Connection | None:
         """As `take`, if there is one that need not be waited for; else nothing is taken."""
@@ -83,6 +88,36 @@ class Pool:
                 self._taken += 1
                 return connection
         return None
+
+    def queue(self, origin: Origin, turn: Turn) -> bool:
+        """Call `turn` once it is its turn, if all places are taken; whether they are.
+
+        With it comes a place, to be given back with its connection, or to be `leave`d.
+        """
+        if self._taken < self._places:
+            return False
+        self._waiting[turn] = origin
+        return True
+
+    def unqueue(self, turn: Turn) -> None:
+        """Do not call `turn`, which has not been called yet."""
+        del self._waiting[turn]
+
+    async def open(self, origin: Origin) -> Connection:
+        """A new connection in a place that is had.
+
+        Raises:
+            Unreachable, DeadlineExceeded: As `take`; the place is left.
+
+        Cancellation: the place is left.
+        """
+        if self._idle_count > self._places - self._taken:
+            self._evict()
+        try:
+            return Connection(origin, await self._connect(origin))
+        except BaseException:
+            self.leave()
+            raise
 
     async def renew(self, connection: Connection) -> None:
         """Let `connection`, which broke, go on over a new one in its place.
@@ -97,7 +132,7 @@ class Pool:
         """Take back a connection, in whatever state: it is closed unless it may serve another."""
         if self._closed or not connection.reusable:
             connection.close()
-            self._leave()
+            self.leave()
             return
         connection.reused = True
         if self._waiting:
@@ -113,7 +148,8 @@ class Pool:
             self._some_idle.set()
         self._idle_count += 1
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Leave a place without a connection to who has waited longest."""
         if self._waiting:
             self._hand_over(None)
         else:
@@ -121,33 +157,28 @@ class Pool:
 
     def _hand_over(self, connection: Connection | None) -> None:
         """Give a place, and the connection in it if it leads there, to who has waited longest."""
-        task, origin = self._waiting.popitem(last=False)
+        turn, origin = self._waiting.popitem(last=False)
         if connection is not None and connection.origin != origin:
             connection.close()
             connection = None
-        trio.lowlevel.reschedule(task, outcome.Value(connection))
+        turn(connection)
 
     async def _turn(self, origin: Origin) -> Connection | None:
         """Wait for a place; with it may come a connection."""
         task = trio.lowlevel.current_task()
-        self._waiting[task] = origin
+
+        def turn(connection: Connection | None) -> None:
+            trio.lowlevel.reschedule(task, outcome.Value(connection))
 
         def abort(_raise_cancel: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
             # Once it was its turn Trio does not come here any more: the place is not lost.
-            del self._waiting[task]
+            self.unqueue(turn)
             return trio.lowlevel.Abort.SUCCEEDED
+
+        self._waiting[turn] = origin
 
         connection: Connection | None = await trio.lowlevel.wait_task_rescheduled(abort)
         return connection
-
-    async def _open(self, origin: Origin) -> Connection:
-        if self._idle_count > self._places - self._taken:
-            self._evict()
-        try:
-            return Connection(origin, await self._connect(origin))
-        except BaseException:
-            self._leave()
-            raise
 
     def _warmest(self, origin: Origin) -> Connection | None:
         """The connection to `origin` that was used last and is still good."""

@@ -8,11 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.core.errors import BadReply, InvalidArguments, Unreachable
+from gateway.core.errors import BadReply, DeadlineExceeded, InvalidArguments, Unreachable
 from gateway.net.http1 import Http1Client
 from gateway.net.messages import HttpReply, HttpRequest, Origin
 from gateway.net.pool import Pool
-from gateway.net.sent import Sent
+from gateway.net.sent import Queued, Sent
 
 A = Origin.of("http://a.test")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
@@ -100,8 +100,23 @@ def body(reply: HttpReply) -> bytes:
 
 def started(client: Http1Client, request: HttpRequest) -> Sent[bytes]:
     sent = client.start(request, body)
-    assert sent is not None
+    assert isinstance(sent, Sent)
     return sent
+
+
+def queued(client: Http1Client, request: HttpRequest | None = None) -> Queued[bytes]:
+    one = client.start(request or asking(), body)
+    assert isinstance(one, Queued)
+    return one
+
+
+async def busy() -> tuple[Http1Client, Wire, Sent[bytes], Service]:
+    """A client whose one connection has a request under way."""
+    service = Service()
+    client = Http1Client(Pool(service.connect, 1), "x-budget", 1000)
+    assert (await client.send(asking())).body == b"hello"
+    service.wires[0].sent = b""
+    return client, service.wires[0], started(client, asking(target="/first")), service
 
 
 async def test_it_goes_over_a_warm_connection_and_gives_that_back() -> None:
@@ -229,3 +244,152 @@ async def test_cancelled_while_it_waits_it_leaves_nothing() -> None:
         await sent.finish()
     sent.close()
     assert (wire.closed, client.pool.taken) == (True, 0)
+
+
+# ------------------------------------------------------------------ in line
+
+
+async def test_in_line_each_is_sent_by_who_gives_the_connection_back() -> None:
+    client, wire, first, _ = await busy()
+    told: list[str] = []
+    second, third = queued(client, asking(target="/2")), queued(client, asking(target="/3"))
+    second.listen(lambda: told.append("second"))
+    third.listen(lambda: told.append("third"))
+    assert client.pool.waiting == 2
+    assert second.take() is None
+    for sent, name, then in ((first, "/first", "/2"), (second, "/2", "/3"), (third, "/3", "")):
+        assert wire.sent.startswith(f"GET {name} ".encode())
+        wire.sent = b""
+        wire.say(WHOLE)
+        assert sent.take() == b"hello"
+        sent.close()
+        assert wire.sent.startswith(f"GET {then} ".encode()) if then else not wire.sent
+    assert told == ["second", "third"]
+    assert (client.pool.taken, client.pool.idle, client.pool.waiting) == (0, 1, 0)
+
+
+async def test_in_line_tasks_and_requests_keep_their_order() -> None:
+    client, wire, first, _ = await busy()
+    order: list[str] = []
+
+    async def waits() -> None:
+        await client.send(asking(target="/task"))
+        order.append("task")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits)
+        await trio.testing.wait_all_tasks_blocked()
+        second = queued(client)
+        second.listen(lambda: order.append("queued"))
+        for sent in (first, None):
+            wire.say(WHOLE)
+            if sent is not None:
+                assert sent.take() == b"hello"
+            await trio.testing.wait_all_tasks_blocked()
+        wire.say(WHOLE)
+        assert second.take() == b"hello"
+    assert order == ["task", "queued"]
+
+
+async def test_a_place_without_a_connection_is_finished_by_opening_one() -> None:
+    client, wire, first, service = await busy()
+    second = queued(client)
+    told: list[bool] = []
+    second.listen(lambda: told.append(True))
+    first.close()  # not replied to: its connection is closed
+    assert (wire.closed, told, second.take()) == (True, [True], None)
+    assert await second.finish() == b"hello"
+    assert [one.closed for one in service.wires] == [True, False]
+    second.close()
+    assert (client.pool.taken, client.pool.idle) == (0, 1)
+
+
+async def test_a_connection_that_takes_nothing_more_is_replaced() -> None:
+    client, wire, first, service = await busy()
+    second = queued(client)
+    wire.room = 3
+    wire.say(WHOLE)
+    assert first.take() == b"hello"
+    assert second.take() is None
+    assert await second.finish() == b"hello"
+    assert [one.closed for one in service.wires] == [True, False]
+
+
+async def test_what_is_finished_in_line_keeps_its_turn() -> None:
+    client, wire, first, _ = await busy()
+    second, third = queued(client, asking(target="/2")), queued(client, asking(target="/3"))
+    results: list[bytes] = []
+
+    async def finish() -> None:
+        results.append(await second.finish())
+        second.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finish)
+        await trio.testing.wait_all_tasks_blocked()
+        wire.say(WHOLE)
+        first.take()
+        assert b"GET /2 " in wire.sent
+        wire.say(WHOLE)
+    assert results == [b"hello"]
+    assert b"GET /3 " in wire.sent
+    third.close()
+    assert (client.pool.taken, client.pool.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("stage", ["in line", "a place", "sent", "finishing"])
+async def test_closed_in_line_nothing_is_left(stage: str) -> None:
+    client, wire, first, service = await busy()
+    second = queued(client)
+    if stage == "a place":
+        first.close()
+    elif stage == "sent":
+        wire.say(WHOLE)
+        first.take()
+    elif stage == "finishing":
+        with trio.move_on_after(0):
+            await second.finish()
+    second.close()
+    second.close()
+    first.close()
+    assert (client.pool.taken, client.pool.waiting) == (0, 0)
+    assert client.pool.idle == sum(not one.closed for one in service.wires)
+
+
+async def test_its_budget_is_what_is_left_when_its_turn_comes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    client, wire, first, _ = await busy()
+    with trio.move_on_after(2):
+        in_time, late = queued(client), queued(client)
+        await trio.sleep(0.5)
+        wire.say(WHOLE)
+        first.take()
+        assert b"x-budget: 1500\r\n" in wire.sent
+        await trio.sleep(1.4995)
+        wire.say(WHOLE)
+        assert in_time.take() == b"hello"
+        with pytest.raises(DeadlineExceeded, match="less than 1 ms"):
+            late.take()
+        with pytest.raises(DeadlineExceeded, match="less than 1 ms"):
+            await late.finish()
+        late.close()
+    assert client.pool.taken == 0
+
+
+async def test_a_place_that_cannot_be_filled_is_given_on() -> None:
+    client, _, first, service = await busy()
+    second, third = queued(client), queued(client)
+
+    async def refuse(_origin: Origin) -> Wire:
+        raise Unreachable("refused")
+
+    connect, client.pool._connect = client.pool._connect, refuse  # type: ignore[assignment]
+    first.close()
+    with pytest.raises(Unreachable):
+        await second.finish()
+    second.close()
+    client.pool._connect = connect
+    assert await third.finish() == b"hello"
+    third.close()
+    assert (client.pool.taken, client.pool.idle, len(service.wires)) == (0, 1, 2)
