@@ -44,8 +44,7 @@ class Trace(msgspec.Struct, frozen=True):
     @classmethod
     def new(cls) -> Trace:
         """A trace that begins here."""
-        both = f"{random.getrandbits(192):048x}"
-        return cls(both[:32], both[32:])
+        return cls(new_id(), _new_span())
 
     @classmethod
     def of(cls, traceparent: str | None) -> Trace:

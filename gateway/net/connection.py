@@ -131,8 +131,7 @@ class Connection:
             self._begin(bodiless=bodiless, upgrades=upgrades)
             await self._wire.send(head + content if content else head)
             self._sent = True
-            while not self._take(await self._wire.receive()):
-                pass
+            await self.read_head()
             return
         await self.begin(head, bodiless=bodiless)
         broken: Unreachable | None = None

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Passage"]
 
-_AT_ONCE = 65_536
-"""Bytes of a whole answer that a client's system takes without waiting, nearly always."""
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Of these, a server that wants a length is told of none: RFC 9110, section 8.6."""
 
@@ -109,8 +107,6 @@ class Passage:
         raise DeadlineExceeded(self._why_late())
 
     def _why_late(self) -> str:
-        if self._giving:
-            return "the client did not take its answer, or the gateway is closing"
         if self.begun:
             idle = format_duration(self._proxy.idle_s)
             return f"nothing more came of the answer for {idle}, or the gateway is closing"
@@ -132,14 +128,24 @@ class Passage:
             head += b"transfer-encoding: chunked\r\n"
         else:
             head = b"%bcontent-length: %d\r\n" % (head, framing.length)
-        adapter = proxy.adapter
+        await self._exchange(method, head, content, framing.length)
+
+    async def _exchange(
+        self,
+        method: str,
+        head: bytes,
+        content: bytes | AsyncIterable[bytes] | None,
+        length: int | None,
+    ) -> None:
+        """Ask the service, and give its answer."""
+        adapter = self._proxy.adapter
         client = adapter.http1
         connection = await client.begin(adapter.origin, method, head, content)
         try:
             if content is None or isinstance(content, bytes):
                 await self._answer(connection)
             else:
-                async with sending(connection, content, framing.length):
+                async with sending(connection, content, length):
                     await connection.read_head()
                     await self._answer(connection)
         finally:
@@ -155,9 +161,8 @@ class Passage:
         if connection.ready or reply.announced is not None:
             piece = await connection.receive()
         headers = answer_headers(reply.headers, self._context.request_id)
-        self.begun = self._giving = True
-        if not reply.ended or len(piece) > _AT_ONCE:
-            self._wait_for_client()
+        self.begun = True
+        self._wait_for_client()
         await self._give(
             {"type": "http.response.start", "status": reply.status, "headers": headers},
             {"type": "http.response.body", "body": piece, "more_body": not reply.ended},
