@@ -131,7 +131,8 @@ class Connection:
             self._begin(bodiless=bodiless, upgrades=upgrades)
             await self._wire.send(head + content if content else head)
             self._sent = True
-            await self.read_head()
+            while not self._take(await self._wire.receive()):
+                pass
             return
         await self.begin(head, bodiless=bodiless)
         broken: Unreachable | None = None

@@ -218,20 +218,14 @@ class Exchange:
         piece = self._framed(body, more=more)
         self._finished = not more
         self._sent = True
-        await self._write(head, piece)
-
-    async def _write(self, head: bytes, piece: bytes) -> None:
-        """Send the two, in one write unless the copy would cost more."""
         wire = self._connection.wire
         # Cut short, what was sent has lost its framing: nothing may follow it.
         self._lost = True
-        if len(piece) <= _JOINED_BYTES:
-            if head or piece:
-                await wire.send(head + piece)
-        else:
-            if head:
-                await wire.send(head)
-            await wire.send(piece)
+        if len(piece) > _JOINED_BYTES and head:
+            await wire.send(head)  # the copy would cost more than the write
+            head = b""
+        if head or piece:
+            await wire.send(head + piece)
         self._lost = False
 
     def _begin(self, answer: AnswerHead, body: bytes, *, more: bool) -> bytes:

@@ -127,10 +127,14 @@ class SocketWire:
             sent = 0
         except OSError as error:
             raise Gone(str(error)) from error
-        if sent == len(data):
-            await self._take_turns(sent)
-        else:
+        if sent < len(data):
             await self._send_rest(memoryview(data)[sent:])
+            return
+        # Others run once this connection has had its share without waiting.
+        self._spent += sent + _STEP_BYTES
+        if self._spent > _FAIR_BYTES:
+            self._spent = 0
+            await trio.lowlevel.checkpoint()
 
     async def _send_rest(self, rest: memoryview) -> None:
         while rest:
@@ -147,13 +151,6 @@ class SocketWire:
             if scope.cancelled_caught:
                 raise Gone("the client does not read")
         self._spent = 0
-
-    async def _take_turns(self, size: int) -> None:
-        """Let others run once this connection has had its share without waiting."""
-        self._spent += size + _STEP_BYTES
-        if self._spent > _FAIR_BYTES:
-            self._spent = 0
-            await trio.lowlevel.checkpoint()
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Passage"]
 
+Messages: TypeAlias = tuple[MutableMapping[str, Any], ...]
+
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Of these, a server that wants a length is told of none: RFC 9110, section 8.6."""
 
@@ -45,7 +47,7 @@ class Passage:
         proxy: Which way.
         incoming: The request.
         receive: Its ASGI `receive`.
-        send: Its `telling_of_leaving`.
+        send: Its ASGI `send`.
         context: Who sends it.
 
     Attributes:
@@ -99,8 +101,12 @@ class Passage:
         proxy = self._proxy
         timeout_s = min(self._latest - trio.current_time(), proxy.deadline_s)
         with proxy.front.within(timeout_s) as self._limit:
-            await self._pass()
+            whole = await self._pass()
         if not self._limit.cancelled_caught:
+            # Its service is done: how long a client may take for it is its server's to say.
+            if whole:
+                self.begun = True
+                await self._give(*whole)
             return
         if client_has_left():
             raise ClientLeft
@@ -112,7 +118,8 @@ class Passage:
             return f"nothing more came of the answer for {idle}, or the gateway is closing"
         return "no answer had begun within the time there was"
 
-    async def _pass(self) -> None:
+    async def _pass(self) -> Messages:
+        """Pass the request on; the answer, if it is whole and still to be given."""
         proxy, incoming = self._proxy, self._incoming
         scope = incoming.scope
         method: str = scope["method"]
@@ -128,45 +135,41 @@ class Passage:
             head += b"transfer-encoding: chunked\r\n"
         else:
             head = b"%bcontent-length: %d\r\n" % (head, framing.length)
-        await self._exchange(method, head, content, framing.length)
-
-    async def _exchange(
-        self,
-        method: str,
-        head: bytes,
-        content: bytes | AsyncIterable[bytes] | None,
-        length: int | None,
-    ) -> None:
-        """Ask the service, and give its answer."""
-        adapter = self._proxy.adapter
+        adapter = proxy.adapter
         client = adapter.http1
         connection = await client.begin(adapter.origin, method, head, content)
         try:
             if content is None or isinstance(content, bytes):
-                await self._answer(connection)
-            else:
-                async with sending(connection, content, length):
-                    await connection.read_head()
-                    await self._answer(connection)
+                return await self._answer(connection)
+            async with sending(connection, content, framing.length):
+                await connection.read_head()
+                return await self._answer(connection)
         finally:
             client.pool.give_back(connection)
 
     # ------------------------------------------------------------------ to the client
 
-    async def _answer(self, connection: Connection) -> None:
-        """Give the answer whose head came: each piece as it comes, the first with the head."""
+    async def _answer(self, connection: Connection) -> Messages:
+        """Give the answer whose head came: each piece as it comes, the first with the head.
+
+        Returns:
+            The answer, if it came whole: then it is still to be given.
+        """
         reply = connection.reply
         piece = b""
         # A body of a known size begins soon. Of a stream the head may be all there is for long.
         if connection.ready or reply.announced is not None:
             piece = await connection.receive()
         headers = answer_headers(reply.headers, self._context.request_id)
-        self.begun = True
-        self._wait_for_client()
-        await self._give(
+        messages: Messages = (
             {"type": "http.response.start", "status": reply.status, "headers": headers},
             {"type": "http.response.body", "body": piece, "more_body": not reply.ended},
         )
+        if reply.ended:
+            return messages
+        self.begun = True
+        self._wait_for_client()
+        await self._give(*messages)
         while not reply.ended:
             self._giving = False
             self._wait_for_service()
@@ -174,6 +177,7 @@ class Passage:
             self._wait_for_client()
             more = not reply.ended
             await self._give({"type": "http.response.body", "body": piece, "more_body": more})
+        return ()
 
     async def _give(self, *messages: MutableMapping[str, Any]) -> None:
         """Send these to the client.
