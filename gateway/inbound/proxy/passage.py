@@ -170,7 +170,8 @@ class Passage:
         self.begun = True
         self._wait_for_client()
         await self._give(*messages)
-        while not reply.ended:
+        more = True
+        while more:
             self._giving = False
             self._wait_for_service()
             piece = await connection.receive()
