@@ -25,6 +25,7 @@ from gateway.core.errors import (
     NotFound,
     Overloaded,
 )
+from gateway.core.federation import Federated
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import check_head, context_of, tell
@@ -42,6 +43,7 @@ from gateway.net.asgi import (
     with_headers,
 )
 from gateway.plan.ledger import Ledger, book_refusal
+from gateway.plan.passing import Passing
 from gateway.plan.root import Root
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
@@ -59,6 +61,9 @@ logger = logging.getLogger(__name__)
 
 _ALLOW = ("allow", ", ".join((*METHODS, "HEAD", "OPTIONS")))
 """What is answered somewhere, to a client that asks `OPTIONS *` of the gateway as a whole."""
+
+_MOST_TOLD = 20
+"""Clashing names that are told at once."""
 
 
 def create_app(
@@ -98,10 +103,15 @@ class Gateway:
         built: The configuration, made into objects.
         telemetry: Where events go.
         metrics: The listener that `/metrics` shows.
+
+    Attributes:
+        takes_over: Whether it opens in the place of one that served: then names of servers behind
+            us that clash do not keep it from opening.
     """
 
     def __init__(self, built: Built, telemetry: Telemetry, metrics: Metrics) -> None:
         self.config = built.config
+        self.takes_over = False
         self.metrics = metrics
         self._built = built
         self._telemetry = telemetry
@@ -112,6 +122,7 @@ class Gateway:
         if "server.allowed_hosts" not in built.config.explicit:
             self._mounted = BrowserGuard(None, server.allowed_origins)
         self._proxies = TrustedProxies(server.trusted_proxies)
+        self._federated = {name: one.server for name, one in built.federated.items()}
         self._http = Http(self)
         self._mcp = Mcp(self, built.config.mcp)
         self._proxied = Proxies(self, built.proxies)
@@ -131,6 +142,11 @@ class Gateway:
     def tools(self) -> Mapping[str, Tool]:
         """Every tool, by name, in the file's order."""
         return self._built.tools
+
+    @property
+    def federated(self) -> Mapping[str, Federated]:
+        """The MCP servers whose own tools are offered as they are, by service, in the file's order."""
+        return self._federated
 
     def context(self, incoming: Incoming, protocol: str) -> Context:
         """Who sends `incoming`: request id, address, principal, trace."""
@@ -196,6 +212,56 @@ class Gateway:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
 
+    async def ask(
+        self,
+        service: str,
+        method: str,
+        params: Mapping[str, Any],
+        context: Context,
+        emit: Emit = discard,
+        /,
+        *,
+        timeout_s: float = math.inf,
+    ) -> dict[str, Any]:
+        """Pass a client's request on to an MCP server, under the smallest of all budgets.
+
+        Args:
+            service: One of `federated`.
+            method: As `Federated.ask`.
+            params: As `Federated.ask`; of a tool, its name is one that is offered.
+            context: Who asks.
+            emit: Where progress goes.
+            timeout_s: The client's own budget, seconds.
+
+        Returns:
+            The result, as it came.
+
+        Raises:
+            JsonRpcError: The server's own.
+            GatewayError: Whatever the client is to be told instead, bare.
+
+        Cancellation: the server is told; its answer is dropped.
+        """
+        name = params["name"] if method == "tools/call" else method
+        request = Request(name, params, context)
+        budget_s = min(timeout_s, self.server.deadline)
+        ledger = Ledger(self._telemetry, request, name, budget_s)
+        with bound(request), ledger:
+            self._check_not_closing()
+            if budget_s < 0.001:
+                raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
+            to = self._built.federated[service]
+            ledger.run = passing = Passing(to, method, params, request, self._telemetry.record)
+            result: dict[str, Any] | None = None
+            with self.within(budget_s):
+                result = await passing(emit)
+            if client_has_left():
+                raise ClientLeft
+            if result is None:
+                raise passing.expire()
+            ledger.reply = Reply(None, passing.branches)
+            return result
+
     def record(self, event: Event) -> None:
         """Tell telemetry of what is no call of a tool."""
         self._telemetry.record(event)
@@ -248,6 +314,7 @@ class Gateway:
             async with contextlib.AsyncExitStack() as stack:
                 for adapter in self._built.adapters.values():
                     await stack.enter_async_context(adapter.open())
+                self._check_names()
                 closing = trio.Event()
                 async with trio.open_nursery() as nursery:
                     self._commits = await nursery.start(_hold_commits, closing)
@@ -267,6 +334,23 @@ class Gateway:
             self._settled.set()
         if failure is not None:
             raise failure
+
+    def _check_names(self) -> None:
+        """No two may offer the same name, as far as it is known when the gateway opens.
+
+        What a server adds later is left out, and logged: it must not stop what is running, nor
+        what takes the place of a worker that ended.
+
+        Raises:
+            ValueError: Two do.
+        """
+        clashes = [] if self.takes_over else self._mcp.clashes()
+        if clashes:
+            more = f"; and {len(clashes) - _MOST_TOLD} more" if len(clashes) > _MOST_TOLD else ""
+            raise ValueError(
+                f"{'; '.join(clashes[:_MOST_TOLD])}{more}: give one of them a prefix, or rename or "
+                "deny what clashes"
+            )
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:

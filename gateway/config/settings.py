@@ -153,7 +153,15 @@ class McpSettings:
     """`[mcp]`."""
 
     path: str = fields.path(default="/mcp", doc="Where MCP is served.")
-    tools: str = fields.one_of("all", default="all", doc="What `tools/list` offers.")
+    tools: str = fields.one_of(
+        "all",
+        "search",
+        default="all",
+        doc="What `tools/list` offers: every tool, or `search_tools`, `call_tool` and the pinned ones.",
+    )
+    pinned: tuple[str, ...] = fields.strings(
+        default=(), doc='Tools that are listed as they are where `tools` is `"search"`.'
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -79,10 +79,7 @@ SECTIONS: Mapping[str, Unavailable] = {
     "telemetry": Unavailable(
         frozenset({"blocked_after"}), {"traces": (_is_text("otlp:"), "sending traces is")}
     ),
-    "mcp": Unavailable(
-        frozenset({"pinned", "sampling"}),
-        {"tools": (lambda v: v == "search", "searching tools is")},
-    ),
+    "mcp": Unavailable(frozenset({"sampling"})),
     "tools": Unavailable(frozenset({"scopes", "job", "function"})),
 }
 """By section of the file; the empty name is the file itself, `tools` each tool."""

@@ -53,13 +53,17 @@ class Mcp:
     """
 
     def __init__(self, front: Front, settings: McpSettings) -> None:
-        catalog = Catalog(front)
+        self._catalog = catalog = Catalog(front, settings, {})
         self.settings = settings
         self._front = front
         self._modern = Modern(front, catalog)
         # The next request may come to another worker, which would not know the session.
         sessions = Sessions() if front.server.workers == 1 else None
         self._legacy = Legacy(front, catalog, sessions)
+
+    def clashes(self) -> list[str]:
+        """Names that two origins offer, as far as is known by now: one line each."""
+        return self._catalog.clashes()
 
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Serve one HTTP request.

@@ -20,7 +20,6 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.versions import (
-    CAPABILITIES,
     LEGACY,
     UNNAMED,
     VERSION_HEADER,
@@ -144,7 +143,8 @@ class Legacy:
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
             case "tools/list":
-                return jsonrpc.succeeded(message_id, self._catalog.page(message.params))
+                page = self._catalog.page("tools", message.params, asker.context)
+                return jsonrpc.succeeded(message_id, page)
             case "tools/call":
                 return await self._call(message, message_id, asker)
             case method:
@@ -159,7 +159,7 @@ class Legacy:
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
-            "capabilities": CAPABILITIES,
+            "capabilities": self._catalog.capabilities,
             "serverInfo": server_info(),
         }
         if self._sessions is None:
@@ -169,7 +169,14 @@ class Legacy:
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
-        make = partial(call, self._front, message.params, asker.context, spent_s=asker.spent_s)
+        make = partial(
+            call,
+            self._front,
+            self._catalog,
+            message.params,
+            asker.context,
+            spent_s=asker.spent_s,
+        )
         if session is None:
             result = await make()
             return jsonrpc.succeeded(message_id, _called(result))
@@ -246,7 +253,9 @@ def _notified(message: Message, session: Session | None) -> None:
         session.cancel(request_id)
 
 
-def _called(result: ToolResult) -> dict[str, Any]:
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return result
     called: dict[str, Any] = {"content": result.content}
     if result.is_object:
         called["structuredContent"] = msgspec.Raw(result.structured)

@@ -17,7 +17,6 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
 from gateway.inbound.mcp.versions import (
-    CAPABILITIES,
     MODERN,
     SUPPORTED,
     VERSION_HEADER,
@@ -83,14 +82,16 @@ class Modern:
     async def _result(self, message: Message, context: Context, spent_s: float) -> dict[str, Any]:
         match message.method:
             case "server/discover":
-                found = {"supportedVersions": SUPPORTED, "capabilities": CAPABILITIES}
+                found = {"supportedVersions": SUPPORTED, "capabilities": self._catalog.capabilities}
                 return _complete({**found, **_cacheable("public")})
             case "tools/list":
                 # Who may see a list is the answer to a credential: never shared between them.
-                page = self._catalog.page(message.params)
+                page = self._catalog.page("tools", message.params, context)
                 return _complete({**page, **_cacheable("private")})
             case "tools/call":
-                result = await call(self._front, message.params, context, spent_s=spent_s)
+                result = await call(
+                    self._front, self._catalog, message.params, context, spent_s=spent_s
+                )
                 return _complete(_called(result))
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
@@ -172,14 +173,18 @@ def _check_version(version: str | None) -> None:
 
 
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
-    return {"resultType": "complete", **result, "_meta": {_SERVER_INFO_KEY: server_info()}}
+    meta = result.get("_meta")
+    own = meta if isinstance(meta, dict) else {}
+    return {"resultType": "complete", **result, "_meta": {**own, _SERVER_INFO_KEY: server_info()}}
 
 
 def _cacheable(scope: str) -> dict[str, Any]:
     return {"ttlMs": _TTL_MS, "cacheScope": scope}
 
 
-def _called(result: ToolResult) -> dict[str, Any]:
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return result
     return {
         "content": result.content,
         "structuredContent": msgspec.Raw(result.structured),

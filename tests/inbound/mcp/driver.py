@@ -52,6 +52,7 @@ class ScriptedFront:
         self.server = ServerSettings(**server)
         self.scripts = dict(scripts or {})
         self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
+        self.federated: dict[str, Any] = {}
         self.requests: list[Request] = []
         self.refused: list[GatewayError] = []
         self.budgets: list[float] = []
