@@ -62,9 +62,6 @@ logger = logging.getLogger(__name__)
 _ALLOW = ("allow", ", ".join((*METHODS, "HEAD", "OPTIONS")))
 """What is answered somewhere, to a client that asks `OPTIONS *` of the gateway as a whole."""
 
-_MOST_TOLD = 20
-"""Clashing names that are told at once."""
-
 
 def create_app(
     source: Source,
@@ -124,7 +121,7 @@ class Gateway:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._federated = {name: one.server for name, one in built.federated.items()}
         self._http = Http(self)
-        self._mcp = Mcp(self, built.config.mcp)
+        self._mcp = Mcp(self, built.config.mcp, built.prompts, built.resources)
         self._proxied = Proxies(self, built.proxies)
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._settled = trio.Event()
@@ -248,19 +245,9 @@ class Gateway:
         ledger = Ledger(self._telemetry, request, name, budget_s)
         with bound(request), ledger:
             self._check_not_closing()
-            if budget_s < 0.001:
-                raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
             to = self._built.federated[service]
-            ledger.run = passing = Passing(to, method, params, request, self._telemetry.record)
-            result: dict[str, Any] | None = None
-            with self.within(budget_s):
-                result = await passing(emit)
-            if client_has_left():
-                raise ClientLeft
-            if result is None:
-                raise passing.expire()
-            ledger.reply = Reply(None, passing.branches)
-            return result
+            passing = Passing(to, method, params, request, self._telemetry.record)
+            return await passing.under(ledger, budget_s, self.within, emit)
 
     def record(self, event: Event) -> None:
         """Tell telemetry of what is no call of a tool."""
@@ -314,7 +301,8 @@ class Gateway:
             async with contextlib.AsyncExitStack() as stack:
                 for adapter in self._built.adapters.values():
                     await stack.enter_async_context(adapter.open())
-                self._check_names()
+                if not self.takes_over:
+                    self._mcp.check_names()
                 closing = trio.Event()
                 async with trio.open_nursery() as nursery:
                     self._commits = await nursery.start(_hold_commits, closing)
@@ -334,23 +322,6 @@ class Gateway:
             self._settled.set()
         if failure is not None:
             raise failure
-
-    def _check_names(self) -> None:
-        """No two may offer the same name, as far as it is known when the gateway opens.
-
-        What a server adds later is left out, and logged: it must not stop what is running, nor
-        what takes the place of a worker that ended.
-
-        Raises:
-            ValueError: Two do.
-        """
-        clashes = [] if self.takes_over else self._mcp.clashes()
-        if clashes:
-            more = f"; and {len(clashes) - _MOST_TOLD} more" if len(clashes) > _MOST_TOLD else ""
-            raise ValueError(
-                f"{'; '.join(clashes[:_MOST_TOLD])}{more}: give one of them a prefix, or rename or "
-                "deny what clashes"
-            )
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:

@@ -24,7 +24,9 @@ from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.federation import Federated
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Policy, Service, guard
-from gateway.inbound.mcp.search import HELPERS
+from gateway.inbound.mcp.own import check_search, make_prompts, make_resources
+from gateway.inbound.mcp.prompts import Prompt
+from gateway.inbound.mcp.resources import Resource
 from gateway.inbound.proxy import Proxied
 from gateway.inbound.routes import Routes
 from gateway.plan.compile import compile_tool, is_idempotent
@@ -49,6 +51,8 @@ class Built:
         adapters: One for each service, by name.
         proxies: By name; none to a service that something else stands in for.
         federated: The servers whose own tools are offered as they are, by service.
+        prompts: By name.
+        resources: In the file's order.
     """
 
     config: Config
@@ -56,6 +60,8 @@ class Built:
     adapters: Mapping[str, Adapter]
     proxies: Mapping[str, Proxied]
     federated: Mapping[str, Passable]
+    prompts: Mapping[str, Prompt]
+    resources: tuple[Resource, ...]
 
 
 def load_config(source: Source) -> Config:
@@ -103,8 +109,10 @@ def build(
     tools = _tools(loaded, config, made)
     proxies = _proxies(config, made, problems)
     federated = made.federated()
+    prompts = make_prompts(config, problems)
+    resources = make_resources(config, tools, problems)
     _check_routes(config, problems)
-    _check_search(config, problems, judge_pinned=not federated and not problems.touches(("tools",)))
+    check_search(config, problems, judge_pinned=not federated and not problems.touches(("tools",)))
     if strict:
         for literal in problems.literals():
             problems.add(literal.path, literal.message)
@@ -117,6 +125,8 @@ def build(
         adapters=made.adapters,
         proxies=proxies,
         federated=federated,
+        prompts=prompts,
+        resources=resources,
     )
 
 
@@ -224,25 +234,6 @@ def _check_proxies(config: Config, paths: Mapping[str, str], problems: Problems)
         if name in config.tools:
             # Metrics and log lines say either's name in the same place.
             problems.add(("proxies", name), f"expected a name of its own, got that of tools.{name}")
-
-
-def _check_search(config: Config, problems: Problems, *, judge_pinned: bool) -> None:
-    """The names of `search_tools` and `call_tool` are free, and what is pinned is there.
-
-    Args:
-        config: The file.
-        problems: Where mistakes are told.
-        judge_pinned: Whether all tools are known by now.
-    """
-    taken = HELPERS if config.mcp.tools == "search" else ()
-    for name in filter(config.tools.__contains__, taken):
-        message = 'expected another name: [mcp] tools = "search" offers a tool of this one'
-        problems.add(("tools", name), message)
-    for index, name in enumerate(config.mcp.pinned if judge_pinned else ()):
-        if name not in config.tools:
-            near = did_you_mean(name, config.tools)
-            message = f"expected the name of a tool, got {show(name)}{near}"
-            problems.add(("mcp", "pinned", index), message)
 
 
 def _let_import_from(directory: Path) -> None:

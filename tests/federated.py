@@ -91,6 +91,7 @@ async def behind(
     *,
     events: Events | None = None,
     takes_over: bool = False,
+    instead: Mapping[str, Service] | None = None,
     **config: Any,
 ) -> AsyncGenerator[Gateway]:
     """An open gateway before these servers."""
@@ -106,6 +107,7 @@ async def behind(
     app = create_app(
         {"server": {"allowed_hosts": ["localhost"]}, "services": services, **config},
         adapters={"fake": Kind(settings=_Nothing, call=_Nothing, create=create)},
+        services=instead,
         listeners=[] if events is None else [events.append],
     )
     app.takes_over = takes_over

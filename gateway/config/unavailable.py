@@ -72,7 +72,7 @@ POLICIES = frozenset(
 """Every policy."""
 
 SECTIONS: Mapping[str, Unavailable] = {
-    "": Unavailable(frozenset({"prompts", "resources", "models", "channels"})),
+    "": Unavailable(frozenset({"models", "channels"})),
     "server": NOTHING_LATER,
     "access": Unavailable(frozenset({"keys", "jwt", "limits"})),
     "state": Unavailable(frozenset({"jobs"}), {"url": (_is_text("redis"), "shared state is")}),

@@ -7,15 +7,14 @@ from typing import Protocol
 
 import trio
 
-from gateway.core.errors import GatewayError, Skipped
+from gateway.core.errors import GatewayError, Rejected, Skipped
 from gateway.core.messages import Branch, Context, Reply, Request
 from gateway.core.peer import JsonRpcError
 from gateway.net.asgi import client_has_left
-from gateway.plan.passing import refused_by
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.hub import Telemetry
 
-__all__ = ["Ledger", "book_refusal"]
+__all__ = ["Ledger", "book_refusal", "refused_by"]
 
 
 class Way(Protocol):
@@ -118,3 +117,8 @@ def book_refusal(
             budget_s=math.inf,
         )
     )
+
+
+def refused_by(error: JsonRpcError) -> Rejected:
+    """What telemetry is told of a server's own error: its code, not its words."""
+    return Rejected(f"the server answered with error {error.code}")

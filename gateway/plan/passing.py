@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -10,15 +10,18 @@ import trio
 
 from gateway.core.adapter import Record
 from gateway.core.deadline import remaining_s
-from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Rejected, Skipped
+from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Skipped
 from gateway.core.federation import Federated
-from gateway.core.messages import Branch, Context, Request
+from gateway.core.messages import Branch, Context, Reply, Request
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Service
+from gateway.net.asgi import ClientLeft, client_has_left
+from gateway.plan.ledger import Ledger, refused_by
 from gateway.plan.outcomes import outcome_of, shown
+from gateway.plan.root import Root
 from gateway.telemetry.events import CallEnded, CallStarted
 
-__all__ = ["Passable", "Passing", "refused_by"]
+__all__ = ["Passable", "Passing"]
 
 
 @attrs.frozen(slots=True)
@@ -36,7 +39,7 @@ class Passable:
 
 
 class Passing:
-    """One such request, told to telemetry as the one call of a tool. Call it once.
+    """One such request, told to telemetry as the one call of a tool. For one use.
 
     Args:
         to: Where it goes.
@@ -74,18 +77,41 @@ class Passing:
         self._budget_s = float("inf")
         self._branch: Branch | None = None
 
-    async def __call__(self, emit: Emit, /) -> dict[str, Any]:
-        """Ask, within the request's scope.
+    async def under(
+        self, ledger: Ledger, budget_s: float, within: Callable[[float], Root], emit: Emit
+    ) -> dict[str, Any]:
+        """Ask, in a scope of the request's own.
+
+        Args:
+            ledger: Of the request, entered.
+            budget_s: Seconds it is granted.
+            within: Opens the scope.
+            emit: Where progress goes.
 
         Returns:
             The result, as it came.
 
         Raises:
             JsonRpcError: The server's own.
-            GatewayError: It could not be asked, or what came is no answer.
+            GatewayError: It could not be asked in time, or what came is no answer.
+            ClientLeft: Nobody waits for it any more.
 
-        Cancellation: the server is told; `expire` or `abandon` books it.
+        Cancellation: the server is told.
         """
+        if budget_s < 0.001:
+            raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")
+        ledger.run = self
+        result: dict[str, Any] | None = None
+        with within(budget_s):
+            result = await self._ask(emit)
+        if client_has_left():
+            raise ClientLeft
+        if result is None:
+            raise self._expired()
+        ledger.reply = Reply(None, self.branches)
+        return result
+
+    async def _ask(self, emit: Emit) -> dict[str, Any]:
         self._budget_s = remaining_s()
         service = self._to.server.name
         self._record(
@@ -111,7 +137,7 @@ class Passing:
         result: dict[str, Any] = reply.value
         return result
 
-    def expire(self) -> DeadlineExceeded:
+    def _expired(self) -> DeadlineExceeded:
         """Book that there was no time left for it; what the client is to be told."""
         error = DeadlineExceeded(
             f"no reply within the budget of {shown(self._budget_s)}", service=self._to.server.name
@@ -145,8 +171,3 @@ class Passing:
             budget_left_s=max(0.0, self._budget_s - now),
         )
         self._record(CallEnded(request=self._request, tool=self._request.name, branch=self._branch))
-
-
-def refused_by(error: JsonRpcError) -> Rejected:
-    """What telemetry is told of a server's own error: its code, not its words."""
-    return Rejected(f"the server answered with error {error.code}")

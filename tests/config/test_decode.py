@@ -498,8 +498,6 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[prompts.a]\n", ":1: prompts"),
-        ("[resources.a]\n", ":1: resources"),
         ("[models.a]\n", ":1: models"),
         ("[channels.a]\n", ":1: channels"),
         ('[access]\nkeys = "file:keys.toml"\nanonymous = false\n', ":2: access.keys"),

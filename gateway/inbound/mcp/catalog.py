@@ -141,9 +141,23 @@ class Catalog:
         known = ((server, server.listed(name)) for server in self._front.federated.values())
         return [f"{s.name}: {of.error}" for s, of in known if of.error and not of.items]
 
-    def clashes(self) -> list[str]:
-        """Names of tools and prompts that two offer, as far as the lists are known by now."""
-        return [clash for name in _RENAMED for clash in self._merge(name).clashes]
+    def check_names(self) -> None:
+        """No two origins offer a tool or a prompt of the same name, as far as is known by now.
+
+        Raises:
+            ValueError: Two do; the message names both.
+        """
+        clashes = [clash for name in _RENAMED for clash in Listing(self._entries(name)).clashes]
+        if clashes:
+            rest = len(clashes) - _MOST_TOLD
+            more = [f"and {rest} more"] if rest > 0 else []
+            told = "; ".join([*clashes[:_MOST_TOLD], *more])
+            raise ValueError(f"{told}: give one of them a prefix, or rename or deny what clashes")
+
+    def offers(self, method: str) -> bool:
+        """Whether `method` is one of a capability that is advertised."""
+        family = method.partition("/")[0]
+        return ("completions" if family == "completion" else family) in self.capabilities
 
     def listing(self, name: ListName) -> Listing:
         """A list as it is now, whole."""
@@ -153,13 +167,10 @@ class Catalog:
         known = self._merged.get(name)
         if known is not None and _same(known[0], sources):
             return known[1]
-        listing = self._merge(name)
+        listing = Listing(self._entries(name))
         self._merged[name] = (sources, listing)
         self._tell(name, listing.clashes)
         return listing
-
-    def _merge(self, name: ListName) -> Listing:
-        return Listing(self._entries(name))
 
     def _entries(self, name: ListName) -> Iterator[Entry]:
         if name == "tools":

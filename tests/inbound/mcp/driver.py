@@ -67,6 +67,9 @@ class ScriptedFront:
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         self.refused.append(error)
 
+    def record(self, event: Any) -> None:
+        raise AssertionError(event)
+
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
         return trio.move_on_after(timeout_s)
 
@@ -219,8 +222,9 @@ async def modern(app: Mcp, method: str, params: Any = None, **options: Any) -> R
     """One modern request, its envelope and headers right."""
     body = {"_meta": ENVELOPE, **(params or {})}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": method}
-    if "name" in body:
-        headers["mcp-name"] = body["name"]
+    named = body.get("uri" if method == "resources/read" else "name")
+    if isinstance(named, str):
+        headers["mcp-name"] = named
     headers |= options.pop("headers", {})
     message = request(method, body, id=options.pop("id", 1))
     return await send(app, message, headers=headers, **options)
