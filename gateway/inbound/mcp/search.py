@@ -106,13 +106,14 @@ class Index:
         Cancellation: nothing comes of it.
         """
         counts: list[Counter[str]] = []
+        having: Counter[str] = Counter()
         for entry in entries:
             counts.append(_words_of(entry.item))
+            having.update(counts[-1].keys())
             if len(counts) % _AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         lengths = [counted.total() for counted in counts]
         average = sum(lengths) / len(lengths) if lengths else 1.0
-        having = Counter(word for counted in counts for word in counted)
         postings: dict[str, tuple[list[int], list[float]]] = {word: ([], []) for word in having}
         for place, counted in enumerate(counts):
             norm = _K1 * (1 - _B + _B * lengths[place] / average)
