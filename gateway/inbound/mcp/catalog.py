@@ -59,7 +59,8 @@ class Catalog:
         front: The tools, and the servers behind us.
         settings: `[mcp]`.
         own: Our own prompts, resources and templates, by list.
-        see: Which entries a client may know of.
+        see: Which entries a client may know of; it filters lists, searches, and whom a request goes
+            on to. Whether a tool of our own may be called is not asked here.
 
     Attributes:
         is_searched: Whether tools are found by searching, not by reading the list.
