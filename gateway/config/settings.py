@@ -24,7 +24,9 @@ __all__ = [
     "Config",
     "ImportSettings",
     "McpSettings",
+    "PromptSettings",
     "ProxySettings",
+    "ResourceSettings",
     "ServerSettings",
     "ServiceConfig",
     "StateSettings",
@@ -153,7 +155,15 @@ class McpSettings:
     """`[mcp]`."""
 
     path: str = fields.path(default="/mcp", doc="Where MCP is served.")
-    tools: str = fields.one_of("all", default="all", doc="What `tools/list` offers.")
+    tools: str = fields.one_of(
+        "all",
+        "search",
+        default="all",
+        doc="What `tools/list` offers: every tool, or `search_tools`, `call_tool` and the pinned ones.",
+    )
+    pinned: tuple[str, ...] = fields.strings(
+        default=(), doc='Tools that are listed as they are where `tools` is `"search"`.'
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -258,6 +268,55 @@ class ProxySettings:
 
 
 @attrs.frozen(slots=True, kw_only=True)
+class PromptSettings:
+    """`[prompts.NAME]`: a text that clients offer to people, offered over MCP."""
+
+    file: Path = fields.file(
+        example="prompts/summarise.md", doc="The text; its `{placeholders}` are its arguments."
+    )
+    title: str = fields.string(default="", doc="What people see; the name if it is left out.")
+    description: str = fields.string(default="", doc="What it is for.")
+
+
+_URI = r"[a-zA-Z][a-zA-Z0-9+.\-]*:[^\s{}]"
+_VARIABLE = r"\{[a-zA-Z_][a-zA-Z0-9_]*\}"
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ResourceSettings:
+    """`[resources.NAME]`: what clients may read, offered over MCP."""
+
+    uri: str | None = fields.matching(
+        f"{_URI}+",
+        wanted='a URI such as "docs://handbook"',
+        default=None,
+        doc="What it is read by.",
+    )
+    uri_template: str | None = fields.matching(
+        rf"{_URI}*{_VARIABLE}([^\s{{}}]+{_VARIABLE})*[^\s{{}}]*",
+        wanted='a URI with placeholders apart from each other, such as "crm://customers/{id}"',
+        default=None,
+        doc="In place of `uri`: its placeholders are inputs of the tool.",
+    )
+    file: Path | None = fields.file(
+        example="handbook.md", default=None, doc="What is read, each time anew."
+    )
+    tool: str | None = fields.name(
+        default=None, doc="In place of `file`: a tool whose answer is read."
+    )
+    title: str = fields.string(default="", doc="What people see; the name if it is left out.")
+    description: str = fields.string(default="", doc="What it holds.")
+    mime_type: str = fields.string(
+        default="", doc="Its media type. Left out: by the file's name; of a tool, JSON."
+    )
+
+    @property
+    def key(self) -> str:
+        """The URI or the template."""
+        return self.uri_template or self.uri or ""
+
+
+@attrs.frozen(slots=True, kw_only=True)
 class CallConfig:
     """One call of a plan, decoded.
 
@@ -320,6 +379,8 @@ class Config:
     services: Mapping[str, ServiceConfig]
     tools: Mapping[str, ToolConfig]
     proxies: Mapping[str, ProxySettings]
+    prompts: Mapping[str, PromptSettings]
+    resources: Mapping[str, ResourceSettings]
     access: AccessSettings
     state: StateSettings
     telemetry: TelemetrySettings

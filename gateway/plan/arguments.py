@@ -65,6 +65,12 @@ class ArgumentsSchema:
         types = {name: _types_of(schema, part) for name, part in properties.items()}
         return cls(schema, frozenset(properties), validator, defaults, types)
 
+    @property
+    def required(self) -> frozenset[str]:
+        """The names that every call has to give, as far as the schema says so plainly."""
+        named = self.schema.get("required", ())
+        return frozenset(named) - self._defaults.keys()
+
     def wrong_defaults(self) -> Iterator[tuple[str, str]]:
         """Each default that breaks the schema of its own property: the name, and how."""
         for name, value in self._defaults.items():

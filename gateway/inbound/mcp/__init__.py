@@ -6,8 +6,13 @@
 * `modern.py`: 2026-07-28, where every request stands alone: its envelope, `server/discover`
 * `legacy.py`: the revisions before it, which begin with `initialize`
 * `sessions.py`: what legacy clients' requests share: whom `notifications/cancelled` means
-* `catalog.py`: `tools/list`, page by page
+* `catalog.py`: every list, our own entries and those of the servers behind us; who offers what
+* `listing.py`: one list, page by page
+* `search.py`: `search_tools`, `call_tool`, and the ranking
 * `call.py`: `tools/call`: budget, answer, partial answer, failure
+* `passed.py`: what goes on to a server behind us as it came
+* `library.py`: `prompts/get`, `resources/read`, `completion/complete`
+* `own.py`, `prompts.py`, `resources.py`, `files.py`, `uris.py`: our own prompts and resources
 
 Why it is our own: `docs/adr/0004-own-dispatcher-for-mcp.md`.
 """

@@ -6,8 +6,9 @@ Source: MCP 2025-11-25 and 2026-07-28, Streamable HTTP.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -19,6 +20,7 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.catalog import Catalog
 from gateway.inbound.mcp.jsonrpc import Answer, ProtocolError
 from gateway.inbound.mcp.legacy import Legacy
+from gateway.inbound.mcp.library import Library, own_lists
 from gateway.inbound.mcp.modern import Modern
 from gateway.inbound.mcp.sessions import Sessions
 from gateway.inbound.mcp.versions import is_modern
@@ -35,6 +37,8 @@ from gateway.net.asgi import (
 if TYPE_CHECKING:
     from gateway.config.settings import McpSettings
     from gateway.core.messages import Context
+    from gateway.inbound.mcp.prompts import Prompt
+    from gateway.inbound.mcp.resources import Resource
 
 __all__ = ["Mcp"]
 
@@ -50,16 +54,35 @@ class Mcp:
     Args:
         front: The tools, and how one is called.
         settings: `[mcp]`.
+        prompts: Our own, by name.
+        resources: Our own.
     """
 
-    def __init__(self, front: Front, settings: McpSettings) -> None:
-        catalog = Catalog(front)
+    def __init__(
+        self,
+        front: Front,
+        settings: McpSettings,
+        prompts: Mapping[str, Prompt] = MappingProxyType({}),
+        resources: Sequence[Resource] = (),
+    ) -> None:
+        self._catalog = catalog = Catalog(front, settings, own_lists(prompts, resources))
+        library = Library(front, catalog, prompts, resources)
         self.settings = settings
         self._front = front
-        self._modern = Modern(front, catalog)
+        self._modern = Modern(front, catalog, library)
         # The next request may come to another worker, which would not know the session.
         sessions = Sessions() if front.server.workers == 1 else None
-        self._legacy = Legacy(front, catalog, sessions)
+        self._legacy = Legacy(front, catalog, library, sessions)
+
+    def check_names(self) -> None:
+        """No two origins offer a tool or a prompt of the same name, as far as is known by now.
+
+        What a server adds later is left out, and logged: it must not stop what is running.
+
+        Raises:
+            ValueError: Two do; the message names both.
+        """
+        self._catalog.check_names()
 
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Serve one HTTP request.

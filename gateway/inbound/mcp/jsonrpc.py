@@ -15,6 +15,7 @@ from gateway.core.errors import GatewayError, InvalidRequest, NotFound
 __all__ = [
     "ACCEPTED",
     "HEADER_MISMATCH",
+    "INTERNAL_ERROR",
     "INVALID_PARAMS",
     "INVALID_REQUEST",
     "METHOD_NOT_FOUND",
@@ -44,6 +45,9 @@ METHOD_NOT_FOUND: Final = -32601
 
 INVALID_PARAMS: Final = -32602
 """The parameters are wrong, or name a tool there is not."""
+
+INTERNAL_ERROR: Final = -32603
+"""What was asked for cannot be had; the error's data says why."""
 
 HEADER_MISMATCH: Final = -32020
 """A header is missing, malformed, or not what the body says (2026-07-28)."""

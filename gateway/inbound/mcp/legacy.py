@@ -19,8 +19,8 @@ from gateway.core.errors import Overloaded
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
+from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.versions import (
-    CAPABILITIES,
     LEGACY,
     UNNAMED,
     VERSION_HEADER,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
+    from gateway.inbound.mcp.library import Library
     from gateway.inbound.mcp.sessions import Session, Sessions
 
 __all__ = ["MAX_BATCH", "SESSION_HEADER", "Legacy"]
@@ -66,12 +67,16 @@ class Legacy:
     Args:
         front: What is called.
         catalog: What is listed.
+        library: What is read.
         sessions: Where sessions are kept; `None` offers none, and takes no notice of their ids.
     """
 
-    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions | None) -> None:
+    def __init__(
+        self, front: Front, catalog: Catalog, library: Library, sessions: Sessions | None
+    ) -> None:
         self._front = front
         self._catalog = catalog
+        self._library = library
         self._sessions = sessions
 
     async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
@@ -143,9 +148,12 @@ class Legacy:
                 return self._initialize(message, message_id, asker.context.client)
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
-            case "tools/list":
-                return jsonrpc.succeeded(message_id, self._catalog.page(message.params))
+            case method if method in LISTED_BY and self._catalog.offers(method):
+                page = self._catalog.page(LISTED_BY[method], message.params, asker.context)
+                return jsonrpc.succeeded(message_id, page)
             case "tools/call":
+                return await self._call(message, message_id, asker)
+            case method if method in METHODS and self._catalog.offers(method):
                 return await self._call(message, message_id, asker)
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
@@ -159,7 +167,7 @@ class Legacy:
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
-            "capabilities": CAPABILITIES,
+            "capabilities": self._catalog.capabilities,
             "serverInfo": server_info(),
         }
         if self._sessions is None:
@@ -169,16 +177,18 @@ class Legacy:
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
-        make = partial(call, self._front, message.params, asker.context, spent_s=asker.spent_s)
+        make = partial(self._made, message, asker)
         if session is None:
             result = await make()
-            return jsonrpc.succeeded(message_id, _called(result))
+            return jsonrpc.succeeded(message_id, result)
         if message_id in session.calls:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST, "Invalid request: id: one with it is in flight already"
             )
         if session.is_full:
             error = Overloaded("this session has too many calls in flight", retry_after_s=1)
+            if message.method != "tools/call":
+                raise ProtocolError(jsonrpc.INTERNAL_ERROR, error.detail, error=error)
             self._front.refuse(asker.context, error, duration_s=asker.spent_s)
             return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
         scope = session.enter(message_id)
@@ -186,11 +196,18 @@ class Legacy:
         try:
             with scope:
                 result = await make()
-                answer = jsonrpc.succeeded(message_id, _called(result))
+                answer = jsonrpc.succeeded(message_id, result)
         finally:
             session.leave(message_id)
         # The call may have ended on its own while it was being cancelled: no answer even then.
         return _CANCELLED if scope.cancel_called else answer
+
+    async def _made(self, message: Message, asker: _Asker) -> dict[str, Any]:
+        """What a request that takes a while gives."""
+        params, context, spent_s = message.params, asker.context, asker.spent_s
+        if message.method in METHODS:
+            return await self._library.answer(message.method, params, context, spent_s=spent_s)
+        return _called(await call(self._front, self._catalog, params, context, spent_s=spent_s))
 
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
@@ -246,7 +263,9 @@ def _notified(message: Message, session: Session | None) -> None:
         session.cancel(request_id)
 
 
-def _called(result: ToolResult) -> dict[str, Any]:
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return result
     called: dict[str, Any] = {"content": result.content}
     if result.is_object:
         called["structuredContent"] = msgspec.Raw(result.structured)

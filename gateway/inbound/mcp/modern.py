@@ -16,8 +16,8 @@ import msgspec
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
+from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.versions import (
-    CAPABILITIES,
     MODERN,
     SUPPORTED,
     VERSION_HEADER,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
+    from gateway.inbound.mcp.library import Library
 
 __all__ = ["Modern", "check_envelope", "header_value"]
 
@@ -48,11 +49,13 @@ class Modern:
     Args:
         front: What is called.
         catalog: What is listed.
+        library: What is read.
     """
 
-    def __init__(self, front: Front, catalog: Catalog) -> None:
+    def __init__(self, front: Front, catalog: Catalog, library: Library) -> None:
         self._front = front
         self._catalog = catalog
+        self._library = library
 
     async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
         """Answer one message.
@@ -83,15 +86,24 @@ class Modern:
     async def _result(self, message: Message, context: Context, spent_s: float) -> dict[str, Any]:
         match message.method:
             case "server/discover":
-                found = {"supportedVersions": SUPPORTED, "capabilities": CAPABILITIES}
+                found = {"supportedVersions": SUPPORTED, "capabilities": self._catalog.capabilities}
                 return _complete({**found, **_cacheable("public")})
-            case "tools/list":
+            case method if method in LISTED_BY and self._catalog.offers(method):
                 # Who may see a list is the answer to a credential: never shared between them.
-                page = self._catalog.page(message.params)
+                page = self._catalog.page(LISTED_BY[method], message.params, context)
                 return _complete({**page, **_cacheable("private")})
             case "tools/call":
-                result = await call(self._front, message.params, context, spent_s=spent_s)
+                result = await call(
+                    self._front, self._catalog, message.params, context, spent_s=spent_s
+                )
                 return _complete(_called(result))
+            case method if method in METHODS and self._catalog.offers(method):
+                result = await self._library.answer(
+                    method, message.params, context, spent_s=spent_s
+                )
+                if method == "resources/read":
+                    result = {"ttlMs": 0, "cacheScope": "private", **result}
+                return _complete(result)
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
@@ -172,14 +184,18 @@ def _check_version(version: str | None) -> None:
 
 
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
-    return {"resultType": "complete", **result, "_meta": {_SERVER_INFO_KEY: server_info()}}
+    meta = result.get("_meta")
+    own = meta if isinstance(meta, dict) else {}
+    return {"resultType": "complete", **result, "_meta": {**own, _SERVER_INFO_KEY: server_info()}}
 
 
 def _cacheable(scope: str) -> dict[str, Any]:
     return {"ttlMs": _TTL_MS, "cacheScope": scope}
 
 
-def _called(result: ToolResult) -> dict[str, Any]:
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return result
     return {
         "content": result.content,
         "structuredContent": msgspec.Raw(result.structured),

@@ -52,6 +52,7 @@ class ScriptedFront:
         self.server = ServerSettings(**server)
         self.scripts = dict(scripts or {})
         self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
+        self.federated: dict[str, Any] = {}
         self.requests: list[Request] = []
         self.refused: list[GatewayError] = []
         self.budgets: list[float] = []
@@ -65,6 +66,9 @@ class ScriptedFront:
 
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         self.refused.append(error)
+
+    def record(self, event: Any) -> None:
+        raise AssertionError(event)
 
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
         return trio.move_on_after(timeout_s)
@@ -218,8 +222,9 @@ async def modern(app: Mcp, method: str, params: Any = None, **options: Any) -> R
     """One modern request, its envelope and headers right."""
     body = {"_meta": ENVELOPE, **(params or {})}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": method}
-    if "name" in body:
-        headers["mcp-name"] = body["name"]
+    named = body.get("uri" if method == "resources/read" else "name")
+    if isinstance(named, str):
+        headers["mcp-name"] = named
     headers |= options.pop("headers", {})
     message = request(method, body, id=options.pop("id", 1))
     return await send(app, message, headers=headers, **options)
