@@ -18,6 +18,9 @@ _RATIOS = (
     ("hello", "uvicorn-hello", 0.6),
     ("proxy", "fastapi", 2.0),
     ("three-way", "fastapi", 1.8),
+    ("mcp", "fastmcp", 5.0),
+    ("mcp", "mcp-lowlevel", 4.0),
+    ("federation", "fastmcp-proxy", 20.0),
 )
 _FEW, _MANY, _COST_RATIO = 8, 512, 1.3
 _P99_RATIO = 1.0
