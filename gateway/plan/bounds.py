@@ -35,14 +35,17 @@ MAX_WORK: Final = 2_000
 _MAX_EXPANDED: Final = 500_000
 """Schemas looked at to find that out."""
 
-_MAX_EXPLAINED: Final = 2_000
-"""Of a value whose breaches are looked for: its size, and the schemas its parts are held against."""
+_MAX_EXPLAINED: Final = 100_000
+"""Parts that are copied, for each breach that there may be, while breaches are looked for."""
+
+_A_BREACH: Final = 40
+"""Parts that are copied in the time that a breach takes."""
 
 _SCALARS_A_STEP: Final = 16
 """Scalars that are compared in the time that a schema takes."""
 
-_CHARACTERS_A_STEP: Final = 16
-"""Characters that are copied in the time that a value takes."""
+_CHARACTERS_A_PART: Final = 16
+"""Characters that are copied in the time that a part of a value takes."""
 
 _BRANCHES: Final = ("allOf", "anyOf", "oneOf")
 _BESIDE: Final = ("not", "if", "then", "else")
@@ -63,7 +66,10 @@ def work_of(schema: Mapping[str, Any]) -> int:
         ValueError: It is larger, nested deeper, or more work than is borne; the message says which.
     """
     _check_size(schema)
-    work = _Work(schema).most(schema)
+    try:
+        work = _Work(schema).most(schema)
+    except RecursionError:
+        raise ValueError("its references lead too deep") from None
     if work > MAX_WORK:
         raise ValueError(f"values would be held against more than {MAX_WORK} schemas at one place")
     return work
@@ -71,47 +77,68 @@ def work_of(schema: Mapping[str, Any]) -> int:
 
 def is_within(value: Any, most: int) -> bool:
     """Whether `value` has at most so many parts; sixteen characters of text count as one."""
+    return _size(value, most) <= most
+
+
+def _size(value: Any, most: int = MAX_VALUES) -> int:
+    """How many parts it has, counted until they are more than `most`."""
     stack = [value]
     count = 0
-    while stack:
+    while stack and count <= most:
         part = stack.pop()
         if isinstance(part, str):
-            count += len(part) // _CHARACTERS_A_STEP
+            count += len(part) // _CHARACTERS_A_PART
         elif isinstance(part, (dict, list)):
             count += len(part)
             if count <= most:
                 stack += part.values() if isinstance(part, dict) else part
-        if count > most:
-            return False
-    return True
+    return count
 
 
-def is_explicable(schema: Any, value: Any, root: Mapping[str, Any]) -> bool:
+def is_explicable(schema: Any, value: Any, root: Mapping[str, Any], *, share: int = 1) -> bool:
     """Whether it takes little time to find out why `value` breaks `schema`.
+
+    Each schema that a part of it is held against may give a breach, which is written out with the
+    part and with what was wanted instead.
 
     Args:
         schema: A part of `root`, or all of it.
         value: What is held against it.
         root: What references lead into.
+        share: How many such questions share the time.
     """
-    if not is_within(value, _MAX_EXPLAINED):
+    left = _MAX_EXPLAINED // share
+    if not is_within(value, left // _A_BREACH):
         return False
     stack: list[tuple[Any, Any]] = [(schema, value)]
-    for count in range(_MAX_EXPLAINED):
-        if not stack:
-            return True
+    while stack:
         part, of = stack.pop()
-        if not isinstance(part, dict):
-            continue
-        stack += ((branch, of) for branch in _beside(part, root))
-        for (kind, name), inner in _parts(part):
-            if kind == "array" and isinstance(of, list):
-                stack += ((inner, item) for item in of)
-            elif kind == "object" and isinstance(of, dict):
-                stack += ((inner, of[key]) for key in (of if name is None else {name} & of.keys()))
-        if count + len(stack) > _MAX_EXPLAINED:
+        left -= _A_BREACH
+        if isinstance(part, dict):
+            left -= _cost(part, of)
+            stack += ((branch, of) for branch in _beside(part, root))
+            stack += _inner(part, of)
+        if left < len(stack) * _A_BREACH:
             return False
-    return False
+    return True
+
+
+def _cost(schema: Mapping[str, Any], value: Any) -> int:
+    """What writing down how `value` breaks this very schema takes."""
+    required = schema.get("required")
+    missing = len(required) if isinstance(required, list) else 0
+    wanted = _size(schema.get("enum")) + _size(schema.get("const"))
+    return missing * _A_BREACH + wanted + _size(value)
+
+
+def _inner(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each part of `value` with what it is held against by `schema`."""
+    for (kind, name), part in _parts(schema):
+        if kind == "array" and isinstance(value, list):
+            yield from ((part, item) for item in value)
+        elif kind == "object" and isinstance(value, dict):
+            keys = value if name is None else {name} & value.keys()
+            yield from ((part, value[key]) for key in keys)
 
 
 def target_of(reference: Any, root: Any) -> Any:

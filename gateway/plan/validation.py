@@ -6,7 +6,7 @@ Source: JSON Schema 2020-12; RFC 6901 for the pointers of breaches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -25,11 +25,17 @@ _MAX_DETAIL: Final = 300
 _MAX_BACKTRACKS: Final = 1_000
 """Of a pattern that looks around or back, at one text; beyond it the text does not match."""
 
+_MAX_LOOKED_AT: Final = 100_000 // 16
+"""Parts of a value, sixteen characters each, where there are such patterns."""
+
 _CHEAP: Final = 64
 """Work up to which a value's size says enough."""
 
 _MAX_TIMES: Final = 5_000_000
 """Parts of a value, times the schemas each may be held against."""
+
+_SHARES: Final = 10
+"""Properties that are explained each by itself, in the time for all of a value."""
 
 _WHOLE: Final = "urn:whole"
 
@@ -47,8 +53,10 @@ class Validator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
         work = work_of(schema)
-        self._most = None if work <= _CHEAP else _MAX_TIMES // work
-        self._whole = _compiled(dict(schema))
+        self._whole, is_linear = _compiled(dict(schema))
+        self._most = None if work <= _CHEAP and is_linear else _MAX_TIMES // work
+        if self._most is not None and not is_linear:
+            self._most = min(self._most, _MAX_LOOKED_AT)
 
     def is_valid(self, value: Any) -> bool:
         """Whether `value` fits. One that is too large for the schema's work does not."""
@@ -82,7 +90,8 @@ class Validator:
         alone = {name: value}
         if self._apart.is_valid(alone):
             return ()
-        if is_explicable(self._schema["properties"][name], value, self._schema):
+        part = self._schema["properties"][name]
+        if is_explicable(part, value, self._schema, share=_SHARES):
             return _told(self._apart.iter_errors(alone))
         return ({"pointer": _pointer([name])[:_MAX_DETAIL], "detail": "breaks its schema"},)
 
@@ -90,7 +99,7 @@ class Validator:
     def _apart(self) -> jsonschema_rs.Draft202012Validator:
         """Each property's schema, without what is asked of the whole."""
         names = self._schema.get("properties", {})
-        return _compiled(
+        validator, _ = _compiled(
             {
                 "$defs": {"whole": {**self._schema, "$id": _WHOLE}},
                 "properties": {
@@ -99,6 +108,7 @@ class Validator:
                 },
             }
         )
+        return validator
 
 
 def summary(breaches: Sequence[Breach]) -> str:
@@ -107,12 +117,14 @@ def summary(breaches: Sequence[Breach]) -> str:
     return told + (f"; and {len(breaches) - 3} more" if len(breaches) > 3 else "")
 
 
-def _compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(
-        schema,
-        retriever=_no_retrieval,
-        pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS),
-    )
+def _compiled(schema: dict[str, Any]) -> tuple[jsonschema_rs.Draft202012Validator, bool]:
+    """A validator, and whether all of its patterns take linear time."""
+    make = partial(jsonschema_rs.Draft202012Validator, schema, retriever=_no_retrieval)
+    try:
+        return make(pattern_options=jsonschema_rs.RegexOptions()), True
+    except jsonschema_rs.ValidationError:
+        options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS)
+        return make(pattern_options=options), False
 
 
 def _no_retrieval(uri: str) -> Any:

@@ -168,6 +168,30 @@ def test_many_breaches_are_told_soon(items: dict[str, Any]) -> None:
     assert error.errors[0]["pointer"] in {"", "/x"}
 
 
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"anyOf": [{"type": "string"}] * 1900}, list(range(1900))),
+        ({"allOf": [{"type": "string"}] * 1900}, list(range(1900))),
+        ({"items": {"enum": [f"x{n}" for n in range(8_000)]}}, ["y"] * 1900),
+        ({"items": {"const": [*range(8_000)]}}, ["y"] * 1900),
+        ({"items": {"required": [f"x{n}" for n in range(1000)]}}, [{}] * 1000),
+        ({"allOf": [{"minItems": 5000}, {"items": NODE}]}, [[[[*range(1000)]]]]),
+    ],
+)
+def test_breaches_that_would_be_long_are_not_written_out(schema: Any, value: Any) -> None:
+    with soon(2):
+        error = fails({**circular(schema), "properties": {"a": schema}}, {"a": value})
+    assert error.errors == ({"pointer": "/a", "detail": "breaks its schema"},)
+
+
+def test_references_that_lead_deep_are_refused() -> None:
+    chained = {f"d{n}": {"properties": {"c": {"$ref": f"#/$defs/d{n + 1}"}}} for n in range(3000)}
+    schema = {"properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**chained, "d3000": {}}}
+    with soon(), pytest.raises(ValueError, match="too deep"):
+        ArgumentsSchema.compile(schema)
+
+
 def test_of_a_large_value_each_property_is_told_of() -> None:
     schema = {
         "type": "object",
@@ -193,6 +217,14 @@ def test_a_pattern_gives_up(pattern: str) -> None:
     schema = {"type": "object", "properties": {"s": {"type": "string", "pattern": pattern}}}
     with soon(20):
         fails(schema, {"s": "a" * 100_000 + "!"})
+
+
+def test_beside_patterns_that_look_around_texts_are_bounded() -> None:
+    schema = {"type": "object", "properties": {"s": {"pattern": "(?=a)a*a*a*a*b"}, "t": {}}}
+    assert ArgumentsSchema.compile(schema).validate({"s": "ab", "t": "x" * 90_000})
+    with soon(1):
+        error = fails(schema, {"s": "a" * 1_000_000})
+    assert error.errors[0]["detail"] == "too large to be held against this schema"
 
 
 def test_patterns_that_look_around_still_work() -> None:
