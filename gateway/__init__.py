@@ -23,6 +23,7 @@ The public names; a map of the rest:
 from gateway.app import Gateway, create_app
 from gateway.build import load_config
 from gateway.config.problems import ConfigError
+from gateway.core import content
 from gateway.core.errors import (
     BadReply,
     DeadlineExceeded,
@@ -71,6 +72,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unreachable",
+    "content",
     "create_app",
     "load_config",
 ]

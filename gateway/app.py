@@ -202,7 +202,10 @@ class Gateway:
                     await run(emit)
                 if client_has_left():
                     raise ClientLeft  # noqa: TRY301 - likewise
-                ledger.reply = run.conclude().sealed()
+                reply = run.conclude().sealed()
+                if tool.answers is not None:
+                    tool.answers.check(reply)
+                ledger.reply = reply
             except (GatewayError, ClientLeft):
                 raise
             except Exception as error:

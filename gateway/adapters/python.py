@@ -29,6 +29,7 @@ import trio
 
 from gateway.config import fields
 from gateway.core.adapter import Environment, Kind
+from gateway.core.content import content_of
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
@@ -97,8 +98,9 @@ class PythonAdapter:
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
             with shared():
                 if function.is_async:
-                    return Reply(await function.run(arguments))
-                return Reply(await self._threads.run(partial(function.run_sync, arguments)))
+                    return Reply(await function.run(arguments, opaque=request.opaque))
+                run = partial(function.run_sync, arguments, opaque=request.opaque)
+                return Reply(await self._threads.run(run))
 
         return invoke
 
@@ -183,18 +185,19 @@ class _Function:
             raise BadReply(f"{self.name}() does not take these arguments: {error}") from error
         return arguments
 
-    async def run(self, arguments: Mapping[str, Any]) -> Any:
-        """Await the function; its value as JSON types."""
+    async def run(self, arguments: Mapping[str, Any], *, opaque: bool) -> Any:
+        """Await the function; its value as JSON types, or content to who is `opaque`."""
         try:
             timed = _timed(arguments, remaining_s())
-            return _json_types(self.name, await self.function(**timed))
+            return _value(self.name, await self.function(**timed), opaque=opaque)
         except (Exception, SystemExit) as error:
             raise self._failure(error) from error
 
-    def run_sync(self, arguments: Mapping[str, Any], left_s: float) -> Any:
-        """Call the function in this thread, `left_s` before its deadline; its value as JSON types."""
+    def run_sync(self, arguments: Mapping[str, Any], left_s: float, *, opaque: bool) -> Any:
+        """As `run`, in this thread, `left_s` before its deadline."""
         try:
-            return _json_types(self.name, self.function(**_timed(arguments, left_s)))
+            value = self.function(**_timed(arguments, left_s))
+            return _value(self.name, value, opaque=opaque)
         except trio.Cancelled:  # it called back into the loop, and nobody waits any more
             raise
         except BaseException as error:
@@ -284,8 +287,13 @@ def _has_json_form(value: Any) -> bool:
     return True
 
 
-def _json_types(name: str, value: Any) -> Any:
+def _value(name: str, value: Any, *, opaque: bool) -> Any:
     try:
+        content = content_of(value)
+        if content is not None:
+            # Decoded even where it stays as it is: so it is known to be nested no deeper.
+            decoded = decode_json(bytes(content.value))
+            return content if opaque else decoded
         # There and back: what is left is JSON's types alone, lists where tuples were.
         return decode_json(msgspec.json.encode(value))
     except (TypeError, ValueError, RecursionError) as error:

@@ -197,6 +197,7 @@ class CallSettings:
 class ToolSettings:
     """`[tools.NAME]`, `calls` aside."""
 
+    title: str = fields.string(default="", doc="The tool's name as people are shown it.")
     description: str = fields.string(default="", doc="What the tool does, for models and people.")
     http: str | None = fields.route(
         default=None, doc='A route of its own: `"GET /customers/{id}"`.'
@@ -206,6 +207,17 @@ class ToolSettings:
     )
     idempotent: bool | None = fields.boolean(
         default=None, doc="Whether a repeated call is harmless. Left out: by its calls."
+    )
+    read_only: bool | None = fields.boolean(
+        default=None, doc="Whether a call changes nothing. Left out: by its calls."
+    )
+    destructive: bool | None = fields.boolean(
+        default=None,
+        doc="Whether a call may undo or overwrite something. Left out: unless it is read-only.",
+    )
+    open_world: bool | None = fields.boolean(
+        default=None,
+        doc="Whether it reaches what nobody has an overview of, such as the web. Left out: not said.",
     )
     wait: str | int = fields.wait(
         default="all",
@@ -217,6 +229,10 @@ class ToolSettings:
     output: str | Mapping[str, str] | None = fields.jmespath_output(
         default=None,
         doc="JMESPath for each key, or one for the whole. Left out: each call's reply.",
+    )
+    output_schema: Mapping[str, Any] | None = fields.json_schema(
+        default=None,
+        doc="JSON Schema 2020-12 of the answers, objects all; one that breaks it is `bad_reply`.",
     )
 
 

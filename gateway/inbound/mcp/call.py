@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
+from gateway.core.content import Content
 from gateway.core.deadline import budget_of, milliseconds
 from gateway.core.errors import (
     GatewayError,
@@ -51,21 +52,23 @@ class ToolResult:
     """What a call gave, before an era puts it in its own form.
 
     Args:
-        texts: For the model to read.
-        structured: The value as JSON; an object, or anything.
+        texts: For the model to read, after `blocks`.
+        structured: The value as JSON; an object, or anything. Empty if the blocks say it all.
         is_object: Whether it is a JSON object, the only thing every revision can carry.
         is_error: Whether the call failed.
+        blocks: Content blocks, as JSON.
     """
 
     texts: tuple[str, ...]
     structured: bytes
     is_object: bool
     is_error: bool = False
+    blocks: tuple[msgspec.Raw, ...] = ()
 
     @property
-    def content(self) -> list[dict[str, str]]:
-        """The texts as content blocks."""
-        return [{"type": "text", "text": text} for text in self.texts]
+    def content(self) -> list[msgspec.Raw | dict[str, str]]:
+        """All that is to be shown, as content blocks."""
+        return [*self.blocks, *({"type": "text", "text": text} for text in self.texts)]
 
 
 async def call(
@@ -194,12 +197,18 @@ def _booked(front: Front, error: GatewayError, context: Context) -> GatewayError
 
 def answer(reply: Reply) -> ToolResult:
     """A reply as a result: its value, and what is missing from it in words and in `_errors`."""
-    structured = reply.encoded
-    is_object = structured.startswith(b"{")
-    texts: tuple[str, ...] = (structured.decode(),)
+    structured, content = reply.encoded, reply.value
+    texts: tuple[str, ...] = ()
+    blocks: tuple[msgspec.Raw, ...] = ()
+    if isinstance(content, Content):
+        blocks = content.blocks
+        structured = structured if content.structured else b""
+    else:
+        texts = (structured.decode(),)
     if reply.missing:
         texts = (*texts, _bounded(_missing(reply.missing), _MAX_LINE))
-    return ToolResult(texts=texts, structured=structured, is_object=is_object)
+    is_object = structured.startswith(b"{")
+    return ToolResult(texts=texts, structured=structured, is_object=is_object, blocks=blocks)
 
 
 def _missing(errors: Sequence[GatewayError]) -> str:

@@ -215,11 +215,14 @@ def _is(one: Any, other: Any) -> bool:
 def _item(tool: Tool) -> dict[str, Any]:
     hints = {"readOnlyHint": tool.read_only, "idempotentHint": tool.idempotent}
     if not tool.read_only:
-        # Nothing says that a change only adds: the protocol's own default, written out.
-        hints["destructiveHint"] = True
-    return {
-        "name": tool.name,
-        "description": tool.description,
-        "inputSchema": tool.input_schema,
-        "annotations": hints,
-    }
+        # Where nothing says that a change only adds: the protocol's own default, written out.
+        hints["destructiveHint"] = tool.destructive is not False
+    if tool.open_world is not None:
+        hints["openWorldHint"] = tool.open_world
+    entry: dict[str, Any] = {"name": tool.name}
+    if tool.title:
+        entry["title"] = tool.title
+    entry |= {"description": tool.description, "inputSchema": tool.input_schema}
+    if tool.answers is not None:
+        entry["outputSchema"] = tool.answers.schema
+    return {**entry, "annotations": hints}

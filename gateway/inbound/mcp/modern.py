@@ -196,8 +196,8 @@ def _cacheable(scope: str) -> dict[str, Any]:
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
         return result
-    return {
-        "content": result.content,
-        "structuredContent": msgspec.Raw(result.structured),
-        "isError": result.is_error,
-    }
+    called: dict[str, Any] = {"content": result.content}
+    if result.structured:
+        called["structuredContent"] = msgspec.Raw(result.structured)
+    called["isError"] = result.is_error
+    return called
