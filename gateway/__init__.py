@@ -23,8 +23,10 @@ The public names; a map of the rest:
 from gateway.app import Gateway, create_app
 from gateway.build import load_config
 from gateway.config.problems import ConfigError
+from gateway.core.caller import Caller
 from gateway.core.errors import (
     BadReply,
+    CannotAsk,
     DeadlineExceeded,
     Forbidden,
     GatewayError,
@@ -40,12 +42,14 @@ from gateway.core.errors import (
     Unauthenticated,
     Unreachable,
 )
-from gateway.core.messages import Branch, Chunk, Context, Partial, Progress, Reply, Request
+from gateway.core.messages import Branch, Chunk, Context, Log, Partial, Progress, Reply, Request
 from gateway.core.service import Emit, Policy, Service
 
 __all__ = [
     "BadReply",
     "Branch",
+    "Caller",
+    "CannotAsk",
     "Chunk",
     "ConfigError",
     "Context",
@@ -57,6 +61,7 @@ __all__ = [
     "Internal",
     "InvalidArguments",
     "InvalidRequest",
+    "Log",
     "NotFound",
     "Overloaded",
     "Partial",

@@ -15,6 +15,7 @@ import msgspec
 from gateway.core.deadline import budget_of, milliseconds
 from gateway.core.errors import GatewayError, InvalidRequest, NotFound, Skipped
 from gateway.core.messages import Context, Reply, Request
+from gateway.core.service import Emit, discard
 from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError, object_in
 
 if TYPE_CHECKING:
@@ -37,13 +38,18 @@ class ToolResult:
         texts: For the model to read.
         structured: The value as JSON; an object, or anything.
         is_object: Whether it is a JSON object, the only thing every revision can carry.
-        is_error: Whether the call failed.
+        error: What the call failed with; `None` if it did not.
     """
 
     texts: tuple[str, ...]
     structured: bytes
     is_object: bool
-    is_error: bool = False
+    error: GatewayError | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the call failed."""
+        return self.error is not None
 
     @property
     def content(self) -> list[dict[str, str]]:
@@ -52,7 +58,12 @@ class ToolResult:
 
 
 async def call(
-    front: Front, params: dict[str, Any], context: Context, *, spent_s: float = 0
+    front: Front,
+    params: dict[str, Any],
+    context: Context,
+    emit: Emit = discard,
+    *,
+    spent_s: float = 0,
 ) -> ToolResult:
     """Call the tool that `params` name.
 
@@ -60,6 +71,7 @@ async def call(
         front: Whose tool.
         params: `name`, `arguments`, and a budget in `_meta`.
         context: Who asks; its headers may name a budget as well, and the smallest wins.
+        emit: Where partial output goes.
         spent_s: Seconds since its arrival, which the budget has less.
 
     Returns:
@@ -76,7 +88,7 @@ async def call(
     request = Request(name, object_in(params, "arguments"), context)
     try:
         budget_s = min(_budget_s(params, context), front.server.deadline)
-        reply = await front.answer(request, timeout_s=budget_s - spent_s)
+        reply = await front.answer(request, emit, timeout_s=budget_s - spent_s)
     except NotFound as error:
         if error.call is None:
             raise ProtocolError(
@@ -112,7 +124,7 @@ def failure(error: GatewayError, request_id: str) -> ToolResult:
         texts=(_bounded(_line(error), _MAX_LINE),),
         structured=msgspec.json.encode(error.problem(request_id)),
         is_object=True,
-        is_error=True,
+        error=error,
     )
 
 

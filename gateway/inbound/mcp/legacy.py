@@ -19,6 +19,8 @@ from gateway.core.errors import Overloaded
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
+from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.questions import Questioned, askable
 from gateway.inbound.mcp.versions import (
     CAPABILITIES,
     LEGACY,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.sessions import Session, Sessions
+    from gateway.inbound.mcp.stream import EventStream
 
 __all__ = ["MAX_BATCH", "SESSION_HEADER", "Legacy"]
 
@@ -57,6 +60,7 @@ class _Asker:
 
     context: Context
     session: Session | None
+    stream: EventStream | None
     spent_s: float
 
 
@@ -74,12 +78,15 @@ class Legacy:
         self._catalog = catalog
         self._sessions = sessions
 
-    async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
+    async def answer(
+        self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
+    ) -> Answer:
         """Answer one message, or a batch where the revision has them.
 
         Args:
             value: The decoded body.
             context: Who asks.
+            stream: Where it is told what comes before the answer.
             spent_s: Seconds that reading it took, which its budget has less.
 
         Raises:
@@ -88,15 +95,15 @@ class Legacy:
         Cancellation: ends every call.
         """
         session = self._session(context)
-        asker = _Asker(context, session, spent_s)
         if not isinstance(value, list):
-            return await self._one(jsonrpc.read(value), asker)
+            return await self._one(value, _Asker(context, session, stream, spent_s))
         version = context.headers.get(VERSION_HEADER, session.version if session else UNNAMED)
         if version != _BATCHING:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
             )
-        return await self._batch(value, asker)
+        # One stream for many answers would end with the slowest: they come together, as JSON.
+        return await self._batch(value, _Asker(context, session, None, spent_s))
 
     def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
@@ -124,8 +131,11 @@ class Legacy:
             raise ProtocolError(jsonrpc.INVALID_REQUEST, "Session not found", status=404)
         return session
 
-    async def _one(self, message: Message | None, asker: _Asker) -> Answer:
+    async def _one(self, value: Any, asker: _Asker) -> Answer:
+        message = jsonrpc.read(value)
         if message is None:
+            if asker.session is not None:
+                asker.session.questions.hear(value)
             return jsonrpc.ACCEPTED
         if message.id is None:
             _notified(message, asker.session)
@@ -147,6 +157,11 @@ class Legacy:
                 return jsonrpc.succeeded(message_id, self._catalog.page(message.params))
             case "tools/call":
                 return await self._call(message, message_id, asker)
+            case "logging/setLevel":
+                level = severity(message.params.get("level"))
+                if asker.session is not None:
+                    asker.session.least = level
+                return jsonrpc.succeeded(message_id, {})
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
@@ -159,17 +174,21 @@ class Legacy:
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
-            "capabilities": CAPABILITIES,
+            "capabilities": {**CAPABILITIES, "logging": {}},
             "serverInfo": server_info(),
         }
         if self._sessions is None:
             return jsonrpc.succeeded(message_id, result)
-        session = self._sessions.open(version, client)
+        capabilities = askable(message.params.get("capabilities"))
+        session = self._sessions.open(version, client, capabilities)
         return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, session.id),))
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
-        make = partial(call, self._front, message.params, asker.context, spent_s=asker.spent_s)
+        least = None if session is None else session.least
+        emit = notes_of(self._front, message.params, asker.stream, least)
+        context = _with_peer(asker)
+        make = partial(call, self._front, message.params, context, emit, spent_s=asker.spent_s)
         if session is None:
             result = await make()
             return jsonrpc.succeeded(message_id, _called(result))
@@ -216,25 +235,24 @@ class Legacy:
 
     async def _batched(self, value: Any, asker: _Asker) -> Answer:
         try:
-            message = _member(value)
+            _check_member(value)
         except ProtocolError as error:
             self._refuse(error, asker)
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=200)
-        return await self._one(message, asker)
+        return await self._one(value, asker)
 
     def _refuse(self, error: ProtocolError, asker: _Asker) -> None:
         if not error.booked:
             self._front.refuse(asker.context, error.error, duration_s=asker.spent_s)
 
 
-def _member(value: Any) -> Message | None:
-    """Read one message of a batch, which may be any but `initialize`."""
+def _check_member(value: Any) -> None:
+    """Check one message of a batch, which may be any but `initialize`."""
     message = jsonrpc.read(value)
     if message is not None and message.method == "initialize":
         raise ProtocolError(
             jsonrpc.INVALID_REQUEST, "Invalid request: initialize cannot be in a batch"
         )
-    return message
 
 
 def _notified(message: Message, session: Session | None) -> None:
@@ -244,6 +262,15 @@ def _notified(message: Message, session: Session | None) -> None:
     request_id = message.params.get("requestId")
     if jsonrpc.is_id(request_id):
         session.cancel(request_id)
+
+
+def _with_peer(asker: _Asker) -> Context:
+    """The context of a call, with its client to ask where that can be asked."""
+    session, stream = asker.session, asker.stream
+    if session is None or not session.capabilities or stream is None or not stream.is_accepted:
+        return asker.context
+    peer = Questioned(session.capabilities, session.questions, stream)
+    return msgspec.structs.replace(asker.context, peer=peer)
 
 
 def _called(result: ToolResult) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
+
+from gateway.inbound.mcp.questions import Questions
 
 if TYPE_CHECKING:
     from gateway.inbound.mcp.jsonrpc import RequestId
@@ -44,6 +47,9 @@ class Session:
         client: The address it was opened from; empty where there is none.
         used: When its last request came, in Trio's time.
         calls: The scope of each call in flight, by request id.
+        capabilities: What its client can be asked for.
+        questions: What it was asked, and has not answered yet.
+        least: How grave a log message has to be to be sent; `None` until the client says so.
     """
 
     id: str
@@ -51,6 +57,9 @@ class Session:
     client: str
     used: float
     calls: dict[RequestId, trio.CancelScope] = attrs.field(factory=dict, repr=False)
+    capabilities: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    questions: Questions = attrs.field(factory=Questions, repr=False)
+    least: int | None = None
 
     @property
     def is_full(self) -> bool:
@@ -135,7 +144,9 @@ class Sessions:
         """How many are open, those that nobody has missed yet included."""
         return len(self._by_id)
 
-    def open(self, version: str, client: str = "") -> Session:
+    def open(
+        self, version: str, client: str = "", capabilities: Mapping[str, Any] | None = None
+    ) -> Session:
         """Open a session; if there is no room another goes.
 
         One that was never used after `initialize` goes first, so that no flood of those costs
@@ -144,6 +155,7 @@ class Sessions:
         Args:
             version: The revision negotiated.
             client: The client's address.
+            capabilities: What the client can be asked for.
         """
         self._expire()
         own = self._clients.get(client)
@@ -151,7 +163,13 @@ class Sessions:
             self._remove(own.first())
         if len(self._by_id) >= self._limit:
             self._remove(self._queue.first())
-        session = Session(secrets.token_hex(16), version, client, trio.current_time())
+        session = Session(
+            id=secrets.token_hex(16),
+            version=version,
+            client=client,
+            used=trio.current_time(),
+            capabilities=capabilities or {},
+        )
         self._by_id[session.id] = session
         self._queue.add(session)
         self._clients.setdefault(client, _Queue()).add(session)

@@ -51,7 +51,7 @@ async def test_initialize(asked: str, offered: str, header: str | None) -> None:
     validate_server_result("initialize", offered, response.result)
     result = InitializeResult.model_validate(response.result)
     assert result.protocol_version == offered
-    assert response.result["capabilities"] == {"tools": {"listChanged": False}}
+    assert response.result["capabilities"] == {"tools": {"listChanged": False}, "logging": {}}
     assert result.server_info.name == "gateway"
     assert result.server_info.version
     assert len(response.headers["mcp-session-id"]) == 32
@@ -106,7 +106,7 @@ async def test_a_client_without_a_session_is_served() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    ["logging/setLevel", "resources/list", "prompts/list", "server/discover", "nonsense"],
+    ["resources/list", "prompts/list", "server/discover", "nonsense"],
 )
 async def test_an_unknown_method_is_an_answer_like_any_other(method: str) -> None:
     response = await legacy(mcp(ScriptedFront()), method)
