@@ -43,6 +43,7 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.core.messages import Branch, Chunk, Context, Log, Partial, Progress, Reply, Request
+from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Policy, Service
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Internal",
     "InvalidArguments",
     "InvalidRequest",
+    "JsonRpcError",
     "Log",
     "NotFound",
     "Overloaded",

@@ -109,21 +109,31 @@ class Modern:
         able = askable(params["_meta"][CAPABILITIES_KEY])
         if not able:
             result = await call(self._front, params, context, emit, spent_s=spent_s)
-        else:
-            turn = self._rounds.begin(params, able, context)
-            asking = msgspec.structs.replace(context, peer=turn)
-            with turn.scope:
-                result = await call(self._front, params, asking, emit, spent_s=spent_s)
-            if turn.scope.cancelled_caught:
-                return _introduced(self._rounds.result(turn, params, context))
-        if isinstance(result.error, CannotAsk):
-            raise ProtocolError(
-                jsonrpc.MISSING_CAPABILITY,
-                f"Missing required client capability: {result.error.capability}",
-                data={"requiredCapabilities": {result.error.capability: {}}},
-                booked=True,
-            )
-        return _complete(_called(result))
+            return _called(result)
+        turn = self._rounds.begin(params, able, context)
+        asking = msgspec.structs.replace(context, peer=turn)
+        with turn.scope:
+            result = await call(self._front, params, asking, emit, spent_s=spent_s)
+            return _called(result)
+        return _introduced(self._rounds.result(turn, params, context))
+
+
+def _called(result: ToolResult) -> dict[str, Any]:
+    """A call's result; what it could not ask of its client is the client's fault."""
+    if isinstance(result.error, CannotAsk):
+        raise ProtocolError(
+            jsonrpc.MISSING_CAPABILITY,
+            f"Missing required client capability: {result.error.capability}",
+            data={"requiredCapabilities": {result.error.capability: {}}},
+            booked=True,
+        )
+    return _complete(
+        {
+            "content": result.content,
+            "structuredContent": msgspec.Raw(result.structured),
+            "isError": result.is_error,
+        }
+    )
 
 
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
@@ -136,11 +146,3 @@ def _introduced(result: dict[str, Any]) -> dict[str, Any]:
 
 def _cacheable(scope: str) -> dict[str, Any]:
     return {"ttlMs": _TTL_MS, "cacheScope": scope}
-
-
-def _called(result: ToolResult) -> dict[str, Any]:
-    return {
-        "content": result.content,
-        "structuredContent": msgspec.Raw(result.structured),
-        "isError": result.is_error,
-    }
