@@ -8,7 +8,8 @@
 * `rounds.py`: how it asks its client: the call ends, and is made again with the answer
 * `signing.py`: what clients keep for us, signed
 * `legacy.py`: the revisions before it, which begin with `initialize`
-* `sessions.py`: what legacy clients' requests share: whom `notifications/cancelled` means
+* `sessions.py`: what legacy clients' requests share: a signed token, and whom
+  `notifications/cancelled` means
 * `questions.py`: what a legacy client is asked on its call's own stream
 * `stream.py`: an answer as an event stream; `notes.py`: progress and log messages on it
 * `catalog.py`: `tools/list`, page by page

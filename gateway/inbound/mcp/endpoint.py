@@ -62,9 +62,7 @@ class Mcp:
         # Made before the workers are forked: what one of them signed the others know.
         key = secrets.token_bytes(32)
         self._modern = Modern(front, catalog, Signer("state", key))
-        # The next request may come to another worker, which would not know the session.
-        sessions = Sessions() if front.server.workers == 1 else None
-        self._legacy = Legacy(front, catalog, sessions)
+        self._legacy = Legacy(front, catalog, Sessions(Signer("session", key)))
 
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Serve one HTTP request.

@@ -70,10 +70,10 @@ class Legacy:
     Args:
         front: What is called.
         catalog: What is listed.
-        sessions: Where sessions are kept; `None` offers none, and takes no notice of their ids.
+        sessions: Where sessions are kept.
     """
 
-    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions | None) -> None:
+    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions) -> None:
         self._front = front
         self._catalog = catalog
         self._sessions = sessions
@@ -112,7 +112,7 @@ class Legacy:
             ProtocolError: There is no such session, or none is named.
         """
         session = self._session(context)
-        if session is None or self._sessions is None:
+        if session is None:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST,
                 f"DELETE ends a session: name it in {SESSION_HEADER}",
@@ -124,9 +124,9 @@ class Legacy:
 
     def _session(self, context: Context) -> Session | None:
         session_id = context.headers.get(SESSION_HEADER)
-        if session_id is None or self._sessions is None:
+        if session_id is None:
             return None
-        session = self._sessions.find(session_id)
+        session = self._sessions.find(session_id, context)
         if session is None:
             raise ProtocolError(jsonrpc.INVALID_REQUEST, "Session not found", status=404)
         return session
@@ -150,7 +150,7 @@ class Legacy:
     async def _answer(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         match message.method:
             case "initialize":
-                return self._initialize(message, message_id, asker.context.client)
+                return self._initialize(message, message_id, asker.context)
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
             case "tools/list":
@@ -165,7 +165,7 @@ class Legacy:
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
-    def _initialize(self, message: Message, message_id: RequestId, client: str) -> Answer:
+    def _initialize(self, message: Message, message_id: RequestId, context: Context) -> Answer:
         wanted = message.params.get("protocolVersion")
         if not isinstance(wanted, str):
             raise ProtocolError(
@@ -177,17 +177,15 @@ class Legacy:
             "capabilities": {**CAPABILITIES, "logging": {}},
             "serverInfo": server_info(),
         }
-        if self._sessions is None:
-            return jsonrpc.succeeded(message_id, result)
         capabilities = askable(message.params.get("capabilities"))
-        session = self._sessions.open(version, client, capabilities)
-        return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, session.id),))
+        token = self._sessions.open(version, context.principal, capabilities)
+        return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, token),))
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
         least = None if session is None else session.least
         emit = notes_of(self._front, message.params, asker.stream, least)
-        context = _with_peer(asker)
+        context = self._with_peer(asker)
         make = partial(call, self._front, message.params, context, emit, spent_s=asker.spent_s)
         if session is None:
             result = await make()
@@ -210,6 +208,16 @@ class Legacy:
             session.leave(message_id)
         # The call may have ended on its own while it was being cancelled: no answer even then.
         return _CANCELLED if scope.cancel_called else answer
+
+    def _with_peer(self, asker: _Asker) -> Context:
+        """The context of a call, with its client to ask where that can be asked."""
+        session, stream = asker.session, asker.stream
+        if session is None or not session.capabilities or stream is None or not stream.is_accepted:
+            return asker.context
+        if self._front.server.workers != 1:  # another one might be given the client's answer
+            return asker.context
+        peer = Questioned(session.capabilities, session.questions, stream)
+        return msgspec.structs.replace(asker.context, peer=peer)
 
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
@@ -262,15 +270,6 @@ def _notified(message: Message, session: Session | None) -> None:
     request_id = message.params.get("requestId")
     if jsonrpc.is_id(request_id):
         session.cancel(request_id)
-
-
-def _with_peer(asker: _Asker) -> Context:
-    """The context of a call, with its client to ask where that can be asked."""
-    session, stream = asker.session, asker.stream
-    if session is None or not session.capabilities or stream is None or not stream.is_accepted:
-        return asker.context
-    peer = Questioned(session.capabilities, session.questions, stream)
-    return msgspec.structs.replace(asker.context, peer=peer)
 
 
 def _called(result: ToolResult) -> dict[str, Any]:
