@@ -27,7 +27,7 @@ MAX_QUESTIONS: Final = 100
 
 def askable(capabilities: Any) -> dict[str, Any]:
     """What a client may be asked for, of the capabilities it says it has."""
-    if not isinstance(capabilities, dict):
+    if not capabilities or not isinstance(capabilities, dict):
         return {}
     return {
         name: capabilities[name]
