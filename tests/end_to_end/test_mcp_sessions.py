@@ -60,8 +60,8 @@ def test_a_session_is_known_to_every_worker(tmp_path: Path) -> None:
                 os.kill(min(answered), signal.SIGTERM)
             try:
                 response = post(client, url, "tools/call", name="pid")
-            except httpx.TransportError as error:  # it ended with its worker
-                assert number >= CALLS // 2, repr(error)
+            except httpx.TransportError:  # it ended with its worker
+                assert number >= CALLS // 2
                 continue
             assert response.status_code == 200, response.text
             pid = int(response.json()["result"]["content"][0]["text"])
