@@ -5,6 +5,7 @@ Source: MCP 2026-07-28, Streamable HTTP; Versioning; Overview, "`_meta`"; Discov
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call
 from gateway.inbound.mcp.envelope import Marked, check_envelope, check_version
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
+from gateway.inbound.mcp.listen import listen
 from gateway.inbound.mcp.notes import notes_of, severity
 from gateway.inbound.mcp.questions import askable
 from gateway.inbound.mcp.rounds import Rounds
@@ -26,6 +28,7 @@ from gateway.inbound.mcp.versions import (
 )
 
 if TYPE_CHECKING:
+    from gateway.core.federation import Federated
     from gateway.core.messages import Context
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
@@ -47,13 +50,17 @@ class Modern:
         front: What is called.
         catalog: What is listed.
         signer: Signs what clients keep from one round of a request to the next.
+        servers: Whose lists may change.
     """
 
-    def __init__(self, front: Front, catalog: Catalog, signer: Signer) -> None:
+    def __init__(
+        self, front: Front, catalog: Catalog, signer: Signer, servers: Iterable[Federated] = ()
+    ) -> None:
         self._front = front
         self._catalog = catalog
         self._rounds = Rounds(signer)
         self._marked = Marked(front)
+        self._servers = servers
 
     async def answer(
         self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
@@ -97,6 +104,9 @@ class Modern:
                 return _complete({**page, **_cacheable("private")})
             case "tools/call":
                 return await self._call(message.params, context, stream, spent_s)
+            case "subscriptions/listen":
+                meta = await listen(self._front, self._servers, message, stream)
+                return {"resultType": "complete", "_meta": {**_introduction(), **meta}}
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
@@ -141,7 +151,11 @@ def _complete(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _introduced(result: dict[str, Any]) -> dict[str, Any]:
-    return {**result, "_meta": {_SERVER_INFO_KEY: server_info()}}
+    return {**result, "_meta": _introduction()}
+
+
+def _introduction() -> dict[str, Any]:
+    return {_SERVER_INFO_KEY: server_info()}
 
 
 def _cacheable(scope: str) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Response:
 
 
 class NoAnswerError(Exception):
-    """The app ended without an answer."""
+    """The app ended without an answer, or in the middle of one."""
 
 
 async def send(
@@ -208,7 +208,7 @@ async def send(
         ],
     }
     await app(Incoming.of(scope), receive, respond)
-    if not sent:
+    if not sent or sent[-1].get("more_body", False):
         raise NoAnswerError
     start, *pieces = sent
     got = {name.decode(): value.decode() for name, value in start["headers"]}
