@@ -29,6 +29,7 @@ import trio
 
 from gateway.config import fields
 from gateway.core.adapter import Environment, Kind
+from gateway.core.caller import Caller
 from gateway.core.content import content_of
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
@@ -46,6 +47,9 @@ Function = Callable[..., Any]
 
 _LEFT = object()
 """Stands for the seconds left until the function starts: waiting for a thread takes its part."""
+
+_CALLER = object()
+"""Stands for the request's `Caller`."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -91,11 +95,13 @@ class PythonAdapter:
         given = call.arguments is not None
         self._functions.setdefault(name, _UNOPENED)
 
-        async def invoke(request: Request, _emit: Emit, /) -> Reply:
+        async def invoke(request: Request, emit: Emit, /) -> Reply:
             function = self._functions[name]
             if function is _UNOPENED:
                 raise Unreachable(f"{self._name} is not open")
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
+            if arguments.get("caller") is _CALLER:
+                arguments["caller"] = Caller(request.context.peer, emit)
             with shared():
                 if function.is_async:
                     return Reply(await function.run(arguments, opaque=request.opaque))
@@ -141,6 +147,7 @@ class _Function:
     is_async: bool
     signature: inspect.Signature | None
     takes_timeout: bool
+    takes_caller: bool
     takes_all: bool
 
     @classmethod
@@ -148,7 +155,7 @@ class _Function:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some of C have none
-            return cls(name, function, False, None, False, True)
+            return cls(name, function, False, None, False, False, True)
         kinds = {parameter.kind for parameter in signature.parameters.values()}
         return cls(
             name,
@@ -157,6 +164,7 @@ class _Function:
             or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004 - the method itself is inspected
             signature,
             "timeout" in signature.parameters,
+            "caller" in signature.parameters,
             inspect.Parameter.VAR_KEYWORD in kinds,
         )
 
@@ -179,6 +187,8 @@ class _Function:
             arguments = {name: value for name, value in arguments.items() if name in known}
         if self.takes_timeout and not (given and "timeout" in values):
             arguments["timeout"] = _LEFT
+        if self.takes_caller:
+            arguments.setdefault("caller", _CALLER)
         try:
             self.signature.bind(**arguments)
         except TypeError as error:

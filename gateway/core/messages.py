@@ -17,7 +17,17 @@ from gateway.core.errors import BadReply, GatewayError
 from gateway.core.peer import Peer
 from gateway.core.trace import Trace
 
-__all__ = ["Branch", "Chunk", "Context", "Outcome", "Partial", "Progress", "Reply", "Request"]
+__all__ = [
+    "Branch",
+    "Chunk",
+    "Context",
+    "Log",
+    "Outcome",
+    "Partial",
+    "Progress",
+    "Reply",
+    "Request",
+]
 
 Outcome: TypeAlias = Literal["ok", "timeout", "error", "skipped"]
 """How a branch of a plan ends."""
@@ -113,7 +123,24 @@ class Progress(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
-Partial: TypeAlias = Branch | Chunk | Progress
+class Log(msgspec.Struct, frozen=True):
+    """A log message for the client, not for us.
+
+    Args:
+        level: One of MCP's, which are syslog's: `debug`, `info`, `notice`, `warning`, `error`,
+            `critical`, `alert`, `emergency`.
+        data: Any JSON value.
+        logger: Whose message it is; `None` if nobody's in particular.
+
+    Source: MCP 2025-11-25, Logging; RFC 5424, section 6.2.1.
+    """
+
+    level: str
+    data: Any
+    logger: str | None = None
+
+
+Partial: TypeAlias = Branch | Chunk | Log | Progress
 """What `emit` takes."""
 
 

@@ -55,15 +55,20 @@ class ToolResult:
         texts: For the model to read, after `blocks`.
         structured: The value as JSON; an object, or anything. Empty if the blocks say it all.
         is_object: Whether it is a JSON object, the only thing every revision can carry.
-        is_error: Whether the call failed.
+        error: What the call failed with; `None` if it did not.
         blocks: Content blocks, as JSON.
     """
 
     texts: tuple[str, ...]
     structured: bytes
     is_object: bool
-    is_error: bool = False
+    error: GatewayError | None = None
     blocks: tuple[msgspec.Raw, ...] = ()
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the call failed."""
+        return self.error is not None
 
     @property
     def content(self) -> list[msgspec.Raw | dict[str, str]]:
@@ -87,7 +92,7 @@ async def call(
         catalog: Who offers it.
         params: `name`, `arguments`, and a budget in `_meta`.
         context: Who asks; its headers may name a budget as well, and the smallest wins.
-        emit: Where the progress of another server's tool goes.
+        emit: Where partial output goes: what our own calls tell, and another server's progress.
         spent_s: Seconds since its arrival, which the budget has less.
 
     Returns:
@@ -149,7 +154,7 @@ async def _call(
             why = f"whether there is a tool {name[:128]!r} is not known: {'; '.join(unlisted)}"
             raise _booked(front, Unreachable(why), context)
         request = Request(name, object_in(params, "arguments"), context)
-        return answer(await front.answer(request, timeout_s=timeout_s))
+        return answer(await front.answer(request, emit, timeout_s=timeout_s))
     except NotFound as error:
         if error.call is None:
             raise _UnknownToolError(name, booked=True) from None
@@ -225,7 +230,7 @@ def failure(error: GatewayError, request_id: str) -> ToolResult:
         texts=(_bounded(_line(error), _MAX_LINE),),
         structured=msgspec.json.encode(error.problem(request_id)),
         is_object=True,
-        is_error=True,
+        error=error,
     )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "INVALID_PARAMS",
     "INVALID_REQUEST",
     "METHOD_NOT_FOUND",
+    "MISSING_CAPABILITY",
     "PARSE_ERROR",
     "UNSUPPORTED_VERSION",
     "Answer",
@@ -51,6 +52,9 @@ INTERNAL_ERROR: Final = -32603
 
 HEADER_MISMATCH: Final = -32020
 """A header is missing, malformed, or not what the body says (2026-07-28)."""
+
+MISSING_CAPABILITY: Final = -32021
+"""The request needs what its client cannot do (2026-07-28)."""
 
 UNSUPPORTED_VERSION: Final = -32022
 """The revision is not spoken (2026-07-28)."""
