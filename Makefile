@@ -7,11 +7,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench clean
+.PHONY: help venv demo test conformance check bench clean
 
 help:
 	@echo 'make demo    the gateway before sample services on loopback; prints what to try'
 	@echo 'make test    the test suite (make test ARGS="-k plan" for a part of it)'
+	@echo 'make conformance  the MCP conformance suite, fetched from npm, against the gateway'
 	@echo 'make check   lint and types'
 	@echo 'make bench   measured ratios against named peers, in 15 minutes (ARGS=--quick: whether it works)'
 	@echo 'make venv    $(VENV) with everything a developer needs'
@@ -44,6 +45,9 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.developer
 	@$(BIN)/python -m pytest $(ARGS)
+
+conformance: $(VENV)/.developer
+	@$(BIN)/python -m pytest tests/conformance/test_mcp_conformance.py $(ARGS)
 
 # Left out: 103 and 104 (tests/core/test_laws.py does it, with reasons), 114 and 128 (they do not
 # follow task_status into another call), 9xx (checkpoints on every path: a hot path has none), 127 (which HTTP client is net/'s decision).

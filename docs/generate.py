@@ -71,7 +71,7 @@ def config_page() -> str:
     parts = [_HEAD, _INCLUDE]
     for name, cls in SECTIONS.items():
         parts.append(_section(f"[{name}]", _sentence(cls), codecs_of(cls), name))
-    parts += [_services(), _profiles(), _tools(), _proxies(), _absent()]
+    parts += [_services(), _profiles(), _tools(), _proxies(), _offers(), _absent()]
     return "\n".join(parts)
 
 
@@ -205,6 +205,25 @@ def _proxies() -> str:
         "Bytes through to a service: see [proxies](inbound-proxy.md).",
         "",
         *_rows(codecs_of(settings.ProxySettings)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _offers() -> str:
+    lines = [
+        "## [prompts.NAME]",
+        "",
+        "A text that clients offer to people: see [MCP](inbound-mcp.md#prompts).",
+        "",
+        *_rows(codecs_of(settings.PromptSettings)),
+        "",
+        "## [resources.NAME]",
+        "",
+        "What clients may read: see [MCP](inbound-mcp.md#resources). It has one of `uri` and",
+        "`uri_template`, and one of `file` and `tool`.",
+        "",
+        *_rows(codecs_of(settings.ResourceSettings)),
         "",
     ]
     return "\n".join(lines)

@@ -23,8 +23,11 @@ The public names; a map of the rest:
 from gateway.app import Gateway, create_app
 from gateway.build import load_config
 from gateway.config.problems import ConfigError
+from gateway.core import content
+from gateway.core.caller import Caller
 from gateway.core.errors import (
     BadReply,
+    CannotAsk,
     DeadlineExceeded,
     Forbidden,
     GatewayError,
@@ -40,12 +43,15 @@ from gateway.core.errors import (
     Unauthenticated,
     Unreachable,
 )
-from gateway.core.messages import Branch, Chunk, Context, Partial, Progress, Reply, Request
+from gateway.core.messages import Branch, Chunk, Context, Log, Partial, Progress, Reply, Request
+from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Policy, Service
 
 __all__ = [
     "BadReply",
     "Branch",
+    "Caller",
+    "CannotAsk",
     "Chunk",
     "ConfigError",
     "Context",
@@ -57,6 +63,8 @@ __all__ = [
     "Internal",
     "InvalidArguments",
     "InvalidRequest",
+    "JsonRpcError",
+    "Log",
     "NotFound",
     "Overloaded",
     "Partial",
@@ -71,6 +79,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unreachable",
+    "content",
     "create_app",
     "load_config",
 ]

@@ -25,6 +25,7 @@ from gateway.core.errors import (
     NotFound,
     Overloaded,
 )
+from gateway.core.federation import Federated
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
 from gateway.inbound.front import check_head, context_of, tell
@@ -42,6 +43,7 @@ from gateway.net.asgi import (
     with_headers,
 )
 from gateway.plan.ledger import Ledger, book_refusal
+from gateway.plan.passing import Passing
 from gateway.plan.root import Root
 from gateway.plan.run import Run
 from gateway.plan.tool import Tool
@@ -98,10 +100,15 @@ class Gateway:
         built: The configuration, made into objects.
         telemetry: Where events go.
         metrics: The listener that `/metrics` shows.
+
+    Attributes:
+        takes_over: Whether it opens in the place of one that served: then names of servers behind
+            us that clash do not keep it from opening.
     """
 
     def __init__(self, built: Built, telemetry: Telemetry, metrics: Metrics) -> None:
         self.config = built.config
+        self.takes_over = False
         self.metrics = metrics
         self._built = built
         self._telemetry = telemetry
@@ -112,8 +119,9 @@ class Gateway:
         if "server.allowed_hosts" not in built.config.explicit:
             self._mounted = BrowserGuard(None, server.allowed_origins)
         self._proxies = TrustedProxies(server.trusted_proxies)
+        self._federated = {name: one.server for name, one in built.federated.items()}
         self._http = Http(self)
-        self._mcp = Mcp(self, built.config.mcp)
+        self._mcp = Mcp(self, built.config.mcp, built.prompts, built.resources)
         self._proxied = Proxies(self, built.proxies)
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._settled = trio.Event()
@@ -131,6 +139,11 @@ class Gateway:
     def tools(self) -> Mapping[str, Tool]:
         """Every tool, by name, in the file's order."""
         return self._built.tools
+
+    @property
+    def federated(self) -> Mapping[str, Federated]:
+        """The MCP servers whose own tools are offered as they are, by service, in the file's order."""
+        return self._federated
 
     def context(self, incoming: Incoming, protocol: str) -> Context:
         """Who sends `incoming`: request id, address, principal, trace."""
@@ -189,12 +202,55 @@ class Gateway:
                     await run(emit)
                 if client_has_left():
                     raise ClientLeft  # noqa: TRY301 - likewise
-                ledger.reply = run.conclude().sealed()
+                reply = run.conclude().sealed()
+                if tool.answers is not None:
+                    tool.answers.check(reply)
+                ledger.reply = reply
             except (GatewayError, ClientLeft):
                 raise
             except Exception as error:
                 raise Internal("something went wrong inside the gateway") from error
             return ledger.reply
+
+    async def ask(
+        self,
+        service: str,
+        method: str,
+        params: Mapping[str, Any],
+        context: Context,
+        emit: Emit = discard,
+        /,
+        *,
+        timeout_s: float = math.inf,
+    ) -> dict[str, Any]:
+        """Pass a client's request on to an MCP server, under the smallest of all budgets.
+
+        Args:
+            service: One of `federated`.
+            method: As `Federated.ask`.
+            params: As `Federated.ask`; of a tool, its name is one that is offered.
+            context: Who asks.
+            emit: Where progress goes.
+            timeout_s: The client's own budget, seconds.
+
+        Returns:
+            The result, as it came.
+
+        Raises:
+            JsonRpcError: The server's own.
+            GatewayError: Whatever the client is to be told instead, bare.
+
+        Cancellation: the server is told; its answer is dropped.
+        """
+        name = params["name"] if method == "tools/call" else method
+        request = Request(name, params, context)
+        budget_s = min(timeout_s, self.server.deadline)
+        ledger = Ledger(self._telemetry, request, name, budget_s)
+        with bound(request), ledger:
+            self._check_not_closing()
+            to = self._built.federated[service]
+            passing = Passing(to, method, params, request, self._telemetry.record)
+            return await passing.under(ledger, budget_s, self.within, emit)
 
     def record(self, event: Event) -> None:
         """Tell telemetry of what is no call of a tool."""
@@ -248,6 +304,8 @@ class Gateway:
             async with contextlib.AsyncExitStack() as stack:
                 for adapter in self._built.adapters.values():
                     await stack.enter_async_context(adapter.open())
+                if not self.takes_over:
+                    self._mcp.check_names()
                 closing = trio.Event()
                 async with trio.open_nursery() as nursery:
                     self._commits = await nursery.start(_hold_commits, closing)

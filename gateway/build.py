@@ -21,11 +21,16 @@ from gateway.config.problems import Problems
 from gateway.config.settings import CallConfig, Config
 from gateway.config.text import KeyPath, did_you_mean, show
 from gateway.core.adapter import Adapter, Environment, Kind, Record
+from gateway.core.federation import Federated
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Policy, Service, guard
+from gateway.inbound.mcp.own import check_search, make_prompts, make_resources
+from gateway.inbound.mcp.prompts import Prompt
+from gateway.inbound.mcp.resources import Resource
 from gateway.inbound.proxy import Proxied
 from gateway.inbound.routes import Routes
 from gateway.plan.compile import compile_tool, is_idempotent
+from gateway.plan.passing import Passable
 from gateway.plan.tool import Tool
 from gateway.policies import POLICIES
 from gateway.policies.timeout import Timeout
@@ -45,12 +50,18 @@ class Built:
         tools: By name, in the file's order.
         adapters: One for each service, by name.
         proxies: By name; none to a service that something else stands in for.
+        federated: The servers whose own tools are offered as they are, by service.
+        prompts: By name.
+        resources: In the file's order.
     """
 
     config: Config
     tools: Mapping[str, Tool]
     adapters: Mapping[str, Adapter]
     proxies: Mapping[str, Proxied]
+    federated: Mapping[str, Passable]
+    prompts: Mapping[str, Prompt]
+    resources: tuple[Resource, ...]
 
 
 def load_config(source: Source) -> Config:
@@ -97,14 +108,26 @@ def build(
     made = _Services(config, kinds, record, services or {}, problems)
     tools = _tools(loaded, config, made)
     proxies = _proxies(config, made, problems)
+    federated = made.federated()
+    prompts = make_prompts(config, problems)
+    resources = make_resources(config, tools, problems)
     _check_routes(config, problems)
+    check_search(config, problems, judge_pinned=not federated and not problems.touches(("tools",)))
     if strict:
         for literal in problems.literals():
             problems.add(literal.path, literal.message)
     problems.raise_if_any()
     if any(service.kind == "python" for service in config.services.values()):
         _let_import_from(config.path.parent)
-    return Built(config=config, tools=tools, adapters=made.adapters, proxies=proxies)
+    return Built(
+        config=config,
+        tools=tools,
+        adapters=made.adapters,
+        proxies=proxies,
+        federated=federated,
+        prompts=prompts,
+        resources=resources,
+    )
 
 
 def _check_stand_ins(services: Mapping[str, Service], config: Config) -> None:
@@ -264,6 +287,14 @@ class _Services:
         own_s = call.common.timeout or math.inf
         return own_s if own_s < math.inf else self._config.server.deadline
 
+    def federated(self) -> dict[str, Passable]:
+        """The adapters that clients' own requests go on to, the service's policies around them."""
+        return {
+            name: Passable(adapter, guard(_asking(adapter), self._of_service(name, _AS_IT_CAME)))
+            for name, adapter in self.adapters.items()
+            if isinstance(adapter, Federated)
+        }
+
     def _stack(self, call: CallConfig) -> Iterator[Policy]:
         """The policies around one call, outermost first, each position with its reason."""
         kind = self.kind(call.common.service)
@@ -272,13 +303,30 @@ class _Services:
             idempotent=is_idempotent(kind, call),
             read_only=kind.read_only(call.keys),
         )
-        policies = self._policies[call.common.service]
         # The call's timeout bounds all attempts together: outside whatever tries again.
         if (call.common.timeout or math.inf) < math.inf:
             yield Timeout(call.common.timeout or math.inf)
-        # The service's bounds one attempt: innermost, next to the adapter.
+        yield from self._of_service(call.common.service, facts)
+
+    def _of_service(self, name: str, facts: CallFacts) -> Iterator[Policy]:
+        """The service's own policies."""
+        policies = self._policies[name]
+        # It bounds one attempt: innermost, next to the adapter.
         if "timeout" in policies:
             yield policies["timeout"](facts)
+
+
+_AS_IT_CAME = CallFacts(name="", idempotent=False, read_only=False)
+"""What is known at load of a client's request that goes on as it came: nothing."""
+
+
+def _asking(server: Federated) -> Service:
+    """`server.ask` as a `Service`."""
+
+    async def ask(request: Request, emit: Emit, /) -> Reply:
+        return Reply(await server.ask(request.name, request.arguments, request.context, emit))
+
+    return ask
 
 
 async def _unmade(_request: Request, _emit: Emit, /) -> Reply:  # noqa: ASYNC124 - a `Service`

@@ -29,6 +29,8 @@ import trio
 
 from gateway.config import fields
 from gateway.core.adapter import Environment, Kind
+from gateway.core.caller import Caller
+from gateway.core.content import content_of
 from gateway.core.deadline import remaining_s
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
@@ -45,6 +47,9 @@ Function = Callable[..., Any]
 
 _LEFT = object()
 """Stands for the seconds left until the function starts: waiting for a thread takes its part."""
+
+_CALLER = object()
+"""Stands for the request's `Caller`."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -90,15 +95,18 @@ class PythonAdapter:
         given = call.arguments is not None
         self._functions.setdefault(name, _UNOPENED)
 
-        async def invoke(request: Request, _emit: Emit, /) -> Reply:
+        async def invoke(request: Request, emit: Emit, /) -> Reply:
             function = self._functions[name]
             if function is _UNOPENED:
                 raise Unreachable(f"{self._name} is not open")
             arguments = function.fit(request.arguments.get("arguments") or {}, given=given)
+            if arguments.get("caller") is _CALLER:
+                arguments["caller"] = Caller(request.context.peer, emit)
             with shared():
                 if function.is_async:
-                    return Reply(await function.run(arguments))
-                return Reply(await self._threads.run(partial(function.run_sync, arguments)))
+                    return Reply(await function.run(arguments, opaque=request.opaque))
+                run = partial(function.run_sync, arguments, opaque=request.opaque)
+                return Reply(await self._threads.run(run))
 
         return invoke
 
@@ -139,6 +147,7 @@ class _Function:
     is_async: bool
     signature: inspect.Signature | None
     takes_timeout: bool
+    takes_caller: bool
     takes_all: bool
 
     @classmethod
@@ -146,7 +155,7 @@ class _Function:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some of C have none
-            return cls(name, function, False, None, False, True)
+            return cls(name, function, False, None, False, False, True)
         kinds = {parameter.kind for parameter in signature.parameters.values()}
         return cls(
             name,
@@ -155,6 +164,7 @@ class _Function:
             or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004 - the method itself is inspected
             signature,
             "timeout" in signature.parameters,
+            "caller" in signature.parameters,
             inspect.Parameter.VAR_KEYWORD in kinds,
         )
 
@@ -177,24 +187,27 @@ class _Function:
             arguments = {name: value for name, value in arguments.items() if name in known}
         if self.takes_timeout and not (given and "timeout" in values):
             arguments["timeout"] = _LEFT
+        if self.takes_caller:
+            arguments.setdefault("caller", _CALLER)
         try:
             self.signature.bind(**arguments)
         except TypeError as error:
             raise BadReply(f"{self.name}() does not take these arguments: {error}") from error
         return arguments
 
-    async def run(self, arguments: Mapping[str, Any]) -> Any:
-        """Await the function; its value as JSON types."""
+    async def run(self, arguments: Mapping[str, Any], *, opaque: bool) -> Any:
+        """Await the function; its value as JSON types, or content to who is `opaque`."""
         try:
             timed = _timed(arguments, remaining_s())
-            return _json_types(self.name, await self.function(**timed))
+            return _value(self.name, await self.function(**timed), opaque=opaque)
         except (Exception, SystemExit) as error:
             raise self._failure(error) from error
 
-    def run_sync(self, arguments: Mapping[str, Any], left_s: float) -> Any:
-        """Call the function in this thread, `left_s` before its deadline; its value as JSON types."""
+    def run_sync(self, arguments: Mapping[str, Any], left_s: float, *, opaque: bool) -> Any:
+        """As `run`, in this thread, `left_s` before its deadline."""
         try:
-            return _json_types(self.name, self.function(**_timed(arguments, left_s)))
+            value = self.function(**_timed(arguments, left_s))
+            return _value(self.name, value, opaque=opaque)
         except trio.Cancelled:  # it called back into the loop, and nobody waits any more
             raise
         except BaseException as error:
@@ -284,8 +297,13 @@ def _has_json_form(value: Any) -> bool:
     return True
 
 
-def _json_types(name: str, value: Any) -> Any:
+def _value(name: str, value: Any, *, opaque: bool) -> Any:
     try:
+        content = content_of(value)
+        if content is not None:
+            # Decoded even where it stays as it is: so it is known to be nested no deeper.
+            decoded = decode_json(bytes(content.value))
+            return content if opaque else decoded
         # There and back: what is left is JSON's types alone, lists where tuples were.
         return decode_json(msgspec.json.encode(value))
     except (TypeError, ValueError, RecursionError) as error:

@@ -44,6 +44,7 @@ def offer_of(gateway: Gateway, on_serving: Callable[[Gateway, Addresses], None])
     def work(post: Post) -> Work:
         configure_log(gateway, post.number if post.size > 1 else None)
         gateway.metrics(WorkerStarted(post.restarts))
+        gateway.takes_over = post.restarts > 0
         return Work(app=gateway, metrics=gateway.metrics.render, admin=partial(_admin, gateway))
 
     def serving(addresses: Addresses) -> None:

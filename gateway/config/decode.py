@@ -15,6 +15,7 @@ import attrs
 from gateway.config import unavailable
 from gateway.config.addresses import is_loopback
 from gateway.config.codec import Codec, expected
+from gateway.config.decode_offers import decode_prompts, decode_resources
 from gateway.config.decode_proxies import decode_proxies
 from gateway.config.decode_tools import decode_tools
 from gateway.config.problems import Refused
@@ -50,7 +51,11 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 """The sections whose keys are the fields of one class."""
 
-_ROOT = ("include", *SECTIONS, "services", "profiles", "tools", "proxies")
+_ROOT = (
+    "include",
+    *SECTIONS,
+    *("services", "profiles", "tools", "proxies", "prompts", "resources"),
+)
 """Every section there is."""
 
 
@@ -130,6 +135,8 @@ def decode(
         services=services.decoded,
         tools=decoded.tools,
         proxies=proxies,
+        prompts=decode_prompts(document.get("prompts", {}), root / "prompts"),
+        resources=decode_resources(document.get("resources", {}), root / "resources"),
         explicit=frozenset(dotted(key) for key in _written(document, ())),
         notes=decoded.notes,
         **sections,

@@ -1,4 +1,4 @@
-"""The codec of a tool's `input`: JSON Schema 2020-12, short forms spelt out, checked whole."""
+"""The codec of a tool's `input` and `output_schema`: JSON Schema 2020-12, short forms spelt out, checked whole."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _REFERENCES = ("$ref", "$dynamicRef")
 
 
 def input_schema() -> Codec:
-    """The schema of a tool's arguments → a dict, `type = "object"` at its root.
+    """The schema of a tool's arguments or answers → a dict, `type = "object"` at its root.
 
     In `properties`, a string is short for a schema of that type. References stay within the
     schema: nothing is fetched.
@@ -142,7 +142,7 @@ def _wrong_type(value: Any) -> str:
 def _check_root(schema: dict[str, Any], told: _Told) -> None:
     kind = schema.setdefault("type", "object")
     if kind != "object":
-        told.problem(("type",), f'expected "object": arguments have names; got {show(kind)}')
+        told.problem(("type",), f'expected "object": what it is of has names; got {show(kind)}')
     dialect = schema.get("$schema", DIALECT)
     if dialect not in (DIALECT, DIALECT + "#"):
         told.problem(("$schema",), f"expected {show(DIALECT)}, got {show(dialect)}")

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gateway.config.decode import SECTIONS, profile_codec
-from gateway.config.settings import CallSettings, ImportSettings, ProxySettings, ToolSettings
+from gateway.config.settings import (
+    CallSettings,
+    ImportSettings,
+    PromptSettings,
+    ProxySettings,
+    ResourceSettings,
+    ToolSettings,
+)
 from gateway.config.tables import codecs_of, optional, schema_of
 from gateway.config.values import NAME_PATTERN, one_of, strings
 
@@ -42,6 +49,8 @@ def json_schema(kinds: Mapping[str, Kind], policies: Mapping[str, Codec]) -> dic
         "tool": _tool(),
         "import": schema_of(codecs_of(ImportSettings)),
         "proxy": schema_of(codecs_of(ProxySettings)),
+        "prompt": schema_of(codecs_of(PromptSettings)),
+        "resource": schema_of(codecs_of(ResourceSettings)),
     }
     for name, kind in kinds.items():
         definitions[f"service.{name}"] = _service(name, kind, policies)
@@ -69,6 +78,8 @@ def _sections() -> dict[str, Any]:
     tools["additionalProperties"] = {"anyOf": [_reference("tool"), _reference("import")]}
     sections["tools"] = tools
     sections["proxies"] = _named("proxy", "What is passed through to a service, byte for byte.")
+    sections["prompts"] = _named("prompt", "Texts that clients offer to people, over MCP.")
+    sections["resources"] = _named("resource", "What clients may read, over MCP.")
     return sections
 
 

@@ -24,7 +24,9 @@ __all__ = [
     "Config",
     "ImportSettings",
     "McpSettings",
+    "PromptSettings",
     "ProxySettings",
+    "ResourceSettings",
     "ServerSettings",
     "ServiceConfig",
     "StateSettings",
@@ -153,7 +155,15 @@ class McpSettings:
     """`[mcp]`."""
 
     path: str = fields.path(default="/mcp", doc="Where MCP is served.")
-    tools: str = fields.one_of("all", default="all", doc="What `tools/list` offers.")
+    tools: str = fields.one_of(
+        "all",
+        "search",
+        default="all",
+        doc="What `tools/list` offers: every tool, or `search_tools`, `call_tool` and the pinned ones.",
+    )
+    pinned: tuple[str, ...] = fields.strings(
+        default=(), doc='Tools that are listed as they are where `tools` is `"search"`.'
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -187,6 +197,7 @@ class CallSettings:
 class ToolSettings:
     """`[tools.NAME]`, `calls` aside."""
 
+    title: str = fields.string(default="", doc="The tool's name as people are shown it.")
     description: str = fields.string(default="", doc="What the tool does, for models and people.")
     http: str | None = fields.route(
         default=None, doc='A route of its own: `"GET /customers/{id}"`.'
@@ -196,6 +207,17 @@ class ToolSettings:
     )
     idempotent: bool | None = fields.boolean(
         default=None, doc="Whether a repeated call is harmless. Left out: by its calls."
+    )
+    read_only: bool | None = fields.boolean(
+        default=None, doc="Whether a call changes nothing. Left out: by its calls."
+    )
+    destructive: bool | None = fields.boolean(
+        default=None,
+        doc="Whether a call may undo or overwrite something. Left out: unless it is read-only.",
+    )
+    open_world: bool | None = fields.boolean(
+        default=None,
+        doc="Whether it reaches what nobody has an overview of, such as the web. Left out: not said.",
     )
     wait: str | int = fields.wait(
         default="all",
@@ -207,6 +229,10 @@ class ToolSettings:
     output: str | Mapping[str, str] | None = fields.jmespath_output(
         default=None,
         doc="JMESPath for each key, or one for the whole. Left out: each call's reply.",
+    )
+    output_schema: Mapping[str, Any] | None = fields.json_schema(
+        default=None,
+        doc="JSON Schema 2020-12 of the answers, objects all; one that breaks it is `bad_reply`.",
     )
 
 
@@ -255,6 +281,55 @@ class ProxySettings:
     idle_timeout: float = fields.duration(
         none=True, default="60s", doc="Between two pieces of an answer that has begun."
     )
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class PromptSettings:
+    """`[prompts.NAME]`: a text that clients offer to people, offered over MCP."""
+
+    file: Path = fields.file(
+        example="prompts/summarise.md", doc="The text; its `{placeholders}` are its arguments."
+    )
+    title: str = fields.string(default="", doc="What people see; the name if it is left out.")
+    description: str = fields.string(default="", doc="What it is for.")
+
+
+_URI = r"[a-zA-Z][a-zA-Z0-9+.\-]*:[^\s{}]"
+_VARIABLE = r"\{[a-zA-Z_][a-zA-Z0-9_]*\}"
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ResourceSettings:
+    """`[resources.NAME]`: what clients may read, offered over MCP."""
+
+    uri: str | None = fields.matching(
+        f"{_URI}+",
+        wanted='a URI such as "docs://handbook"',
+        default=None,
+        doc="What it is read by.",
+    )
+    uri_template: str | None = fields.matching(
+        rf"{_URI}*{_VARIABLE}([^\s{{}}]+{_VARIABLE})*[^\s{{}}]*",
+        wanted='a URI with placeholders apart from each other, such as "crm://customers/{id}"',
+        default=None,
+        doc="In place of `uri`: its placeholders are inputs of the tool.",
+    )
+    file: Path | None = fields.file(
+        example="handbook.md", default=None, doc="What is read, each time anew."
+    )
+    tool: str | None = fields.name(
+        default=None, doc="In place of `file`: a tool whose answer is read."
+    )
+    title: str = fields.string(default="", doc="What people see; the name if it is left out.")
+    description: str = fields.string(default="", doc="What it holds.")
+    mime_type: str = fields.string(
+        default="", doc="Its media type. Left out: by the file's name; of a tool, JSON."
+    )
+
+    @property
+    def key(self) -> str:
+        """The URI or the template."""
+        return self.uri_template or self.uri or ""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -320,6 +395,8 @@ class Config:
     services: Mapping[str, ServiceConfig]
     tools: Mapping[str, ToolConfig]
     proxies: Mapping[str, ProxySettings]
+    prompts: Mapping[str, PromptSettings]
+    resources: Mapping[str, ResourceSettings]
     access: AccessSettings
     state: StateSettings
     telemetry: TelemetrySettings

@@ -72,17 +72,14 @@ POLICIES = frozenset(
 """Every policy."""
 
 SECTIONS: Mapping[str, Unavailable] = {
-    "": Unavailable(frozenset({"prompts", "resources", "models", "channels"})),
+    "": Unavailable(frozenset({"models", "channels"})),
     "server": NOTHING_LATER,
     "access": Unavailable(frozenset({"keys", "jwt", "limits"})),
     "state": Unavailable(frozenset({"jobs"}), {"url": (_is_text("redis"), "shared state is")}),
     "telemetry": Unavailable(
         frozenset({"blocked_after"}), {"traces": (_is_text("otlp:"), "sending traces is")}
     ),
-    "mcp": Unavailable(
-        frozenset({"pinned", "sampling"}),
-        {"tools": (lambda v: v == "search", "searching tools is")},
-    ),
+    "mcp": Unavailable(frozenset({"sampling"})),
     "tools": Unavailable(frozenset({"scopes", "job", "function"})),
 }
 """By section of the file; the empty name is the file itself, `tools` each tool."""

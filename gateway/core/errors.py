@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 __all__ = [
     "ERRORS",
     "BadReply",
+    "CannotAsk",
     "DeadlineExceeded",
     "Forbidden",
     "GatewayError",
@@ -134,6 +135,21 @@ class InvalidRequest(GatewayError):
     code = "invalid_request"
     title = "Invalid request"
     status = 400
+
+
+class CannotAsk(InvalidRequest):
+    """Something has to be asked of the client, and it cannot be.
+
+    Args:
+        detail: Why.
+        capability: What the client lacks: `sampling`, `elicitation` or `roots`.
+    """
+
+    title = "The client cannot be asked"
+
+    def __init__(self, detail: str = "", *, capability: str = "", **blame: Any) -> None:
+        super().__init__(detail, **blame)
+        self.capability = capability
 
 
 class InvalidArguments(GatewayError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -39,6 +39,7 @@ class Listed:
     error: str = ""
 
 
+@runtime_checkable
 class Federated(Protocol):
     """Another MCP server behind us.
 

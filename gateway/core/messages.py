@@ -12,11 +12,22 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from gateway.core.content import Content, plain
 from gateway.core.errors import BadReply, GatewayError
 from gateway.core.peer import Peer
 from gateway.core.trace import Trace
 
-__all__ = ["Branch", "Chunk", "Context", "Outcome", "Partial", "Progress", "Reply", "Request"]
+__all__ = [
+    "Branch",
+    "Chunk",
+    "Context",
+    "Log",
+    "Outcome",
+    "Partial",
+    "Progress",
+    "Reply",
+    "Request",
+]
 
 Outcome: TypeAlias = Literal["ok", "timeout", "error", "skipped"]
 """How a branch of a plan ends."""
@@ -45,6 +56,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     peer: Peer | None = None
 
 
+_encode = msgspec.json.Encoder(enc_hook=plain).encode
+
+
 class Request(msgspec.Struct, frozen=True):
     """One thing to do.
 
@@ -54,7 +68,8 @@ class Request(msgspec.Struct, frozen=True):
             placeholder filled in. Never changed by a policy: it makes a new request.
         context: Who asks.
         opaque: Whether nothing looks into the reply's value: JSON may stay the bytes it came as,
-            a `msgspec.Raw` that is valid and nested as deep as JSON that is decoded may be.
+            a `msgspec.Raw` that is valid and nested as deep as JSON that is decoded may be, and
+            content for MCP clients stay `Content`.
     """
 
     name: str
@@ -71,7 +86,7 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
         service: The service it went to.
         outcome: `ok`, `timeout`, `error` or `skipped`.
         value: Its reply's value, or its default where it is missing. Where the tool looks into no
-            part of it, it may be a `msgspec.Raw`: JSON as it came.
+            part of it, it may be a `msgspec.Raw`, JSON as it came, or `Content`.
         error: What it is missing for; `None` exactly when the outcome is `ok`.
         started_s: Seconds from the request's start to the call's, `None` if it never began.
         ended_s: Seconds from the request's start to the call's end.
@@ -108,7 +123,24 @@ class Progress(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
-Partial: TypeAlias = Branch | Chunk | Progress
+class Log(msgspec.Struct, frozen=True):
+    """A log message for the client, not for us.
+
+    Args:
+        level: One of MCP's, which are syslog's: `debug`, `info`, `notice`, `warning`, `error`,
+            `critical`, `alert`, `emergency`.
+        data: Any JSON value.
+        logger: Whose message it is; `None` if nobody's in particular.
+
+    Source: MCP 2025-11-25, Logging; RFC 5424, section 6.2.1.
+    """
+
+    level: str
+    data: Any
+    logger: str | None = None
+
+
+Partial: TypeAlias = Branch | Chunk | Log | Progress
 """What `emit` takes."""
 
 
@@ -117,7 +149,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     Args:
         value: The decoded value: JSON's types, whole. To a request that is `opaque` it may be a
-            `msgspec.Raw`.
+            `msgspec.Raw` or `Content`.
         branches: Below an answer of a tool: how each call ended, in the plan's order.
         missing: The failures of absent calls, each naming its call; empty if the answer is whole.
         encoded: Of an answer to a client: the JSON that every protocol sends it as.
@@ -139,28 +171,28 @@ class Reply(msgspec.Struct, frozen=True):
         """
         value = self.value
         try:
-            if self.missing and isinstance(value, msgspec.Raw):
-                value = msgspec.json.decode(value)
+            if self.missing and isinstance(value, (msgspec.Raw, Content)):
+                value = msgspec.json.decode(_encode(value))
             if self.missing and isinstance(value, dict):
                 value = {key: part for key, part in value.items() if key != "_errors"}
                 value["_errors"] = [error.problem() for error in self.missing]
-            encoded = msgspec.json.encode(value)
+            encoded = _encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadReply(f"the answer has no JSON form: {error}") from error
         return Reply(self.value, self.branches, self.missing, encoded)
 
     def decoded(self) -> Reply:
-        """This reply with JSON's types for what is a `msgspec.Raw` in its value.
+        """This reply with JSON's types for what is `msgspec.Raw` or `Content` in its value.
 
         Raises:
             BadReply: A number in it is beyond what can be decoded.
         """
         value = self.value
         parts = value.values() if isinstance(value, dict) else (value,)
-        if not any(isinstance(part, msgspec.Raw) for part in parts):
+        if not any(isinstance(part, (msgspec.Raw, Content)) for part in parts):
             return self
         try:
-            value = msgspec.json.decode(msgspec.json.encode(value))
+            value = msgspec.json.decode(_encode(value))
         except msgspec.DecodeError as error:
             raise BadReply(f"the answer cannot be decoded: {error}") from error
         return Reply(value, self.branches, self.missing, self.encoded)

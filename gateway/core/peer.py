@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["JsonRpcError", "Peer"]
+__all__ = ["ASKABLE", "JsonRpcError", "Peer"]
+
+ASKABLE: Final[Mapping[str, str]] = {
+    "elicitation/create": "elicitation",
+    "sampling/createMessage": "sampling",
+    "roots/list": "roots",
+}
+"""What a client may be asked, and the capability that it needs for it."""
 
 
 class JsonRpcError(Exception):
@@ -39,12 +46,16 @@ class Peer(Protocol):
         """What it can do."""
         ...
 
-    async def __call__(self, method: str, params: Mapping[str, Any], /) -> Mapping[str, Any]:
+    async def __call__(
+        self, method: str, params: Mapping[str, Any], /, *, key: str | None = None
+    ) -> Mapping[str, Any]:
         """Ask it.
 
         Args:
             method: `sampling/createMessage`, `elicitation/create` or `roots/list`.
             params: As the server that asks gave them.
+            key: What the question is called, where a client is told; no two questions of one
+                request share it. `None` has one made of what is asked.
 
         Returns:
             The result, as the client gave it.

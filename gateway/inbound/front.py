@@ -13,6 +13,7 @@ import trio
 from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, Overloaded, TooLarge
+from gateway.core.federation import Federated
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace, new_id
@@ -54,6 +55,11 @@ class Front(Protocol):
         """Every tool, by name, in the file's order."""
         ...
 
+    @property
+    def federated(self) -> Mapping[str, Federated]:
+        """The MCP servers whose own tools are offered as they are, by service, in the file's order."""
+        ...
+
     def context(self, incoming: Incoming, protocol: str) -> Context:
         """Who sends `incoming`: request id, address, principal, trace.
 
@@ -89,6 +95,20 @@ class Front(Protocol):
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
     ) -> Reply:
         """Call the tool `request.name`, as `Gateway.answer` does."""
+        ...
+
+    async def ask(
+        self,
+        service: str,
+        method: str,
+        params: Mapping[str, Any],
+        context: Context,
+        emit: Emit = discard,
+        /,
+        *,
+        timeout_s: float = math.inf,
+    ) -> dict[str, Any]:
+        """Pass a request on to one of `federated`, as `Gateway.ask` does."""
         ...
 
 

@@ -51,6 +51,11 @@ def openapi_document(tools: Mapping[str, Tool], root_path: str = "") -> dict[str
         "components": {
             "schemas": {
                 **{tool.name: _rebased(tool.input_schema, tool.name) for tool in tools.values()},
+                **{
+                    _answer_name(tool): _rebased(tool.answers.schema, _answer_name(tool))
+                    for tool in tools.values()
+                    if tool.answers is not None
+                },
                 _PROBLEM_NAME: _PROBLEM,
             },
             "responses": _RESPONSES,
@@ -61,13 +66,13 @@ def openapi_document(tools: Mapping[str, Tool], root_path: str = "") -> dict[str
 def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": name,
-        "summary": (tool.description or tool.name).strip().partition("\n")[0],
+        "summary": tool.title or (tool.description or tool.name).strip().partition("\n")[0],
         "tags": [tool.name],
         "responses": {
             "200": {
                 "description": "The answer; partial if it says so.",
                 "headers": {"x-gateway-partial": _PARTIAL_HEADER},
-                "content": {"application/json": {"schema": {}}},
+                "content": {"application/json": {"schema": _answer(tool)}},
             },
             "default": {"$ref": "#/components/responses/Problem"},
         },
@@ -109,6 +114,15 @@ def _parameters(
 
 def _whole(tool: Tool) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{tool.name}"}
+
+
+def _answer(tool: Tool) -> dict[str, str]:
+    """The schema of its answers; one that says nothing where it declares none."""
+    return {} if tool.answers is None else {"$ref": f"#/components/schemas/{_answer_name(tool)}"}
+
+
+def _answer_name(tool: Tool) -> str:
+    return f"{tool.name}.answer"  # the dot keeps it apart from every tool's own
 
 
 def _rebased(part: Any, name: str, *, named: bool = False) -> Any:

@@ -1,6 +1,6 @@
 """A tool's input schema, compiled: coercion of text, validation, defaults.
 
-Source: JSON Schema 2020-12; RFC 6901 for the pointers of breaches.
+Source: JSON Schema 2020-12.
 """
 
 from __future__ import annotations
@@ -11,24 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
-import jsonschema_rs
 import msgspec
 
 from gateway.core.errors import InvalidArguments
+from gateway.plan.validation import Validator, summary
 
 __all__ = ["ArgumentsSchema"]
 
-_MAX_BREACHES = 100
-_MAX_DETAIL = 300
 _LONGEST_NUMBER = 64
 """A longer text is left to fail validation: parsing it is quadratic."""
 
 Schema = Mapping[str, Any]
-
-
-def _no_retrieval(uri: str) -> Any:
-    message = f"only local references are followed, not {uri}"
-    raise ValueError(message)
 
 
 @attrs.frozen(slots=True)
@@ -42,7 +35,7 @@ class ArgumentsSchema:
 
     schema: Schema
     names: frozenset[str]
-    _validator: jsonschema_rs.Draft202012Validator = attrs.field(repr=False, eq=False)
+    _validator: Validator = attrs.field(repr=False, eq=False)
     _defaults: Mapping[str, Any] = attrs.field(repr=False)
     _typed: Mapping[str, _Types] = attrs.field(repr=False)
 
@@ -51,11 +44,11 @@ class ArgumentsSchema:
         """Compile `schema`; nothing is ever fetched for it.
 
         Raises:
-            ValueError: It is not a JSON Schema, or refers to something outside itself.
+            ValueError: It is not a JSON Schema, refers to something outside itself, or holding
+                arguments against it could take long.
         """
         # With properties, if none, an argument that is not expected is told by its name.
-        whole = {"properties": {}, **schema}
-        validator = jsonschema_rs.Draft202012Validator(whole, retriever=_no_retrieval)
+        validator = Validator({"properties": {}, **schema})
         properties = _properties(schema)
         defaults = {
             name: part["default"]
@@ -65,12 +58,17 @@ class ArgumentsSchema:
         types = {name: _types_of(schema, part) for name, part in properties.items()}
         return cls(schema, frozenset(properties), validator, defaults, types)
 
+    @property
+    def required(self) -> frozenset[str]:
+        """The names that every call has to give, as far as the schema says so plainly."""
+        named = self.schema.get("required", ())
+        return frozenset(named) - self._defaults.keys()
+
     def wrong_defaults(self) -> Iterator[tuple[str, str]]:
         """Each default that breaks the schema of its own property: the name, and how."""
         for name, value in self._defaults.items():
-            for error in self._validator.iter_errors({**self._defaults, name: value}):
-                if list(error.instance_path)[:1] == [name]:
-                    yield name, error.message[:_MAX_DETAIL]
+            for breach in self._validator.breaches_of(name, value):
+                yield name, breach["detail"]
 
     def coerce(self, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Arguments from texts, as paths, queries and command lines carry them.
@@ -106,16 +104,9 @@ class ArgumentsSchema:
             if whole.keys() <= self.names:
                 return whole
             return {name: value for name, value in whole.items() if name in self.names}
-        breaches: list[dict[str, str]] = []
-        for error in self._validator.iter_errors(whole):
-            breaches.extend(_breaches(error))
-            if len(breaches) >= _MAX_BREACHES:
-                break
+        breaches = self._validator.breaches(whole)
         raise InvalidArguments(
-            "the arguments break the tool's input schema: "
-            + "; ".join(f"{b['pointer'] or '(whole)'}: {b['detail']}" for b in breaches[:3])
-            + (f"; and {len(breaches) - 3} more" if len(breaches) > 3 else ""),
-            errors=tuple(breaches[:_MAX_BREACHES]),
+            f"the arguments break the tool's input schema: {summary(breaches)}", errors=breaches
         )
 
 
@@ -199,21 +190,3 @@ def _number(text: str, *, whole: bool) -> int | float | None:
     if isinstance(number, float) and (whole or not math.isfinite(number)):
         return int(number) if whole and number.is_integer() else None
     return number
-
-
-def _pointer(path: Sequence[str | int]) -> str:
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
-
-
-def _breaches(error: jsonschema_rs.ValidationError) -> Iterator[dict[str, str]]:
-    """One breach per offending place: a missing or unexpected property is named by its own."""
-    path = list(error.instance_path)
-    kind = error.kind
-    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
-        yield {"pointer": _pointer([*path, kind.property]), "detail": "required, but missing"}
-        return
-    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
-        for name in kind.unexpected:
-            yield {"pointer": _pointer([*path, name])[:_MAX_DETAIL], "detail": "not expected here"}
-        return
-    yield {"pointer": _pointer(path)[:_MAX_DETAIL], "detail": error.message[:_MAX_DETAIL]}

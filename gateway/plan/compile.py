@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from gateway.config.settings import CallConfig, ToolConfig
+from gateway.config.settings import CallConfig, ToolConfig, ToolSettings
 from gateway.core.adapter import Kind
 from gateway.core.service import Service, begin_of
+from gateway.plan.answers import AnswerSchema
 from gateway.plan.arguments import ArgumentsSchema
 from gateway.plan.expression import Expression
 from gateway.plan.graph import (
@@ -74,12 +75,9 @@ def compile_tool(
         report(path, message)
 
     settings = tool.settings
-    arguments = ArgumentsSchema.compile(settings.input)
-    for name, message in arguments.wrong_defaults():
-        note(
-            ("input", "properties", name, "default"), f"breaks the property's own schema: {message}"
-        )
-    names = Names(arguments.names, (frozenset(tool.calls) | failed_calls) - arguments.names)
+    arguments = _arguments(settings, note)
+    inputs = frozenset() if arguments is None else arguments.names
+    names = Names(inputs, (frozenset(tool.calls) | failed_calls) - inputs)
     calls = {
         name: compile_call(call, names, _below(note, "calls", name))
         for name, call in tool.calls.items()
@@ -87,15 +85,43 @@ def compile_tool(
     _check_names(tool, names, note)
     _check_cycles(calls, note)
     _check_route(settings.http, names, note)
+    _check_hints(settings, note)
+    answers = _answers(tool, note)
     merge = Merge(_output(settings.output, names, note), tuple(calls))
-    if mistakes or failed_calls or judge_only:
+    if mistakes or failed_calls or judge_only or arguments is None:
         return None
     nodes = _nodes(calls, services, names.inputs, _read(calls, merge), note)
     if len(nodes) < len(calls):
         return None
     plan = Plan(tool.name, nodes, merge, _quorum(settings.wait))
     deadline_s = min(settings.deadline or ceiling_s, ceiling_s)
-    return _tool(tool, arguments, plan, services, deadline_s)
+    return _tool(tool, arguments, plan, services, deadline_s, answers=answers)
+
+
+def _arguments(settings: ToolSettings, report: Report) -> ArgumentsSchema | None:
+    try:
+        arguments = ArgumentsSchema.compile(settings.input)
+    except ValueError as error:
+        report(("input",), f"not fit for arguments of strangers: {error}")
+        return None
+    for name, message in arguments.wrong_defaults():
+        path = ("input", "properties", name, "default")
+        report(path, f"breaks the property's own schema: {message}")
+    return arguments
+
+
+def _answers(tool: ToolConfig, report: Report) -> AnswerSchema | None:
+    settings = tool.settings
+    if settings.output_schema is None:
+        return None
+    partial = settings.wait != "all" or any(
+        call.common.optional or call.common.when is not None for call in tool.calls.values()
+    )
+    try:
+        return AnswerSchema.compile(settings.output_schema, partial=partial)
+    except ValueError as error:
+        report(("output_schema",), f"not fit for answers: {error}")
+        return None
 
 
 def _tool(
@@ -104,6 +130,8 @@ def _tool(
     plan: Plan,
     services: Services,
     deadline_s: float,
+    *,
+    answers: AnswerSchema | None,
 ) -> Tool:
     method, _, path = (tool.settings.http or "").partition(" ")
     calls = [(services.kind(call.common.service), call) for call in tool.calls.values()]
@@ -115,9 +143,15 @@ def _tool(
         plan=plan,
         deadline_s=deadline_s,
         idempotent=_or(tool.settings.idempotent, idempotent),
-        read_only=all(kind.read_only(call.keys) for kind, call in calls),
+        read_only=_or(
+            tool.settings.read_only, all(kind.read_only(call.keys) for kind, call in calls)
+        ),
         method=method or None,
         path=path or None,
+        title=tool.settings.title,
+        destructive=tool.settings.destructive,
+        open_world=tool.settings.open_world,
+        answers=answers,
     )
 
 
@@ -132,6 +166,12 @@ def _or(written: bool | None, inferred: bool) -> bool:
 def is_idempotent(kind: Kind, call: CallConfig) -> bool:
     """Whether making `call` twice is harmless: as written, else by its verb."""
     return _or(call.common.idempotent, kind.idempotent(call.keys))
+
+
+def _check_hints(settings: ToolSettings, report: Report) -> None:
+    if settings.read_only and settings.destructive:
+        message = "expected false, got true: a tool that is read_only changes nothing"
+        report(("destructive",), message)
 
 
 def _check_names(tool: ToolConfig, names: Names, report: Report) -> None:

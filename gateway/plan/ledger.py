@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import trio
 
-from gateway.core.errors import GatewayError, Skipped
+from gateway.core.errors import GatewayError, Rejected, Skipped
 from gateway.core.messages import Branch, Context, Reply, Request
+from gateway.core.peer import JsonRpcError
 from gateway.net.asgi import client_has_left
-from gateway.plan.run import Run
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.hub import Telemetry
 
-__all__ = ["Ledger", "book_refusal"]
+__all__ = ["Ledger", "book_refusal", "refused_by"]
+
+
+class Way(Protocol):
+    """A request's way, once it has begun: through a plan, or on to one server."""
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """How each call ended, as far as it has."""
+        ...
+
+    def abandon(self, reason: str, /) -> None:
+        """Book the calls that were cut off because nobody waits for the answer any more."""
+        ...
 
 
 class Ledger:
@@ -26,7 +40,7 @@ class Ledger:
         budget_s: Seconds it was granted; may be inf.
 
     Attributes:
-        run: Its way through the plan, once it has begun.
+        run: Its way, once it has begun.
         reply: The answer; to be set before the context ends without an exception.
     """
 
@@ -38,7 +52,7 @@ class Ledger:
         self._tool = tool
         self._budget_s = budget_s
         self._start = trio.current_time()
-        self.run: Run | None = None
+        self.run: Way | None = None
         self.reply: Reply
 
     def __enter__(self) -> None:
@@ -48,6 +62,8 @@ class Ledger:
         outcome: RequestOutcome = "ok"
         branches: tuple[Branch, ...] = ()
         missing: tuple[GatewayError, ...] = ()
+        if isinstance(error, JsonRpcError):
+            error = refused_by(error)
         if error is None:
             missing = self.reply.missing
             if missing and any(not isinstance(one, Skipped) for one in missing):
@@ -101,3 +117,8 @@ def book_refusal(
             budget_s=math.inf,
         )
     )
+
+
+def refused_by(error: JsonRpcError) -> Rejected:
+    """What telemetry is told of a server's own error: its code, not its words."""
+    return Rejected(f"the server answered with error {error.code}")

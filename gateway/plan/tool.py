@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    from gateway.plan.answers import AnswerSchema
     from gateway.plan.arguments import ArgumentsSchema
     from gateway.plan.plan import Plan
 
@@ -28,6 +29,10 @@ class Tool:
         read_only: Whether a call changes nothing.
         method: The HTTP method of its own route; `None` where it has none.
         path: The path of its own route, such as `/customers/{id}`.
+        title: Its name as people are shown it; may be empty.
+        destructive: Whether a call may undo or overwrite something; `None` if nothing says so.
+        open_world: Whether it reaches beyond what is known; `None` if nothing says so.
+        answers: The output schema, compiled; `None` where answers may be anything.
     """
 
     name: str
@@ -39,6 +44,10 @@ class Tool:
     read_only: bool
     method: str | None = None
     path: str | None = None
+    title: str = ""
+    destructive: bool | None = None
+    open_world: bool | None = None
+    answers: AnswerSchema | None = None
 
     @property
     def input_schema(self) -> Mapping[str, Any]:

@@ -21,10 +21,30 @@ import attrs
 import structlog
 import trio
 
+from gateway.core.caller import Caller
 from gateway.core.errors import NotFound, Overloaded
 
 NOT_A_FUNCTION = 5
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+async def tells(caller: Caller, times: int = 1) -> dict[str, Any]:
+    for number in range(times):
+        await caller.progress(number, times, "so far")
+        await caller.log("info", {"number": number}, "functions")
+    return dict(caller.capabilities)
+
+
+async def asks(caller: Caller) -> Any:
+    return await caller.ask("roots/list", {}, key="where")
+
+
+def asks_in_a_thread(caller: Caller) -> Any:
+    return trio.from_thread.run(caller.ask, "roots/list", {})
+
+
+def with_an_input(caller: str) -> str:
+    return caller
 
 
 class Gate:

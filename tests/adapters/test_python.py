@@ -515,7 +515,7 @@ async def test_abandoned_threads_that_hold_every_token_make_others_wait_not_mult
             await until(lambda: made.threads.statistics().tasks_waiting == 1)
             assert gate.most == 2
             gate.opened.set()
-    assert gate.ended == 3
+        await until(lambda: gate.ended == 3)
 
 
 async def test_a_thread_that_outlives_the_loop_ends_quietly(gate: Gate) -> None:

@@ -14,7 +14,7 @@ from tests.benchmarks.crowd import Outcome, crowd
 from tests.benchmarks.load import Load, run_wrk
 from tests.benchmarks.processes import Cores, await_answer, await_quiet, cpu_s, pinned, running
 from tests.benchmarks.scenarios import Ask, Scenario
-from tests.benchmarks.subjects import SUBJECTS, Place, Upstreams, upstream
+from tests.benchmarks.subjects import SUBJECTS, Place, Upstreams, behind, upstream
 from tests.benchmarks.tools import program
 from tests.end_to_end.processes import free_port
 
@@ -155,13 +155,18 @@ def bench(cores: Cores, folder: Path, missing: frozenset[str]) -> Iterator[Bench
         ports = []
         for streams in (program("nginx") is None, True):
             port = free_port()
-            command = upstream(Place(port, Upstreams("", ""), folder), streams=streams)
+            command = upstream(Place(port, Upstreams("", "", ""), folder), streams=streams)
             log = folder / f"upstream-{port}.log"
             process = stack.enter_context(running(pinned(cores.load, command), log))
             await_answer(process, port, Ask("/"), log)
             ports.append(port)
         load = run_wrk(ports[0], Ask("/"), core=cores.load, connections=AT, seconds=1.0)
-        upstreams = Upstreams(*(f"127.0.0.1:{port}" for port in ports))
+        port = free_port()
+        log = folder / f"behind-{port}.log"
+        command = behind(Place(port, Upstreams("", "", ""), folder))
+        process = stack.enter_context(running(pinned(cores.load, command), log))
+        await_answer(process, port, Ask("/"), log)
+        upstreams = Upstreams(*(f"127.0.0.1:{port}" for port in (*ports, port)))
         yield Bench(cores, folder, upstreams, load.rate, missing)
 
 
@@ -263,7 +268,11 @@ def started(key: str, ask: Ask, at: Bench) -> Iterator[Running]:
     """
     port = free_port()
     log = at.folder / f"{key}-{port}.log"
-    env = {"UPSTREAM": f"http://{at.upstreams.users}", "EVENTS": f"http://{at.upstreams.events}"}
+    env = {
+        "UPSTREAM": f"http://{at.upstreams.users}",
+        "EVENTS": f"http://{at.upstreams.events}",
+        "TOOLS": f"http://{at.upstreams.tools}/mcp",
+    }
     command = SUBJECTS[key].command(Place(port, at.upstreams, at.folder))
     with running(pinned(at.cores.subject, command), log, env) as process:
         status, body = await_answer(process, port, ask, log)

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from tests.benchmarks.apps.constant import EVENTS, USER
-from tests.benchmarks.subjects import PROXY, SERVER, US
+from tests.benchmarks.subjects import FEDERATION, PROXY, SERVER, US
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
 
@@ -84,6 +84,10 @@ def _tools_call(name: str, arguments: dict[str, Any]) -> Ask:
     return Ask("/mcp", "POST", headers, json.dumps(message).encode())
 
 
+def _structured(body: bytes) -> Any:
+    return json.loads(body)["result"]["structuredContent"]
+
+
 _PEERS = ("fastapi", "bare", "hypercorn")
 _WEB = (US, *_PEERS)
 _PROXIES = (PROXY, *_PEERS, "nginx", "haproxy")
@@ -136,8 +140,21 @@ SCENARIOS: tuple[Scenario, ...] = (
         about=f"The one-call tool by `tools/call` of MCP {_MCP_VERSION}, without a session.",
         ask=_tools_call("user", {"id": 7}),
         wanted=USER,
-        read=lambda body: json.loads(body)["result"]["structuredContent"],
-        subjects=(US, "mcp-sdk"),
+        read=_structured,
+        subjects=(US, "mcp-lowlevel", "mcp-sdk", "fastmcp"),
+    ),
+    Scenario(
+        key="federation",
+        title="A tool of another MCP server",
+        about=(
+            f"`tools/call` of MCP {_MCP_VERSION} is passed on to an MCP server of the official SDK, "
+            "which answers with a constant, and its result passed back. That server is the slowest "
+            "of all: CPU time per request tells more than requests per second."
+        ),
+        ask=_tools_call("user", {"id": 7}),
+        wanted=USER,
+        read=_structured,
+        subjects=(FEDERATION, "fastmcp-proxy"),
     ),
     Scenario(
         key="sse",

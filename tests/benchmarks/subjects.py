@@ -5,7 +5,9 @@ In `apps/`:
 * `upstream.conf`, `upstream.py`: the services behind all of them
 * `constant.py`: what all of them answer with
 * `gateway.toml`, `proxies.toml`: us; `server.py`: our server alone
-* `fastapi_app.py`, `bare_app.py`, `starlette_app.py`, `mcp_sdk.py`: the peers
+* `federation.toml`: us before `mcp_behind.py`, an MCP server
+* `fastapi_app.py`, `bare_app.py`, `starlette_app.py`: the peers; over MCP `mcp_sdk.py`,
+  `mcp_lowlevel.py`, `fastmcp_app.py`, `fastmcp_proxy.py`
 * `hello.py`: the application that servers are compared by
 * `nginx.conf`, `haproxy.cfg`: the limit
 
@@ -32,6 +34,7 @@ from tests.benchmarks.tools import program
 from tests.end_to_end.processes import free_port
 
 __all__ = [
+    "FEDERATION",
     "PROXY",
     "SERVER",
     "SUBJECTS",
@@ -39,12 +42,14 @@ __all__ = [
     "Place",
     "Subject",
     "Upstreams",
+    "behind",
     "upstream",
     "version_of",
 ]
 
 US = "gateway"
 PROXY = "proxy"
+FEDERATION = "federation"
 SERVER = "server"
 _APPS = Path(__file__).with_name("apps")
 _PROGRAMS = ("nginx", "haproxy")
@@ -57,10 +62,12 @@ class Upstreams:
     Args:
         users: Answers with a small JSON object.
         events: Streams.
+        tools: Answers `tools/call` over MCP.
     """
 
     users: str
     events: str
+    tools: str
 
 
 @attrs.frozen(slots=True)
@@ -171,6 +178,11 @@ def upstream(place: Place, *, streams: bool) -> list[str]:
     return _nginx("upstream.conf", place, body=json.dumps(USER))
 
 
+def behind(place: Place) -> list[str]:
+    """The command line of the MCP server behind those that federate."""
+    return _uvicorn("mcp_behind")(place)
+
+
 _UVICORN = ("uvicorn", "uvloop", "httptools")
 
 SUBJECTS: Mapping[str, Subject] = MappingProxyType(
@@ -186,6 +198,12 @@ SUBJECTS: Mapping[str, Subject] = MappingProxyType(
             "gateway's proxy",
             ("trio", "httptools"),
             partial(_gateway, "proxies.toml"),
+        ),
+        FEDERATION: Subject(
+            "`gateway serve` before an MCP server of the official SDK",
+            "gateway, federating",
+            ("trio", "httptools", "msgspec"),
+            partial(_gateway, "federation.toml"),
         ),
         SERVER: Subject(
             "our server alone (`gateway.server`)",
@@ -227,6 +245,26 @@ SUBJECTS: Mapping[str, Subject] = MappingProxyType(
             "MCP SDK + uvicorn + aiohttp",
             ("mcp", "starlette", *_UVICORN, "aiohttp"),
             _uvicorn("mcp_sdk"),
+        ),
+        "mcp-lowlevel": Subject(
+            "the official MCP SDK's low-level server, stateless with JSON answers, under uvicorn "
+            "with uvloop and httptools, calling with aiohttp",
+            "MCP SDK, low-level + uvicorn + aiohttp",
+            ("mcp", "starlette", *_UVICORN, "aiohttp"),
+            _uvicorn("mcp_lowlevel"),
+        ),
+        "fastmcp": Subject(
+            "a server of FastMCP, stateless with JSON answers, under uvicorn with uvloop and "
+            "httptools, calling with aiohttp",
+            "FastMCP + uvicorn + aiohttp",
+            ("fastmcp", "mcp", "starlette", *_UVICORN, "aiohttp"),
+            _uvicorn("fastmcp_app"),
+        ),
+        "fastmcp-proxy": Subject(
+            "FastMCP's proxy, stateless with JSON answers, under uvicorn with uvloop and httptools",
+            "FastMCP's proxy",
+            ("fastmcp", "mcp", "httpx", *_UVICORN),
+            _uvicorn("fastmcp_proxy"),
         ),
         "nginx": Subject(
             "nginx, one process: the limit", "nginx", ("nginx",), partial(_nginx, "nginx.conf")

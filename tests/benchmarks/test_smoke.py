@@ -17,7 +17,7 @@ from tests.benchmarks.processes import Cores
 from tests.benchmarks.profile import Profile, layer_of, read_samples
 from tests.benchmarks.report import Run, page, ratio, spread
 from tests.benchmarks.scenarios import SCENARIOS, Ask, Scenario
-from tests.benchmarks.subjects import PROXY, SERVER, SUBJECTS, US, Place, Upstreams
+from tests.benchmarks.subjects import FEDERATION, PROXY, SERVER, SUBJECTS, US, Place, Upstreams
 from tests.benchmarks.targets import targets_of
 from tests.end_to_end.processes import free_port
 
@@ -38,7 +38,7 @@ Transfer/sec:    243.26KB
 
 BY_KEY = {scenario.key: scenario for scenario in SCENARIOS}
 ONE_CALL = BY_KEY["one-call"]
-NOWHERE = Upstreams("127.0.0.1:9", "127.0.0.1:9")
+NOWHERE = Upstreams("127.0.0.1:9", "127.0.0.1:9", "127.0.0.1:9")
 
 
 def a_round(rate: int, *, failed: int = 0, cpu_s: float = 0.9) -> Round:
@@ -234,7 +234,7 @@ def test_rounds_are_shortened_to_the_time_there_is() -> None:
 def test_every_scenario_begins_with_us_and_names_subjects_that_are_there(
     scenario: Scenario,
 ) -> None:
-    assert scenario.ours in {US, PROXY, SERVER}
+    assert scenario.ours in {US, PROXY, SERVER, FEDERATION}
     assert set(scenario.subjects) <= set(SUBJECTS)
 
 
@@ -251,6 +251,8 @@ def test_our_own_configuration_is_sound(tmp_path: Path) -> None:
     SUBJECTS[US].command(Place(8080, NOWHERE, tmp_path))
     config = load_config(tmp_path / "8080-gateway.toml")
     assert set(config.tools) == {"user", "profile", "constant", "wait"}
+    SUBJECTS[FEDERATION].command(Place(8080, NOWHERE, tmp_path))
+    assert set(load_config(tmp_path / "8080-federation.toml").tools) == {"user"}
 
 
 @pytest.mark.end_to_end

@@ -498,8 +498,6 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[prompts.a]\n", ":1: prompts"),
-        ("[resources.a]\n", ":1: resources"),
         ("[models.a]\n", ":1: models"),
         ("[channels.a]\n", ":1: channels"),
         ('[access]\nkeys = "file:keys.toml"\nanonymous = false\n', ":2: access.keys"),
@@ -507,7 +505,6 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
         ("[access.limits.default]\n", ":1: access.limits"),
         ('[state]\njobs = "sqlite:///jobs.db"\n', ":2: state.jobs"),
         ('[telemetry]\nblocked_after = "1s"\n', ":2: telemetry.blocked_after"),
-        ("[mcp]\npinned = []\n", ":2: mcp.pinned"),
         ("[mcp]\nsampling = true\n", ":2: mcp.sampling"),
         *(
             (USERS + f"{key} = 1\n", f":4: services.users.{key}")
@@ -542,10 +539,6 @@ def test_keys_of_another_version_are_refused(files: Any, text: str, key: str) ->
         (
             '[telemetry]\ntraces = "otlp:http://collector:4318"\n',
             ':2: telemetry.traces: expected "none", got "otlp:http://collector:4318": sending traces is not available in this version',
-        ),
-        (
-            '[mcp]\ntools = "search"\n',
-            ':2: mcp.tools: expected "all", got "search": searching tools is not available in this version',
         ),
         (
             '[services.users]\nkind = "http"\nurl = ["http://a/", "http://b/"]\n',

@@ -86,7 +86,7 @@ def test_dates_are_text(files: Any) -> None:
             ),
             (
                 'type = "array"\n',
-                ':7: tools.t.input.type: expected "object": arguments have names; got "array"',
+                ':7: tools.t.input.type: expected "object": what it is of has names; got "array"',
             ),
             (
                 '"$schema" = "http://json-schema.org/draft-07/schema#"\n',

@@ -93,7 +93,8 @@ async def opened(service: Mapping[str, Any]) -> AsyncGenerator[Gateway]:
     app = create_app(
         {
             "server": {"deadline": "60s", "drain": "1s"},
-            "services": {"s": {"kind": "mcp", **service}},
+            # The tools of the file have the names of the server's own.
+            "services": {"s": {"kind": "mcp", "prefix": "s_", **service}},
             "tools": tools,
         }
     )
@@ -153,7 +154,7 @@ async def test_a_change_of_the_list_is_heard(way: str, tmp_path: Path) -> None:
             await trio.sleep(0.3)  # until the server knows that somebody listens
             await it.call("grow")
             await until(
-                lambda: "grown" in {item["name"] for item in it.server.listed("tools").items}
+                lambda: "s_grown" in {item["name"] for item in it.server.listed("tools").items}
             )
         assert "tools" in heard
 
@@ -300,4 +301,4 @@ async def test_a_gateway_behind_a_gateway() -> None:
         with trio.fail_after(1):
             await ended.wait()
         server: Any = app._built.adapters["s"]
-        assert [item["name"] for item in server.listed("tools").items] == ["add", "slow"]
+        assert [item["name"] for item in server.listed("tools").items] == ["s_add", "s_slow"]

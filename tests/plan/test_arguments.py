@@ -144,7 +144,7 @@ def test_an_argument_of_a_tool_that_takes_none_is_told_by_its_name() -> None:
 def test_breaches_are_bounded() -> None:
     compiled = schema(l={"type": "array", "items": {"type": "string"}})
     with pytest.raises(InvalidArguments) as caught:
-        compiled.validate({"l": list(range(10_000))})
+        compiled.validate({"l": list(range(1_000))})
     assert len(caught.value.errors) == 100
     with pytest.raises(InvalidArguments) as caught:
         compiled.validate({"l": "x" * 100_000})

@@ -175,7 +175,9 @@ class McpAdapter:
         """Call a tool by the server's own name for it."""
         arguments = params.get("arguments")
         parameters = self._catalog.parameters(tool)
-        headers = parameters.of(arguments) if parameters and isinstance(arguments, dict) else ()
+        headers = (
+            parameters.headers(arguments) if parameters and isinstance(arguments, dict) else ()
+        )
         try:
             return await self._client.ask(
                 "tools/call", {**params, "name": tool}, context=context, emit=emit, headers=headers

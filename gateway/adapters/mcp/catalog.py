@@ -16,11 +16,12 @@ import trio
 
 from gateway.adapters.mcp.client import Client
 from gateway.adapters.mcp.link import Era, Outdated, Refused
-from gateway.adapters.mcp.offer import Found, Names, Offer, Parameters
+from gateway.adapters.mcp.offer import Found, Names, Offer
 from gateway.adapters.mcp.results import Errors
 from gateway.core.errors import BadReply, GatewayError, NotFound, Unreachable
 from gateway.core.federation import LISTS, Listed, ListName
 from gateway.core.mcp import METHOD_NOT_FOUND
+from gateway.core.mcp_parameters import Parameters
 from gateway.core.peer import JsonRpcError
 
 __all__ = ["CHANGES", "Catalog"]

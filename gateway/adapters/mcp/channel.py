@@ -16,8 +16,8 @@ import trio
 from gateway.adapters.mcp import messages
 from gateway.adapters.mcp.link import NEVER_CANCELLED, Call
 from gateway.adapters.mcp.messages import Asked, Message, Response, Told
-from gateway.adapters.mcp.questions import ASKABLE
 from gateway.core.errors import BadReply, GatewayError, Overloaded, Unreachable
+from gateway.core.peer import ASKABLE
 
 __all__ = ["Channel", "LineReader", "Waiting"]
 

@@ -9,7 +9,7 @@ Source: MCP 2026-07-28, Tools; Streamable HTTP, "Custom Headers from Tool Parame
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,9 +18,9 @@ import msgspec
 
 from gateway.core.errors import BadReply
 from gateway.core.federation import ListName
-from gateway.core.mcp import PARAM_HEADER, header_text
+from gateway.core.mcp_parameters import MARK, Parameters, marks
 
-__all__ = ["Found", "Names", "Offer", "Parameters"]
+__all__ = ["Found", "Names", "Offer"]
 
 _MAX_ITEMS = 10_000
 _MAX_BYTES = 33_554_432
@@ -42,10 +42,8 @@ _KEYS: Mapping[ListName, str] = {
 }
 """What an item is asked for by."""
 
-_MARK = "x-mcp-header"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _PRIMITIVE = frozenset({"string", "integer", "boolean"})
-_SAFE_INTEGER = 2**53 - 1
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -66,22 +64,6 @@ class Names:
     def public(self, name: str) -> str:
         """What it is offered as."""
         return self.prefix + self.rename.get(name, name)
-
-
-@attrs.frozen(slots=True)
-class Parameters:
-    """Which arguments of a tool its request repeats in headers.
-
-    Args:
-        headers: By the argument's path, the header's name.
-    """
-
-    headers: Mapping[tuple[str, ...], str]
-
-    def of(self, arguments: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-        """The headers that go with `arguments`."""
-        found = ((name, _text(_at(arguments, path))) for path, name in self.headers.items())
-        return tuple((name, header_text(text)) for name, text in found if text is not None)
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -181,7 +163,7 @@ class Found:
         """By tool, if anything of it is repeated in headers."""
         if not self._is_tools:
             return {}
-        found = ((item["name"], _parameters(item["inputSchema"])) for item in self._items)
+        found = ((item["name"], Parameters.of(item["inputSchema"])) for item in self._items)
         return {name: parameters for name, parameters in found if parameters is not None}
 
 
@@ -226,34 +208,18 @@ def _problem_of_marks(schema: Mapping[str, Any]) -> str | None:
     """What is wrong with the marks of arguments that headers repeat."""
     seen: set[str] = set()
     reachable = 0
-    for _, mark, marked in _marks(schema):
+    for _, mark, marked in marks(schema):
         reachable += 1
         if not isinstance(mark, str) or not _TOKEN.fullmatch(mark):
-            return f"{_MARK}: expected the name of a header"
+            return f"{MARK}: expected the name of a header"
         if marked.get("type") not in _PRIMITIVE:
-            return f"{_MARK}: {mark} is no text, integer or boolean"
+            return f"{MARK}: {mark} is no text, integer or boolean"
         if mark.lower() in seen:
-            return f"{_MARK}: {mark} is given twice"
+            return f"{MARK}: {mark} is given twice"
         seen.add(mark.lower())
     if _count(schema) > reachable:
-        return f"{_MARK}: at a place that arguments cannot be told to have"
+        return f"{MARK}: at a place that arguments cannot be told to have"
     return None
-
-
-def _marks(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any, Mapping[str, Any]]]:
-    """The marks below nothing but `properties`: path, mark, and the schema that has it."""
-    rest: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [((), schema)]
-    while rest:
-        path, node = rest.pop()
-        if path and _MARK in node:
-            yield path, node[_MARK], node
-        properties = node.get("properties")
-        if isinstance(properties, dict):
-            rest.extend(
-                ((*path, key), inner)
-                for key, inner in properties.items()
-                if isinstance(inner, dict)
-            )
 
 
 _DATA = frozenset({"default", "examples", "const", "enum"})
@@ -272,30 +238,10 @@ def _count(schema: Mapping[str, Any]) -> int:
         if isinstance(node, list):
             rest.extend(node)
         elif isinstance(node, dict):
-            count += _MARK in node
+            count += MARK in node
             for key, value in node.items():
                 if key in _MAPS and isinstance(value, dict):
                     rest.extend(value.values())
                 elif key not in _DATA:
                     rest.append(value)
     return count
-
-
-def _parameters(schema: Mapping[str, Any]) -> Parameters | None:
-    headers = {path: PARAM_HEADER + mark.lower() for path, mark, _ in _marks(schema)}
-    return Parameters(headers) if headers else None
-
-
-def _at(arguments: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        arguments = arguments.get(key) if isinstance(arguments, Mapping) else None
-    return arguments
-
-
-def _text(value: Any) -> str | None:
-    """A value as a header says it; `None` if it has no such form."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value) if abs(value) <= _SAFE_INTEGER else None
-    return value if isinstance(value, str) else None

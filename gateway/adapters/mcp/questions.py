@@ -14,10 +14,9 @@ from gateway.adapters.mcp import messages
 from gateway.adapters.mcp.messages import Asked
 from gateway.core.errors import BadReply, GatewayError, InvalidArguments
 from gateway.core.mcp import METHOD_NOT_FOUND
-from gateway.core.peer import JsonRpcError, Peer
+from gateway.core.peer import ASKABLE, JsonRpcError, Peer
 
 __all__ = [
-    "ASKABLE",
     "OFFERED",
     "answered",
     "capabilities_of",
@@ -28,13 +27,6 @@ __all__ = [
 
 OFFERED: Mapping[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
 """What a legacy server is told that clients can do: a session serves many, and each may differ."""
-
-ASKABLE: Mapping[str, str] = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
-"""What a client may be asked, and the capability that it needs for it."""
 
 _MAX_QUESTIONS = 20
 _REJECTED = -1

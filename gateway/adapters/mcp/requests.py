@@ -16,7 +16,7 @@ from gateway.core.mcp import (
     VERSION_KEY,
     implementation,
 )
-from gateway.core.messages import Context, Progress
+from gateway.core.messages import Context, Log, Progress
 from gateway.core.service import Emit, discard
 
 __all__ = ["Requests"]
@@ -102,6 +102,8 @@ class Requests:
                         await _pass_on(params, emit)
                 case Told() as told:
                     self._hear(told)
+                    if told.method == "notifications/message" and call is not None:
+                        await _log(told.params, emit)
 
 
 async def _pass_on(params: Mapping[str, Any], emit: Emit) -> None:
@@ -109,6 +111,12 @@ async def _pass_on(params: Mapping[str, Any], emit: Emit) -> None:
     message = params.get("message")
     if progress is not None and emit is not discard:
         await emit(Progress(progress, total, message if isinstance(message, str) else None))
+
+
+async def _log(params: Mapping[str, Any], emit: Emit) -> None:
+    level, logger = params.get("level"), params.get("logger")
+    if isinstance(level, str) and "data" in params and emit is not discard:
+        await emit(Log(level, params["data"], logger if isinstance(logger, str) else None))
 
 
 def _number(value: Any) -> float | None:

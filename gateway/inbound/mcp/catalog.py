@@ -1,86 +1,228 @@
-"""`tools/list`: every tool, a page at a time.
+"""What is offered: our own tools, prompts and resources, and those of the servers behind us.
 
-Source: MCP 2025-11-25 and 2026-07-28, Tools, "Listing Tools"; Pagination.
+Nobody is asked for anything here: servers keep their lists themselves, and what is merged of them
+is merged anew when one of them is another one. A server that is gone costs its own entries alone.
+
+Source: MCP 2025-11-25 and 2026-07-28, Tools; Prompts; Resources; Pagination.
 """
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import msgspec
+import trio
 
-from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError
+from gateway.core.federation import ListName
+from gateway.inbound.mcp.listing import Entry, Listing, Visible, everything
+from gateway.inbound.mcp.search import HELPERS, Index, helpers
+from gateway.inbound.mcp.versions import CAPABILITIES
 
 if TYPE_CHECKING:
+    from gateway.config.settings import McpSettings
+    from gateway.core.messages import Context
     from gateway.inbound.front import Front
     from gateway.plan.tool import Tool
 
-__all__ = ["PAGE", "Catalog"]
+__all__ = ["Catalog", "See", "see_all"]
 
-PAGE: Final = 100
-"""Tools a page."""
+logger = logging.getLogger(__name__)
+
+See: TypeAlias = "Callable[[Context], Visible]"
+"""From who asks to what he may know of."""
+
+_KEYS: Final[Mapping[ListName, str]] = {
+    "tools": "name",
+    "prompts": "name",
+    "resources": "uri",
+    "resourceTemplates": "uriTemplate",
+}
+"""What an item is asked for by."""
+
+_RENAMED: Final[tuple[ListName, ...]] = ("tools", "prompts")
+"""What a service's `prefix` and `rename` can keep apart."""
+
+_MOST_TOLD: Final = 20
+"""Clashes that are named at once."""
+
+
+def see_all(_context: Context) -> Visible:
+    """Everybody may know of everything."""
+    return everything
 
 
 class Catalog:
-    """The pages of `tools/list`, each tool encoded once.
+    """Every list, and who offers what of it.
 
     Args:
-        front: Whose tools.
+        front: The tools, and the servers behind us.
+        settings: `[mcp]`.
+        own: Our own prompts, resources and templates, by list.
+        see: Which entries a client may know of; it filters lists, searches, and whom a request goes
+            on to. Whether a tool of our own may be called is not asked here.
+
+    Attributes:
+        is_searched: Whether tools are found by searching, not by reading the list.
     """
 
-    def __init__(self, front: Front) -> None:
+    def __init__(
+        self,
+        front: Front,
+        settings: McpSettings,
+        own: Mapping[ListName, tuple[Entry, ...]],
+        see: See = see_all,
+    ) -> None:
         self._front = front
-        self._listed: Mapping[str, Tool] | None = None
-        self._pages: dict[str | None, dict[str, Any]] = {}
+        self._own = own
+        self._see = see
+        self._pinned = settings.pinned
+        self.is_searched = settings.tools == "search"
+        self._merged: dict[ListName, tuple[tuple[Any, ...], Listing]] = {}
+        self._listed: tuple[Listing, Listing] | None = None
+        self._told: dict[ListName, tuple[str, ...]] = {}
+        self._index: tuple[Listing, Index] | None = None
+        self._indexing = trio.Lock()
 
-    def page(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """One page.
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What is advertised: what a server behind us may have counts, for it may come later."""
+        capabilities = dict(CAPABILITIES)
+        behind = bool(self._front.federated)
+        if behind or self._own.get("prompts"):
+            capabilities["prompts"] = CAPABILITIES["tools"]
+            capabilities["completions"] = {}
+        if behind or self._own.get("resources") or self._own.get("resourceTemplates"):
+            capabilities["resources"] = CAPABILITIES["tools"]
+        return capabilities
+
+    def page(self, name: ListName, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """One page of a list.
 
         Args:
+            name: Which list.
             params: Of the request; `cursor` as a former page's `nextCursor` gave it.
+            context: Who asks.
 
         Returns:
-            `tools`, in the file's order, and `nextCursor` unless it is the last page.
+            The items, by the list's name: our own in the file's order, then the servers'; and
+            `nextCursor` unless it is the last page.
 
         Raises:
             ProtocolError: The cursor is none of ours.
         """
-        tools = self._front.tools
-        if tools is not self._listed:
-            self._pages, self._listed = _pages(tools), tools
-        cursor = params.get("cursor")
-        page = self._pages.get(cursor) if cursor is None or isinstance(cursor, str) else None
-        if page is None:
-            raise ProtocolError(INVALID_PARAMS, "Invalid params: cursor: not one of this list")
+        listing = self.listing(name)
+        if name == "tools" and self.is_searched:
+            listing = self._few(listing)
+        items, cursor = listing.page(params.get("cursor"), self._see(context))
+        page: dict[str, Any] = {name: items}
+        if cursor:
+            page["nextCursor"] = cursor
         return page
 
+    def find(self, name: ListName, key: str, context: Context) -> Entry | None:
+        """What is asked for by `key`, if it is there and the client may know of it."""
+        entry = self.listing(name).get(key)
+        return entry if entry is not None and self._see(context)(entry) else None
 
-def _pages(tools: Mapping[str, Tool]) -> dict[str | None, dict[str, Any]]:
-    entries = [msgspec.Raw(msgspec.json.encode(_entry(tool))) for tool in tools.values()]
-    chunks = [entries[start : start + PAGE] for start in range(0, len(entries), PAGE)] or [[]]
-    pages: dict[str | None, dict[str, Any]] = {}
-    for number, chunk in enumerate(chunks):
-        page: dict[str, Any] = {"tools": chunk}
-        if number + 1 < len(chunks):
-            page["nextCursor"] = _cursor(number + 1)
-        pages[_cursor(number) if number else None] = page
-    return pages
+    async def search(self, query: str, limit: int, context: Context) -> list[Entry]:
+        """The tools that fit `query` best.
+
+        Cancellation: nothing is left half done.
+        """
+        listing = self.listing("tools")
+        async with self._indexing:
+            if self._index is None or self._index[0] is not listing:
+                tools = [entry for entry in listing.entries if entry.key not in HELPERS]
+                self._index = (listing, await Index.of(tools))
+        return self._index[1].search(query, limit, self._see(context))
+
+    def unlisted(self, name: ListName) -> list[str]:
+        """Why what is not found may be there all the same: of each server that has no list, a line."""
+        known = ((server, server.listed(name)) for server in self._front.federated.values())
+        return [f"{s.name}: {of.error}" for s, of in known if of.error and not of.items]
+
+    def check_names(self) -> None:
+        """No two origins offer a tool or a prompt of the same name, as far as is known by now.
+
+        Raises:
+            ValueError: Two do; the message names both.
+        """
+        clashes = [clash for name in _RENAMED for clash in Listing(self._entries(name)).clashes]
+        if clashes:
+            rest = len(clashes) - _MOST_TOLD
+            more = [f"and {rest} more"] if rest > 0 else []
+            told = "; ".join([*clashes[:_MOST_TOLD], *more])
+            raise ValueError(f"{told}: give one of them a prefix, or rename or deny what clashes")
+
+    def offers(self, method: str) -> bool:
+        """Whether `method` is one of a capability that is advertised."""
+        family = method.partition("/")[0]
+        return ("completions" if family == "completion" else family) in self.capabilities
+
+    def listing(self, name: ListName) -> Listing:
+        """A list as it is now, whole."""
+        own = self._front.tools if name == "tools" else self._own.get(name)
+        servers = self._front.federated.values()
+        sources = (own, *[server.listed(name).items for server in servers])
+        known = self._merged.get(name)
+        if known is not None and _same(known[0], sources):
+            return known[1]
+        listing = Listing(self._entries(name))
+        self._merged[name] = (sources, listing)
+        self._tell(name, listing.clashes)
+        return listing
+
+    def _entries(self, name: ListName) -> Iterator[Entry]:
+        if name == "tools":
+            if self.is_searched:
+                yield from helpers(0)
+            yield from (Entry(tool.name, _item(tool)) for tool in self._front.tools.values())
+        yield from self._own.get(name, ())
+        key = _KEYS[name]
+        for service, server in self._front.federated.items():
+            for item in server.listed(name).items:
+                yield Entry(item[key], item, service)
+
+    def _few(self, listing: Listing) -> Listing:
+        """What is listed where the rest is searched."""
+        if self._listed is None or self._listed[0] is not listing:
+            pinned = filter(None, map(listing.get, self._pinned))
+            count = len(listing.entries) - len(HELPERS)
+            few = Listing((*helpers(count), *pinned))
+            self._listed = (listing, few)
+        return self._listed[1]
+
+    def _tell(self, name: ListName, clashes: tuple[str, ...]) -> None:
+        before = set(self._told.get(name, ()))
+        self._told[name] = clashes
+        new = [clash for clash in clashes if clash not in before]
+        for clash in new[:_MOST_TOLD]:
+            logger.warning("not offered: %s", clash)
+        if len(new) > _MOST_TOLD:
+            logger.warning("not offered: %d more", len(new) - _MOST_TOLD)
 
 
-def _cursor(number: int) -> str:
-    return urlsafe_b64encode(f"page:{number}".encode()).decode()
+def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+    """Whether they are the very same lists: to compare what is in them would cost more."""
+    return len(before) == len(now) and all(map(_is, before, now))
 
 
-def _entry(tool: Tool) -> dict[str, Any]:
+def _is(one: Any, other: Any) -> bool:
+    return one is other
+
+
+def _item(tool: Tool) -> dict[str, Any]:
     hints = {"readOnlyHint": tool.read_only, "idempotentHint": tool.idempotent}
     if not tool.read_only:
-        # Nothing says that a change only adds: the protocol's own default, written out.
-        hints["destructiveHint"] = True
-    return {
-        "name": tool.name,
-        "description": tool.description,
-        "inputSchema": tool.input_schema,
-        "annotations": hints,
-    }
+        # Where nothing says that a change only adds: the protocol's own default, written out.
+        hints["destructiveHint"] = tool.destructive is not False
+    if tool.open_world is not None:
+        hints["openWorldHint"] = tool.open_world
+    entry: dict[str, Any] = {"name": tool.name}
+    if tool.title:
+        entry["title"] = tool.title
+    entry |= {"description": tool.description, "inputSchema": tool.input_schema}
+    if tool.answers is not None:
+        entry["outputSchema"] = tool.answers.schema
+    return {**entry, "annotations": hints}

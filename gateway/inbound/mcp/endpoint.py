@@ -6,8 +6,10 @@ Source: MCP 2025-11-25 and 2026-07-28, Streamable HTTP.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -19,8 +21,11 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.catalog import Catalog
 from gateway.inbound.mcp.jsonrpc import Answer, ProtocolError
 from gateway.inbound.mcp.legacy import Legacy
+from gateway.inbound.mcp.library import Library, own_lists
 from gateway.inbound.mcp.modern import Modern
 from gateway.inbound.mcp.sessions import Sessions
+from gateway.inbound.mcp.signing import Signer
+from gateway.inbound.mcp.stream import EventStream
 from gateway.inbound.mcp.versions import is_modern
 from gateway.net.asgi import (
     ClientLeft,
@@ -35,6 +40,8 @@ from gateway.net.asgi import (
 if TYPE_CHECKING:
     from gateway.config.settings import McpSettings
     from gateway.core.messages import Context
+    from gateway.inbound.mcp.prompts import Prompt
+    from gateway.inbound.mcp.resources import Resource
 
 __all__ = ["Mcp"]
 
@@ -50,16 +57,35 @@ class Mcp:
     Args:
         front: The tools, and how one is called.
         settings: `[mcp]`.
+        prompts: Our own, by name.
+        resources: Our own.
     """
 
-    def __init__(self, front: Front, settings: McpSettings) -> None:
-        catalog = Catalog(front)
+    def __init__(
+        self,
+        front: Front,
+        settings: McpSettings,
+        prompts: Mapping[str, Prompt] = MappingProxyType({}),
+        resources: Sequence[Resource] = (),
+    ) -> None:
+        self._catalog = catalog = Catalog(front, settings, own_lists(prompts, resources))
+        library = Library(front, catalog, prompts, resources)
         self.settings = settings
         self._front = front
-        self._modern = Modern(front, catalog)
-        # The next request may come to another worker, which would not know the session.
-        sessions = Sessions() if front.server.workers == 1 else None
-        self._legacy = Legacy(front, catalog, sessions)
+        # Made before the workers are forked: what one of them signed the others know.
+        key = secrets.token_bytes(32)
+        self._modern = Modern(front, catalog, library, Signer("state", key))
+        self._legacy = Legacy(front, catalog, library, Sessions(Signer("session", key)))
+
+    def check_names(self) -> None:
+        """No two origins offer a tool or a prompt of the same name, as far as is known by now.
+
+        What a server adds later is left out, and logged: it must not stop what is running.
+
+        Raises:
+            ValueError: Two do; the message names both.
+        """
+        self._catalog.check_names()
 
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Serve one HTTP request.
@@ -74,13 +100,19 @@ class Mcp:
         """
         context = self._front.context(incoming, "mcp")
         try:
-            answer = await self._answer(incoming.scope, context, receive)
+            stream = EventStream(send, context.headers, context.request_id)
+            answer = await self._answer(incoming.scope, context, receive, stream)
+            if stream.begun:
+                await stream.end(answer.body)
+                return
         except ClientLeft:
             return
         headers = (("x-request-id", context.request_id), *answer.headers)
         await respond(send, answer.status, headers, answer.body)
 
-    async def _answer(self, scope: Scope, context: Context, receive: Receive) -> Answer:
+    async def _answer(
+        self, scope: Scope, context: Context, receive: Receive, stream: EventStream
+    ) -> Answer:
         value: Any = None
         start = trio.current_time()
         try:
@@ -91,7 +123,7 @@ class Mcp:
                     spent_s = trio.current_time() - start
                     era = self._modern if is_modern(value, context.headers) else self._legacy
                     return await while_connected(
-                        scope, receive, partial(era.answer, value, context, spent_s=spent_s)
+                        scope, receive, partial(era.answer, value, context, stream, spent_s=spent_s)
                     )
                 case "DELETE":
                     return self._legacy.end(context)

@@ -15,9 +15,11 @@ from gateway.core.errors import GatewayError, InvalidRequest, NotFound
 __all__ = [
     "ACCEPTED",
     "HEADER_MISMATCH",
+    "INTERNAL_ERROR",
     "INVALID_PARAMS",
     "INVALID_REQUEST",
     "METHOD_NOT_FOUND",
+    "MISSING_CAPABILITY",
     "PARSE_ERROR",
     "UNSUPPORTED_VERSION",
     "Answer",
@@ -45,8 +47,14 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 """The parameters are wrong, or name a tool there is not."""
 
+INTERNAL_ERROR: Final = -32603
+"""What was asked for cannot be had; the error's data says why."""
+
 HEADER_MISMATCH: Final = -32020
 """A header is missing, malformed, or not what the body says (2026-07-28)."""
+
+MISSING_CAPABILITY: Final = -32021
+"""The request needs what its client cannot do (2026-07-28)."""
 
 UNSUPPORTED_VERSION: Final = -32022
 """The revision is not spoken (2026-07-28)."""

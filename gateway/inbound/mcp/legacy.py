@@ -19,8 +19,10 @@ from gateway.core.errors import Overloaded
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
+from gateway.inbound.mcp.library import LISTED_BY, METHODS
+from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.questions import Questioned, askable
 from gateway.inbound.mcp.versions import (
-    CAPABILITIES,
     LEGACY,
     UNNAMED,
     VERSION_HEADER,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
+    from gateway.inbound.mcp.library import Library
     from gateway.inbound.mcp.sessions import Session, Sessions
+    from gateway.inbound.mcp.stream import EventStream
 
 __all__ = ["MAX_BATCH", "SESSION_HEADER", "Legacy"]
 
@@ -57,6 +61,7 @@ class _Asker:
 
     context: Context
     session: Session | None
+    stream: EventStream | None
     spent_s: float
 
 
@@ -66,20 +71,27 @@ class Legacy:
     Args:
         front: What is called.
         catalog: What is listed.
-        sessions: Where sessions are kept; `None` offers none, and takes no notice of their ids.
+        library: What is read.
+        sessions: Where sessions are kept.
     """
 
-    def __init__(self, front: Front, catalog: Catalog, sessions: Sessions | None) -> None:
+    def __init__(
+        self, front: Front, catalog: Catalog, library: Library, sessions: Sessions
+    ) -> None:
         self._front = front
         self._catalog = catalog
+        self._library = library
         self._sessions = sessions
 
-    async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
+    async def answer(
+        self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
+    ) -> Answer:
         """Answer one message, or a batch where the revision has them.
 
         Args:
             value: The decoded body.
             context: Who asks.
+            stream: Where it is told what comes before the answer.
             spent_s: Seconds that reading it took, which its budget has less.
 
         Raises:
@@ -88,15 +100,15 @@ class Legacy:
         Cancellation: ends every call.
         """
         session = self._session(context)
-        asker = _Asker(context, session, spent_s)
         if not isinstance(value, list):
-            return await self._one(jsonrpc.read(value), asker)
+            return await self._one(value, _Asker(context, session, stream, spent_s))
         version = context.headers.get(VERSION_HEADER, session.version if session else UNNAMED)
         if version != _BATCHING:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
             )
-        return await self._batch(value, asker)
+        # One stream for many answers would end with the slowest: they come together, as JSON.
+        return await self._batch(value, _Asker(context, session, None, spent_s))
 
     def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
@@ -105,7 +117,7 @@ class Legacy:
             ProtocolError: There is no such session, or none is named.
         """
         session = self._session(context)
-        if session is None or self._sessions is None:
+        if session is None:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST,
                 f"DELETE ends a session: name it in {SESSION_HEADER}",
@@ -117,15 +129,18 @@ class Legacy:
 
     def _session(self, context: Context) -> Session | None:
         session_id = context.headers.get(SESSION_HEADER)
-        if session_id is None or self._sessions is None:
+        if session_id is None:
             return None
-        session = self._sessions.find(session_id)
+        session = self._sessions.find(session_id, context)
         if session is None:
             raise ProtocolError(jsonrpc.INVALID_REQUEST, "Session not found", status=404)
         return session
 
-    async def _one(self, message: Message | None, asker: _Asker) -> Answer:
+    async def _one(self, value: Any, asker: _Asker) -> Answer:
+        message = jsonrpc.read(value)
         if message is None:
+            if asker.session is not None:
+                asker.session.questions.hear(value)
             return jsonrpc.ACCEPTED
         if message.id is None:
             _notified(message, asker.session)
@@ -140,17 +155,25 @@ class Legacy:
     async def _answer(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         match message.method:
             case "initialize":
-                return self._initialize(message, message_id, asker.context.client)
+                return self._initialize(message, message_id, asker.context)
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
-            case "tools/list":
-                return jsonrpc.succeeded(message_id, self._catalog.page(message.params))
+            case method if method in LISTED_BY and self._catalog.offers(method):
+                page = self._catalog.page(LISTED_BY[method], message.params, asker.context)
+                return jsonrpc.succeeded(message_id, page)
             case "tools/call":
                 return await self._call(message, message_id, asker)
+            case method if method in METHODS and self._catalog.offers(method):
+                return await self._call(message, message_id, asker)
+            case "logging/setLevel":
+                level = severity(message.params.get("level"))
+                if asker.session is not None:
+                    asker.session.least = level
+                return jsonrpc.succeeded(message_id, {})
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
-    def _initialize(self, message: Message, message_id: RequestId, client: str) -> Answer:
+    def _initialize(self, message: Message, message_id: RequestId, context: Context) -> Answer:
         wanted = message.params.get("protocolVersion")
         if not isinstance(wanted, str):
             raise ProtocolError(
@@ -159,26 +182,27 @@ class Legacy:
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
-            "capabilities": CAPABILITIES,
+            "capabilities": {**self._catalog.capabilities, "logging": {}},
             "serverInfo": server_info(),
         }
-        if self._sessions is None:
-            return jsonrpc.succeeded(message_id, result)
-        session = self._sessions.open(version, client)
-        return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, session.id),))
+        capabilities = askable(message.params.get("capabilities"))
+        token = self._sessions.open(version, context.principal, capabilities)
+        return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, token),))
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
-        make = partial(call, self._front, message.params, asker.context, spent_s=asker.spent_s)
+        make = partial(self._made, message, asker)
         if session is None:
             result = await make()
-            return jsonrpc.succeeded(message_id, _called(result))
+            return jsonrpc.succeeded(message_id, result)
         if message_id in session.calls:
             raise ProtocolError(
                 jsonrpc.INVALID_REQUEST, "Invalid request: id: one with it is in flight already"
             )
         if session.is_full:
             error = Overloaded("this session has too many calls in flight", retry_after_s=1)
+            if message.method != "tools/call":
+                raise ProtocolError(jsonrpc.INTERNAL_ERROR, error.detail, error=error)
             self._front.refuse(asker.context, error, duration_s=asker.spent_s)
             return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
         scope = session.enter(message_id)
@@ -186,11 +210,35 @@ class Legacy:
         try:
             with scope:
                 result = await make()
-                answer = jsonrpc.succeeded(message_id, _called(result))
+                answer = jsonrpc.succeeded(message_id, result)
         finally:
             session.leave(message_id)
         # The call may have ended on its own while it was being cancelled: no answer even then.
         return _CANCELLED if scope.cancel_called else answer
+
+    async def _made(self, message: Message, asker: _Asker) -> dict[str, Any]:
+        """What a request that takes a while gives."""
+        params, spent_s = message.params, asker.spent_s
+        if message.method in METHODS:
+            return await self._library.answer(
+                message.method, params, asker.context, spent_s=spent_s
+            )
+        least = None if asker.session is None else asker.session.least
+        emit = notes_of(self._front, params, asker.stream, least)
+        context = self._with_peer(asker)
+        return _called(
+            await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
+        )
+
+    def _with_peer(self, asker: _Asker) -> Context:
+        """The context of a call, with its client to ask where that can be asked."""
+        session, stream = asker.session, asker.stream
+        if session is None or not session.capabilities or stream is None or not stream.is_accepted:
+            return asker.context
+        if self._front.server.workers != 1:  # another one might be given the client's answer
+            return asker.context
+        peer = Questioned(session.capabilities, session.questions, stream)
+        return msgspec.structs.replace(asker.context, peer=peer)
 
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
@@ -216,25 +264,24 @@ class Legacy:
 
     async def _batched(self, value: Any, asker: _Asker) -> Answer:
         try:
-            message = _member(value)
+            _check_member(value)
         except ProtocolError as error:
             self._refuse(error, asker)
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=200)
-        return await self._one(message, asker)
+        return await self._one(value, asker)
 
     def _refuse(self, error: ProtocolError, asker: _Asker) -> None:
         if not error.booked:
             self._front.refuse(asker.context, error.error, duration_s=asker.spent_s)
 
 
-def _member(value: Any) -> Message | None:
-    """Read one message of a batch, which may be any but `initialize`."""
+def _check_member(value: Any) -> None:
+    """Check one message of a batch, which may be any but `initialize`."""
     message = jsonrpc.read(value)
     if message is not None and message.method == "initialize":
         raise ProtocolError(
             jsonrpc.INVALID_REQUEST, "Invalid request: initialize cannot be in a batch"
         )
-    return message
 
 
 def _notified(message: Message, session: Session | None) -> None:
@@ -246,7 +293,9 @@ def _notified(message: Message, session: Session | None) -> None:
         session.cancel(request_id)
 
 
-def _called(result: ToolResult) -> dict[str, Any]:
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return result
     called: dict[str, Any] = {"content": result.content}
     if result.is_object:
         called["structuredContent"] = msgspec.Raw(result.structured)

@@ -5,23 +5,25 @@ Source: MCP 2026-07-28, Streamable HTTP; Versioning; Overview, "`_meta`"; Discov
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from gateway.core.errors import CannotAsk
+from gateway.core.mcp import CAPABILITIES_KEY
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call
+from gateway.inbound.mcp.envelope import Marked, check_envelope, check_version
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
+from gateway.inbound.mcp.library import LISTED_BY, METHODS
+from gateway.inbound.mcp.listen import listen
+from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.questions import askable
+from gateway.inbound.mcp.rounds import Rounds
 from gateway.inbound.mcp.versions import (
-    CAPABILITIES,
-    MODERN,
     SUPPORTED,
     VERSION_HEADER,
-    VERSION_KEY,
     server_info,
 )
 
@@ -29,15 +31,14 @@ if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
+    from gateway.inbound.mcp.library import Library
+    from gateway.inbound.mcp.signing import Signer
+    from gateway.inbound.mcp.stream import EventStream
 
-__all__ = ["Modern", "check_envelope", "header_value"]
+__all__ = ["Modern"]
 
-_CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+_LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 _SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
-_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""Which parameter `mcp-name` repeats, by method."""
-
-_ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
 _TTL_MS: Final = 60_000
 """How long clients may keep a list: there is no notice of changes, so not for long."""
 
@@ -48,18 +49,26 @@ class Modern:
     Args:
         front: What is called.
         catalog: What is listed.
+        library: What is read.
+        signer: Signs what clients keep from one round of a request to the next.
     """
 
-    def __init__(self, front: Front, catalog: Catalog) -> None:
+    def __init__(self, front: Front, catalog: Catalog, library: Library, signer: Signer) -> None:
         self._front = front
         self._catalog = catalog
+        self._library = library
+        self._rounds = Rounds(signer)
+        self._marked = Marked(front)
 
-    async def answer(self, value: Any, context: Context, *, spent_s: float = 0) -> Answer:
+    async def answer(
+        self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
+    ) -> Answer:
         """Answer one message.
 
         Args:
             value: The decoded body.
             context: Who asks.
+            stream: Where it is told what comes before the answer.
             spent_s: Seconds that reading it took, which its budget has less.
 
         Raises:
@@ -75,113 +84,87 @@ class Modern:
         if message.id is None:
             # No notification has a meaning in this era, not even `notifications/cancelled`: a
             # request id alone would let one client cancel another's call.
-            _check_version(context.headers.get(VERSION_HEADER))
+            check_version(context.headers.get(VERSION_HEADER))
             return jsonrpc.ACCEPTED
         check_envelope(message, context.headers)
-        return jsonrpc.succeeded(message.id, await self._result(message, context, spent_s))
+        return jsonrpc.succeeded(message.id, await self._result(message, context, stream, spent_s))
 
-    async def _result(self, message: Message, context: Context, spent_s: float) -> dict[str, Any]:
+    async def _result(
+        self, message: Message, context: Context, stream: EventStream, spent_s: float
+    ) -> dict[str, Any]:
         match message.method:
             case "server/discover":
-                found = {"supportedVersions": SUPPORTED, "capabilities": CAPABILITIES}
+                found = {"supportedVersions": SUPPORTED, "capabilities": self._catalog.capabilities}
                 return _complete({**found, **_cacheable("public")})
-            case "tools/list":
+            case method if method in LISTED_BY and self._catalog.offers(method):
                 # Who may see a list is the answer to a credential: never shared between them.
-                page = self._catalog.page(message.params)
+                page = self._catalog.page(LISTED_BY[method], message.params, context)
                 return _complete({**page, **_cacheable("private")})
             case "tools/call":
-                result = await call(self._front, message.params, context, spent_s=spent_s)
-                return _complete(_called(result))
+                return await self._call(message.params, context, stream, spent_s)
+            case "subscriptions/listen":
+                servers = self._front.federated.values()
+                meta = await listen(self._front, servers, message, stream)
+                return {"resultType": "complete", "_meta": {**_introduction(), **meta}}
+            case method if method in METHODS and self._catalog.offers(method):
+                result = await self._library.answer(
+                    method, message.params, context, spent_s=spent_s
+                )
+                if method == "resources/read":
+                    result = {"ttlMs": 0, "cacheScope": "private", **result}
+                return _complete(result)
             case method:
                 raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
+    async def _call(
+        self, params: dict[str, Any], context: Context, stream: EventStream, spent_s: float
+    ) -> dict[str, Any]:
+        self._marked.check(params, context.headers)
+        level = params["_meta"].get(_LOG_LEVEL_KEY)
+        emit = notes_of(self._front, params, stream, None if level is None else severity(level))
+        able = askable(params["_meta"][CAPABILITIES_KEY])
+        if not able:
+            result = await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
+            return _called(result)
+        turn = self._rounds.begin(params, able, context)
+        asking = msgspec.structs.replace(context, peer=turn)
+        with turn.scope:
+            result = await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
+            return _called(result)
+        return _introduced(self._rounds.result(turn, params, context), {})
 
-def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
-    """Hold a request's `_meta` and its headers against what the revision demands.
 
-    A header that came twice arrives here joined by a comma, and so matches nothing.
-
-    Raises:
-        ProtocolError: The first demand that is not met.
-
-    Source: MCP 2026-07-28, Overview, "Per-request protocol fields"; Streamable HTTP, "Server
-    Validation".
-    """
-    named = headers.get(VERSION_HEADER)
-    meta = message.params.get("_meta")
-    absent = [
-        key
-        for key in (VERSION_KEY, _CAPABILITIES_KEY)
-        if not isinstance(meta, dict) or key not in meta
-    ]
-    if not isinstance(meta, dict) or absent:
-        # A client of a revision we do not know is told so before its envelope is judged by ours.
-        if named is not None and VERSION_KEY in absent:
-            _check_version(named)
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+    """A call's result; what it could not ask of its client is the client's fault."""
+    if isinstance(result, dict):
+        return _complete(result)
+    if isinstance(result.error, CannotAsk):
         raise ProtocolError(
-            jsonrpc.INVALID_PARAMS, f"Invalid params: _meta: {' and '.join(absent)} must be given"
+            jsonrpc.MISSING_CAPABILITY,
+            f"Missing required client capability: {result.error.capability}",
+            data={"requiredCapabilities": {result.error.capability: {}}},
+            booked=True,
         )
-    version = meta[VERSION_KEY]
-    _check_header(VERSION_HEADER, named, version)
-    _check_header("mcp-method", headers.get("mcp-method"), message.method)
-    if message.method in _NAMED:
-        name = message.params.get(_NAMED[message.method])
-        if name is not None:
-            _check_header("mcp-name", header_value(headers.get("mcp-name")), name)
-    _check_version(version)
-    if not isinstance(meta[_CAPABILITIES_KEY], dict):
-        raise ProtocolError(
-            jsonrpc.INVALID_PARAMS,
-            f"Invalid params: _meta: {_CAPABILITIES_KEY}: expected an object",
-        )
-
-
-def header_value(value: str | None) -> str | None:
-    """A header's value, decoded where it is base64; `None` if it is absent or malformed.
-
-    Source: MCP 2026-07-28, Streamable HTTP, "Value Encoding".
-    """
-    encoded = _ENCODED.fullmatch(value) if value is not None else None
-    if encoded is None:
-        return value
-    try:
-        return base64.b64decode(encoded[1], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-
-
-def _check_header(name: str, value: str | None, body_value: Any) -> None:
-    if value is None:
-        raise ProtocolError(
-            jsonrpc.HEADER_MISMATCH, f"Header mismatch: {name} is missing or malformed"
-        )
-    if value != body_value:
-        raise ProtocolError(
-            jsonrpc.HEADER_MISMATCH,
-            f"Header mismatch: {name} is {value[:128]!r}, the body says {repr(body_value)[:128]}",
-        )
-
-
-def _check_version(version: str | None) -> None:
-    if version != MODERN:
-        raise ProtocolError(
-            jsonrpc.UNSUPPORTED_VERSION,
-            "Unsupported protocol version",
-            data={"supported": SUPPORTED, "requested": (version or "")[:128]},
-        )
+    called: dict[str, Any] = {"content": result.content}
+    if result.structured:
+        called["structuredContent"] = msgspec.Raw(result.structured)
+    called["isError"] = result.is_error
+    return _complete(called)
 
 
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
-    return {"resultType": "complete", **result, "_meta": {_SERVER_INFO_KEY: server_info()}}
+    meta = result.get("_meta")
+    own = meta if isinstance(meta, dict) else {}
+    return _introduced({"resultType": "complete", **result}, own)
+
+
+def _introduced(result: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {**result, "_meta": {**own, **_introduction()}}
+
+
+def _introduction() -> dict[str, Any]:
+    return {_SERVER_INFO_KEY: server_info()}
 
 
 def _cacheable(scope: str) -> dict[str, Any]:
     return {"ttlMs": _TTL_MS, "cacheScope": scope}
-
-
-def _called(result: ToolResult) -> dict[str, Any]:
-    return {
-        "content": result.content,
-        "structuredContent": msgspec.Raw(result.structured),
-        "isError": result.is_error,
-    }

@@ -1,8 +1,10 @@
-"""Legacy sessions: whom `notifications/cancelled` means.
+"""Legacy sessions: signed tokens, and what a process keeps of those in use.
 
-A cancel comes as a POST of its own and names nothing but a request id, which every client counts
-from 1. The session tells whose request it is; it holds nothing else of worth, so losing one
-costs its client a new `initialize`.
+The token says all that has to be known of a session: its revision, whose it is, what its client can
+be asked. So every worker knows every session, and opening one costs no memory. What a process keeps
+beside it concerns calls in flight here: whom `notifications/cancelled` means, for it comes as a POST
+of its own and names nothing but a request id, which every client counts from 1. Losing that costs
+its client nothing but a cancel.
 
 Source: MCP 2025-11-25, Transports, "Session Management"; Cancellation.
 """
@@ -11,27 +13,44 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import msgspec
 import trio
 
+from gateway.inbound.mcp.questions import Questions
+
 if TYPE_CHECKING:
+    from gateway.core.messages import Context
     from gateway.inbound.mcp.jsonrpc import RequestId
+    from gateway.inbound.mcp.signing import Signer
 
 __all__ = ["IDLE_S", "MAX_CALLS", "MAX_OF_CLIENT", "MAX_SESSIONS", "Session", "Sessions"]
 
 MAX_SESSIONS: Final = 10_000
-"""Open at once; beyond it one goes that was never used, else the one used least recently."""
+"""In use at once, and ended ones remembered; beyond it the one used least recently goes."""
 
 MAX_OF_CLIENT: Final = 1_000
-"""Open at once for one client's address; beyond it one of its own goes, by the same rule."""
+"""In use at once by one client's address; beyond it one of its own goes, by the same rule."""
 
 MAX_CALLS: Final = 1_000
 """Calls in flight at once in one session; beyond it a call is refused as overloaded."""
 
 IDLE_S: Final = 3600.0
-"""Seconds without a request after which a session is forgotten."""
+"""Seconds without a request after which nothing is kept of a session."""
+
+_MAX_CAPABILITIES: Final = 512
+
+
+class _Claims(msgspec.Struct, frozen=True, array_like=True):
+    """What a token says."""
+
+    nonce: str
+    version: str
+    principal: str
+    capabilities: dict[str, Any]
 
 
 @attrs.define(slots=True, eq=False)
@@ -39,18 +58,26 @@ class Session:
     """One client's session.
 
     Args:
-        id: 128 random bits as hex digits: whoever knows it may cancel its calls.
+        id: Its token.
         version: The revision negotiated by `initialize`.
-        client: The address it was opened from; empty where there is none.
+        principal: Who opened it, and may use it.
+        client: The address that its last request came from; empty where there is none.
         used: When its last request came, in Trio's time.
         calls: The scope of each call in flight, by request id.
+        capabilities: What its client can be asked for.
+        questions: What it was asked, and has not answered yet.
+        least: How grave a log message has to be to be sent; `None` until the client says so.
     """
 
     id: str
     version: str
+    principal: str
     client: str
     used: float
     calls: dict[RequestId, trio.CancelScope] = attrs.field(factory=dict, repr=False)
+    capabilities: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    questions: Questions = attrs.field(factory=Questions, repr=False)
+    least: int | None = None
 
     @property
     def is_full(self) -> bool:
@@ -73,116 +100,118 @@ class Session:
             scope.cancel()
 
 
-class _Queue:
-    """Sessions in the order in which they would go."""
-
-    __slots__ = ("_fresh", "_used")
-
-    def __init__(self) -> None:
-        self._fresh: OrderedDict[str, Session] = OrderedDict()
-        self._used: OrderedDict[str, Session] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._fresh) + len(self._used)
-
-    def add(self, session: Session) -> None:
-        self._fresh[session.id] = session
-
-    def touch(self, session: Session) -> None:
-        """It was used after `initialize`: flooding does not do that."""
-        self._fresh.pop(session.id, None)
-        self._used[session.id] = session
-        self._used.move_to_end(session.id)
-
-    def remove(self, session: Session) -> None:
-        self._fresh.pop(session.id, None)
-        self._used.pop(session.id, None)
-
-    def first(self) -> Session:
-        """The one to go: the oldest that was never used, else the one used least recently."""
-        return next(iter((self._fresh or self._used).values()))
-
-    def oldest(self) -> Session | None:
-        """The one whose last request is longest ago."""
-        heads = [next(iter(each.values())) for each in (self._fresh, self._used) if each]
-        return min(heads, key=lambda session: session.used, default=None)
-
-
 class Sessions:
-    """All sessions of one process.
+    """The sessions of a gateway, as one process knows them.
 
     Args:
-        limit: How many may be open at once.
-        of_client: How many of them for one client's address; clients without one share `limit`.
-        idle_s: Seconds without a request after which one is forgotten.
+        signer: Signs tokens.
+        limit: How many may be in use at once.
+        of_client: How many of them by one client's address; clients without one share `limit`.
+        idle_s: Seconds without a request after which nothing is kept of one.
     """
 
     def __init__(
         self,
+        signer: Signer,
         *,
         limit: int = MAX_SESSIONS,
         of_client: int = MAX_OF_CLIENT,
         idle_s: float = IDLE_S,
     ) -> None:
+        self._signer = signer
         self._limit = limit
         self._of_client = of_client
         self._idle_s = idle_s
-        self._by_id: dict[str, Session] = {}
-        self._queue = _Queue()
-        self._clients: dict[str, _Queue] = {}
+        # Each in the order of use.
+        self._used: OrderedDict[str, Session] = OrderedDict()
+        self._clients: dict[str, OrderedDict[str, Session]] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are open, those that nobody has missed yet included."""
-        return len(self._by_id)
+        """How many are in use, those that nobody has missed yet included."""
+        return len(self._used)
 
-    def open(self, version: str, client: str = "") -> Session:
-        """Open a session; if there is no room another goes.
-
-        One that was never used after `initialize` goes first, so that no flood of those costs
-        anyone a session in use. What is in flight in one that goes is answered all the same.
+    def open(self, version: str, principal: str, capabilities: Mapping[str, Any]) -> str:
+        """A new session's token. Nothing is kept of it before its first use.
 
         Args:
             version: The revision negotiated.
-            client: The client's address.
+            principal: Who opens it.
+            capabilities: What the client can be asked for; of long ones only the names.
+        """
+        kept = dict(capabilities)
+        if len(msgspec.json.encode(kept)) > _MAX_CAPABILITIES:  # the token is to fit a header
+            kept = {name: {} for name in kept}
+        claims = _Claims(secrets.token_hex(16), version, principal, kept)
+        return self._signer.signed(msgspec.json.encode(claims))
+
+    def find(self, token: str, context: Context) -> Session | None:
+        """The session, which counts as used now.
+
+        Args:
+            token: As the client sent it.
+            context: Who sent it.
+
+        Returns:
+            `None` if the token is none of ours, or somebody else's, or its session was ended here.
         """
         self._expire()
-        own = self._clients.get(client)
-        if client and own is not None and len(own) >= self._of_client:
-            self._remove(own.first())
-        if len(self._by_id) >= self._limit:
-            self._remove(self._queue.first())
-        session = Session(secrets.token_hex(16), version, client, trio.current_time())
-        self._by_id[session.id] = session
-        self._queue.add(session)
-        self._clients.setdefault(client, _Queue()).add(session)
-        return session
-
-    def find(self, session_id: str) -> Session | None:
-        """The session, which counts as used now; `None` if it is unknown or was forgotten."""
-        self._expire()
-        session = self._by_id.get(session_id)
-        if session is not None:
-            session.used = trio.current_time()
-            self._queue.touch(session)
-            self._clients[session.client].touch(session)
+        session = self._used.get(token) or self._opened(token)
+        if session is None or session.principal != context.principal:
+            return None
+        self._remove(session)
+        session.used, session.client = trio.current_time(), context.client
+        self._keep(session)
         return session
 
     def close(self, session: Session) -> None:
-        """End a session and cancel what is in flight in it: its client is done."""
+        """End a session and cancel what is in flight in it here: its client is done."""
         self._remove(session)
+        self._ended[session.id] = None
+        if len(self._ended) > self._limit:
+            self._ended.popitem(last=False)
         for scope in session.calls.values():
             scope.cancel()
 
+    def _opened(self, token: str) -> Session | None:
+        payload = None if token in self._ended else self._signer.opened(token)
+        if payload is None:
+            return None
+        claims = msgspec.json.decode(payload, type=_Claims)
+        return Session(
+            id=token,
+            version=claims.version,
+            principal=claims.principal,
+            client="",
+            used=0,
+            capabilities=claims.capabilities,
+        )
+
+    def _keep(self, session: Session) -> None:
+        """Keep it as the one used last; if there is no room another goes.
+
+        What is in flight in one that goes is answered all the same.
+        """
+        own = self._clients.get(session.client)
+        if session.client and own is not None and len(own) >= self._of_client:
+            self._remove(next(iter(own.values())))
+        if len(self._used) >= self._limit:
+            self._remove(next(iter(self._used.values())))
+        self._used[session.id] = session
+        self._clients.setdefault(session.client, OrderedDict())[session.id] = session
+
     def _remove(self, session: Session) -> None:
-        if self._by_id.pop(session.id, None) is None:
+        if self._used.pop(session.id, None) is None:
             return
-        self._queue.remove(session)
         own = self._clients[session.client]
-        own.remove(session)
+        del own[session.id]
         if not own:
             del self._clients[session.client]
 
     def _expire(self) -> None:
         now = trio.current_time()
-        while (oldest := self._queue.oldest()) is not None and now - oldest.used >= self._idle_s:
+        while self._used:
+            oldest = next(iter(self._used.values()))
+            if now - oldest.used < self._idle_s:
+                break
             self._remove(oldest)

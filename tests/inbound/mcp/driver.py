@@ -22,6 +22,7 @@ from gateway.net.asgi import ClientLeft, Incoming, ends_with_client
 from gateway.plan.tool import Tool
 
 Script = Callable[[Request], Awaitable[Reply]]
+Emitting = Callable[[Request, Emit], Awaitable[Reply]]
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -52,6 +53,7 @@ class ScriptedFront:
         self.server = ServerSettings(**server)
         self.scripts = dict(scripts or {})
         self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
+        self.federated: dict[str, Any] = {}
         self.requests: list[Request] = []
         self.refused: list[GatewayError] = []
         self.budgets: list[float] = []
@@ -65,6 +67,9 @@ class ScriptedFront:
 
     def refuse(self, context: Context, error: GatewayError, *, duration_s: float) -> None:
         self.refused.append(error)
+
+    def record(self, event: Any) -> None:
+        raise AssertionError(event)
 
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
         return trio.move_on_after(timeout_s)
@@ -81,7 +86,11 @@ class ScriptedFront:
         try:
             with trio.CancelScope() as leaving:
                 ends_with_client(leaving)
-                return (await self.scripts[request.name](request)).sealed()
+                script = self.scripts[request.name]
+                reply = await (
+                    script.emitting(request, emit) if isinstance(script, Tells) else script(request)
+                )
+                return reply.sealed()
             raise ClientLeft  # noqa: TRY301 - noted below
         except (trio.Cancelled, ClientLeft):
             self.cancelled.append(trio.current_time())
@@ -89,6 +98,16 @@ class ScriptedFront:
         finally:
             self.running -= 1
             self.ended.set()
+
+
+@attrs.frozen
+class Tells:
+    """A script that is given `emit`."""
+
+    emitting: Emitting
+
+    def __call__(self, request: Request) -> Awaitable[Reply]:
+        return self.emitting(request, discard)
 
 
 def returns(value: Any, *missing: Any) -> Script:
@@ -127,6 +146,14 @@ class Response:
         return json.loads(self.body)
 
     @property
+    def events(self) -> list[Any]:
+        """The messages of an event stream."""
+        assert self.headers["content-type"] == "text/event-stream"
+        assert self.headers["x-accel-buffering"] == "no"
+        blocks = [block for block in self.body.decode().split("\n\n") if block]
+        return [json.loads(block.removeprefix("event: message\ndata: ")) for block in blocks]
+
+    @property
     def result(self) -> Any:
         assert "result" in self.json, self.json
         return self.json["result"]
@@ -138,7 +165,7 @@ class Response:
 
 
 class NoAnswerError(Exception):
-    """The app ended without an answer."""
+    """The app ended without an answer, or in the middle of one."""
 
 
 async def send(
@@ -185,12 +212,17 @@ async def send(
         ],
     }
     await app(Incoming.of(scope), receive, respond)
-    if not sent:
+    if not sent or sent[-1].get("more_body", False):
         raise NoAnswerError
-    start, end = sent
+    start, *pieces = sent
     got = {name.decode(): value.decode() for name, value in start["headers"]}
-    assert got.get("content-length", "0") == str(len(end["body"]))
-    return Response(start["status"], got, end["body"])
+    assert [piece.get("more_body", False) for piece in pieces] == [True] * (len(pieces) - 1) + [
+        False
+    ]
+    whole = b"".join(piece["body"] for piece in pieces)
+    if got.get("content-type") != "text/event-stream" or "content-length" in got:
+        assert got.get("content-length", "0") == str(len(whole))
+    return Response(start["status"], got, whole)
 
 
 def request(method: str, params: Any = None, *, id: Any = 1) -> dict[str, Any]:  # noqa: A002
@@ -218,18 +250,19 @@ async def modern(app: Mcp, method: str, params: Any = None, **options: Any) -> R
     """One modern request, its envelope and headers right."""
     body = {"_meta": ENVELOPE, **(params or {})}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": method}
-    if "name" in body:
-        headers["mcp-name"] = body["name"]
+    named = body.get("uri" if method == "resources/read" else "name")
+    if isinstance(named, str):
+        headers["mcp-name"] = named
     headers |= options.pop("headers", {})
     message = request(method, body, id=options.pop("id", 1))
     return await send(app, message, headers=headers, **options)
 
 
-async def initialize(app: Mcp, version: str = LEGACY) -> str:
+async def initialize(app: Mcp, version: str = LEGACY, **capabilities: Any) -> str:
     """A new session's id."""
     params = {
         "protocolVersion": version,
-        "capabilities": {},
+        "capabilities": capabilities,
         "clientInfo": {"name": "test", "version": "1"},
     }
     response = await send(app, request("initialize", params))

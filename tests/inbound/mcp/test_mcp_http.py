@@ -9,7 +9,7 @@ import pytest
 import trio
 from mcp_types import JSONRPCError
 
-from gateway.core.messages import Reply
+from gateway.core.messages import Context, Reply
 from tests.inbound.mcp.driver import (
     ENVELOPE,
     LEGACY,
@@ -279,7 +279,7 @@ async def test_cancelled_at_any_step_it_leaves_nothing(speak: Any) -> None:
         assert front.running == 0
         assert trio.lowlevel.current_statistics().tasks_living == tasks
         if speak is legacy:
-            session = app._legacy._sessions.find(options["session"])
+            session = app._legacy._sessions.find(options["session"], Context(request_id="r"))
             assert session is not None
             assert session.calls == {}
     assert step > 10

@@ -9,9 +9,10 @@ import trio
 from mcp_types import InitializeResult, JSONRPCResponse
 from mcp_types.methods import validate_server_result
 
-from gateway.core.messages import Reply
+from gateway.core.messages import Context, Reply
 from gateway.inbound.mcp.legacy import MAX_BATCH
-from gateway.inbound.mcp.sessions import IDLE_S, MAX_CALLS, Sessions
+from gateway.inbound.mcp.sessions import IDLE_S, MAX_CALLS, Session, Sessions
+from gateway.inbound.mcp.signing import Signer
 from tests.inbound.mcp.driver import (
     LEGACY,
     NoAnswerError,
@@ -51,10 +52,10 @@ async def test_initialize(asked: str, offered: str, header: str | None) -> None:
     validate_server_result("initialize", offered, response.result)
     result = InitializeResult.model_validate(response.result)
     assert result.protocol_version == offered
-    assert response.result["capabilities"] == {"tools": {"listChanged": False}}
+    assert response.result["capabilities"] == {"tools": {"listChanged": False}, "logging": {}}
     assert result.server_info.name == "gateway"
     assert result.server_info.version
-    assert len(response.headers["mcp-session-id"]) == 32
+    assert response.headers["mcp-session-id"].isascii()
 
 
 @pytest.mark.parametrize("params", [None, {}, {"protocolVersion": 1}])
@@ -85,15 +86,19 @@ async def test_the_first_minutes_of_a_client(version: str) -> None:
         assert (again.status, again.error["code"]) == (404, -32600)
 
 
-async def test_several_workers_give_no_session_and_take_no_notice_of_one() -> None:
-    app = mcp(ScriptedFront({"t": returns({"a": 1})}, workers=2))
-    response = await legacy(app, "initialize", {"protocolVersion": LEGACY})
-    assert response.result["protocolVersion"] == LEGACY
-    assert "mcp-session-id" not in response.headers
-    headers = {"mcp-session-id": "f" * 32}
-    response = await legacy(app, "tools/call", {"name": "t"}, headers=headers)
-    assert response.result["structuredContent"] == {"a": 1}
-    assert (await send(app, method="DELETE", headers=headers)).status == 405
+async def test_workers_know_each_others_sessions() -> None:
+    fronts = [ScriptedFront({"t": returns({"a": 1})}, workers=2) for _ in range(2)]
+    first, second = (mcp(front) for front in fronts)
+    second._legacy._sessions = forked(first._legacy._sessions)
+    session = await initialize(first, elicitation={})
+    for app in (first, second):
+        response = await legacy(app, "tools/call", {"name": "t"}, session=session)
+        assert response.result["structuredContent"] == {"a": 1}
+    # The answer to a question might come to the other one.
+    assert [front.requests[0].context.peer for front in fronts] == [None, None]
+    assert (await send(second, method="DELETE", headers={"mcp-session-id": session})).status == 204
+    assert (await legacy(second, "ping", session=session)).status == 404
+    assert (await legacy(first, "ping", session=session)).status == 200  # nobody told it
 
 
 async def test_a_client_without_a_session_is_served() -> None:
@@ -106,7 +111,7 @@ async def test_a_client_without_a_session_is_served() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    ["logging/setLevel", "resources/list", "prompts/list", "server/discover", "nonsense"],
+    ["resources/list", "prompts/list", "server/discover", "nonsense"],
 )
 async def test_an_unknown_method_is_an_answer_like_any_other(method: str) -> None:
     response = await legacy(mcp(ScriptedFront()), method)
@@ -274,75 +279,114 @@ async def test_a_session_has_a_bound_of_calls() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_an_idle_session_is_forgotten(autojump_clock: trio.abc.Clock) -> None:
+def made(**bounds: Any) -> Sessions:
+    return Sessions(Signer("session", b"key"), **bounds)
+
+
+def forked(sessions: Sessions) -> Sessions:
+    """The same, in another worker."""
+    return Sessions(sessions._signer)
+
+
+def by(principal: str = "ann", client: str = "") -> Context:
+    return Context(request_id="r", principal=principal, client=client)
+
+
+def used(sessions: Sessions, client: str = "") -> Session:
+    session = sessions.find(sessions.open(LEGACY, "ann", {}), by(client=client))
+    assert session is not None
+    return session
+
+
+async def test_a_session_outlasts_what_is_kept_of_it(autojump_clock: trio.abc.Clock) -> None:
     app = mcp(ScriptedFront())
     session = await initialize(app)
-    await trio.sleep(IDLE_S - 1)
     assert (await legacy(app, "ping", session=session)).status == 200
-    await trio.sleep(IDLE_S - 1)
+    await trio.sleep(IDLE_S * 100)
     assert (await legacy(app, "ping", session=session)).status == 200
-    await trio.sleep(IDLE_S)
-    assert (await legacy(app, "ping", session=session)).status == 404
 
 
-async def test_sessions_have_a_bound_and_the_least_recently_used_goes() -> None:
-    sessions = Sessions(limit=3)
-    first, second, third = (sessions.open(LEGACY) for _ in range(3))
-    assert sessions.find(first.id) is first
-    fourth = sessions.open(LEGACY)
+async def test_a_token_is_its_principals_alone() -> None:
+    sessions = made()
+    token = sessions.open(LEGACY, "ann", {"roots": {}})
+    assert sessions.find(token, by("bob")) is None
+    session = sessions.find(token, by("ann"))
+    assert session is not None
+    assert (session.version, session.capabilities) == (LEGACY, {"roots": {}})
+    assert sessions.find(token, by("bob")) is None
+    assert sessions.find(token, by("ann")) is session
+
+
+@pytest.mark.parametrize("change", [
+    lambda token: "", lambda token: token[:-1], lambda token: token + "A",
+    lambda token: token + "=", lambda token: token + "\n", lambda token: "!" + token,
+    lambda token: token[:50] + ("A" if token[50] != "A" else "B") + token[51:],
+    lambda token: Signer("state", b"key").signed(Signer("session", b"key").opened(token) or b""),
+    lambda token: Signer("session", b"other").signed(b"[]"), lambda token: "\xe9",
+])  # fmt: skip
+async def test_a_token_that_was_changed_is_none(change: Any) -> None:
+    sessions = made()
+    token = sessions.open(LEGACY, "ann", {})
+    assert sessions.find(change(token), by()) is None
+    assert sessions.find(token, by()) is not None
+
+
+async def test_tokens_differ_and_fit_a_header() -> None:
+    sessions = made()
+    huge = {"elicitation": {"x": "y" * 5000}, "roots": {}}
+    tokens = {sessions.open(LEGACY, "ann", huge) for _ in range(100)}
+    assert len(tokens) == 100
+    assert all(len(token) < 500 and token.isprintable() for token in tokens)
+    session = sessions.find(tokens.pop(), by())
+    assert session is not None
+    assert session.capabilities == {"elicitation": {}, "roots": {}}
+
+
+async def test_opening_keeps_nothing_and_use_has_a_bound() -> None:
+    sessions = made(limit=3)
+    for _ in range(1000):
+        sessions.open(LEGACY, "ann", {})
+    assert len(sessions) == 0
+    first, second, third = (used(sessions) for _ in range(3))
+    assert sessions.find(first.id, by()) is first
+    used(sessions)
     assert len(sessions) == 3
-    assert sessions.find(second.id) is None
-    for kept in (first, third, fourth):
-        assert sessions.find(kept.id) is kept
+    assert sessions.find(third.id, by()) is third
+    assert sessions.find(first.id, by()) is first
+    again = sessions.find(second.id, by())
+    assert again is not None
+    assert again is not second  # the one used least recently: what was kept of it went
 
 
-async def test_a_flood_of_initialize_flushes_no_session_in_use() -> None:
-    sessions = Sessions(limit=10, of_client=5)
-    used = [sessions.open(LEGACY, f"10.0.0.{number}") for number in range(4)]
-    for session in used:
-        sessions.find(session.id)
-    for number in range(1000):
-        sessions.open(LEGACY, f"10.1.0.{number}")
+async def test_a_client_has_a_bound_of_its_own() -> None:
+    sessions = made(limit=10, of_client=3)
+    other = used(sessions, "10.0.0.1")
+    for _ in range(20):
+        used(sessions, "10.0.0.2")
+    assert len(sessions) == 4
+    assert sessions.find(other.id, by(client="10.0.0.1")) is other
+    for _ in range(20):
+        used(sessions)  # no address, no bound of its own
     assert len(sessions) == 10
-    assert all(sessions.find(session.id) is session for session in used)
 
 
-async def test_a_client_has_a_bound_of_sessions_of_its_own() -> None:
-    sessions = Sessions(limit=10, of_client=3)
-    other = sessions.open(LEGACY, "10.0.0.1")
-    mine = [sessions.open(LEGACY, "10.0.0.2") for _ in range(3)]
-    sessions.find(mine[0].id)
-    sessions.open(LEGACY, "10.0.0.2")  # in the place of the oldest that was never used
-    assert len(sessions) == 4
-    assert sessions.find(mine[1].id) is None
-    for session in (mine[0], mine[2]):
-        assert sessions.find(session.id) is session
-    sessions.open(LEGACY, "10.0.0.2")
-    sessions.open(LEGACY, "10.0.0.2")
-    assert len(sessions) == 4
-    assert sessions.find(other.id) is other
-    for session in (mine[0], other):
+async def test_ended_sessions_are_remembered_within_bounds() -> None:
+    sessions = made(limit=3)
+    ended = [used(sessions) for _ in range(4)]
+    for session in ended:
         sessions.close(session)
-    assert len(sessions) == 2
-    assert len({sessions.open(LEGACY, "").id for _ in range(8)}) == 8  # no address, no bound
-    assert len(sessions) == 10
+    assert len(sessions) == 0
+    assert [sessions.find(session.id, by()) is None for session in ended] == [False, *[True] * 3]
 
 
-async def test_expiry_frees_every_idle_session(autojump_clock: trio.abc.Clock) -> None:
-    sessions = Sessions(idle_s=10)
+async def test_what_is_idle_is_not_kept(autojump_clock: trio.abc.Clock) -> None:
+    sessions = made(idle_s=10)
     for _ in range(5):
-        sessions.open(LEGACY)
+        used(sessions)
         await trio.sleep(3)
-    # Opened at 0, 3, 6, 9 and 12 s; now it is 15 s, and those of 0, 3 and 5 s ago are idle.
-    sessions.open(LEGACY)
+    # Used at 0, 3, 6, 9 and 12 s; now it is 15 s.
+    used(sessions)
     assert len(sessions) == 4
-
-
-async def test_session_ids_are_random() -> None:
-    sessions = Sessions()
-    ids = {sessions.open(LEGACY).id for _ in range(1000)}
-    assert len(ids) == 1000
-    assert all(len(bytes.fromhex(session_id)) == 16 for session_id in ids)
 
 
 class TestBatches:

@@ -61,7 +61,7 @@ async def test_every_result_says_that_it_is_complete_and_whose() -> None:
 @pytest.mark.parametrize(
     "method",
     ["initialize", "ping", "logging/setLevel", "resources/list", "prompts/list", "nonsense",
-     "subscriptions/listen", "completion/complete"],
+     "completion/complete"],
 )  # fmt: skip
 async def test_an_unknown_method_is_not_found(method: str) -> None:
     response = await modern(app(), method)

@@ -1,0 +1,151 @@
+"""2026-07-28: what every request says of itself, and says again in its headers.
+
+Source: MCP 2026-07-28, Overview, "Per-request protocol fields"; Streamable HTTP, "Server
+Validation".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.mcp import CAPABILITIES_KEY, NAMED
+from gateway.core.mcp_parameters import Parameters
+from gateway.inbound.mcp import jsonrpc
+from gateway.inbound.mcp.jsonrpc import Message, ProtocolError
+from gateway.inbound.mcp.versions import MODERN, SUPPORTED, VERSION_HEADER, VERSION_KEY
+
+if TYPE_CHECKING:
+    from gateway.inbound.front import Front
+    from gateway.plan.tool import Tool
+
+__all__ = ["Marked", "check_envelope", "check_version", "header_value"]
+
+_ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
+
+
+def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
+    """Hold a request's `_meta` and its headers against what the revision demands.
+
+    A header that came twice arrives here joined by a comma, and so matches nothing.
+
+    Raises:
+        ProtocolError: The first demand that is not met.
+
+    Source: MCP 2026-07-28, Overview, "Per-request protocol fields"; Streamable HTTP, "Server
+    Validation".
+    """
+    named = headers.get(VERSION_HEADER)
+    meta = message.params.get("_meta")
+    absent = [
+        key
+        for key in (VERSION_KEY, CAPABILITIES_KEY)
+        if not isinstance(meta, dict) or key not in meta
+    ]
+    if not isinstance(meta, dict) or absent:
+        # A client of a revision we do not know is told so before its envelope is judged by ours.
+        if named is not None and VERSION_KEY in absent:
+            check_version(named)
+        raise ProtocolError(
+            jsonrpc.INVALID_PARAMS, f"Invalid params: _meta: {' and '.join(absent)} must be given"
+        )
+    version = meta[VERSION_KEY]
+    _check_header(VERSION_HEADER, named, version)
+    _check_header("mcp-method", headers.get("mcp-method"), message.method)
+    if message.method in NAMED:
+        name = message.params.get(NAMED[message.method])
+        if name is not None:
+            _check_header("mcp-name", header_value(headers.get("mcp-name")), name)
+    check_version(version)
+    if not isinstance(meta[CAPABILITIES_KEY], dict):
+        raise ProtocolError(
+            jsonrpc.INVALID_PARAMS,
+            f"Invalid params: _meta: {CAPABILITIES_KEY}: expected an object",
+        )
+
+
+def header_value(value: str | None) -> str | None:
+    """A header's value, decoded where it is base64; `None` if it is absent or malformed.
+
+    Source: MCP 2026-07-28, Streamable HTTP, "Value Encoding".
+    """
+    encoded = _ENCODED.fullmatch(value) if value is not None else None
+    if encoded is None:
+        return value
+    try:
+        return base64.b64decode(encoded[1], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _check_header(name: str, value: str | None, body_value: Any) -> None:
+    if value is None:
+        raise ProtocolError(
+            jsonrpc.HEADER_MISMATCH, f"Header mismatch: {name} is missing or malformed"
+        )
+    if value != body_value:
+        raise ProtocolError(
+            jsonrpc.HEADER_MISMATCH,
+            f"Header mismatch: {name} is {value[:128]!r}, the body says {repr(body_value)[:128]}",
+        )
+
+
+def check_version(version: str | None) -> None:
+    """Refuse a revision that is not this one.
+
+    Args:
+        version: As the client named it; `None` if it did not.
+
+    Raises:
+        ProtocolError: It is another one.
+    """
+    if version != MODERN:
+        raise ProtocolError(
+            jsonrpc.UNSUPPORTED_VERSION,
+            "Unsupported protocol version",
+            data={"supported": SUPPORTED, "requested": (version or "")[:128]},
+        )
+
+
+class Marked:
+    """Which arguments of which tools headers repeat.
+
+    Args:
+        front: Whose tools.
+    """
+
+    __slots__ = ("_by_tool", "_front", "_known")
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._known: Mapping[str, Tool] | None = None
+        self._by_tool: dict[str, Parameters] = {}
+
+    def check(self, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Hold a call's headers against its arguments.
+
+        Args:
+            params: The call's.
+            headers: The client's, names in lower case.
+
+        Raises:
+            ProtocolError: A header is missing, malformed, or not what the arguments say.
+        """
+        tools = self._front.tools
+        if tools is not self._known:
+            found = {name: Parameters.of(tool.input_schema) for name, tool in tools.items()}
+            self._by_tool = {name: each for name, each in found.items() if each is not None}
+            self._known = tools
+        if not self._by_tool:
+            return
+        name = params.get("name")
+        parameters = self._by_tool.get(name) if isinstance(name, str) else None
+        if parameters is None:
+            return
+        for header, text in parameters.texts(params.get("arguments")):
+            value = headers.get(header)
+            if text is not None or value is not None:
+                _check_header(header, header_value(value), text)

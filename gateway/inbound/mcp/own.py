@@ -1,0 +1,85 @@
+"""Our own prompts and resources, from the file; what the file says of the catalogue, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from gateway.config.text import did_you_mean, show
+from gateway.inbound.mcp.prompts import Prompt
+from gateway.inbound.mcp.resources import Resource
+from gateway.inbound.mcp.search import HELPERS
+
+if TYPE_CHECKING:
+    from gateway.config.problems import Problems
+    from gateway.config.settings import Config
+    from gateway.plan.tool import Tool
+
+__all__ = ["check_search", "make_prompts", "make_resources"]
+
+
+def make_prompts(config: Config, problems: Problems) -> dict[str, Prompt]:
+    """Every prompt whose file is a template."""
+    prompts: dict[str, Prompt] = {}
+    for name, settings in config.prompts.items():
+        try:
+            prompts[name] = Prompt.load(name, settings)
+        except (ValueError, OSError) as error:
+            problems.add(("prompts", name, "file"), f"expected a text with placeholders: {error}")
+    return prompts
+
+
+def make_resources(
+    config: Config, tools: Mapping[str, Tool], problems: Problems
+) -> tuple[Resource, ...]:
+    """Every resource; its URI is its own, and its tool can be called with what the URI says."""
+    owners: dict[str, str] = {}
+    for name, settings in config.resources.items():
+        key = "uri" if settings.uri_template is None else "uri_template"
+        if settings.key in owners:
+            message = (
+                f"expected one of its own, got {settings.key}, taken by {owners[settings.key]}"
+            )
+            problems.add(("resources", name, key), message)
+        owners.setdefault(settings.key, f"resources.{name}.{key}")
+        if settings.tool is None:
+            continue
+        tool = tools.get(settings.tool)
+        if tool is not None:
+            for message in _unfit(Resource.of(name, settings), tool):
+                problems.add(("resources", name, key), message)
+        elif settings.tool not in config.tools and not problems.touches(("tools",)):
+            near = did_you_mean(settings.tool, config.tools)
+            message = f"expected the name of a tool, got {show(settings.tool)}{near}"
+            problems.add(("resources", name, "tool"), message)
+    return tuple(Resource.of(name, settings) for name, settings in config.resources.items())
+
+
+def _unfit(resource: Resource, tool: Tool) -> Iterator[str]:
+    """Why a tool cannot be called with what a resource's URI says."""
+    given = resource.template.names
+    for name in sorted({name for name in given if given.count(name) > 1}):
+        yield f"{{{name}}} stands in it twice"
+    for name in sorted(set(given) - tool.arguments.names):
+        yield f"{{{name}}} is no input of tools.{tool.name}"
+    for name in sorted(set(tool.arguments.required) - set(given)):
+        yield f"expected {{{name}}} in it: tools.{tool.name} requires that input"
+
+
+def check_search(config: Config, problems: Problems, *, judge_pinned: bool) -> None:
+    """The names of `search_tools` and `call_tool` are free, and what is pinned is there.
+
+    Args:
+        config: The file.
+        problems: Where mistakes are told.
+        judge_pinned: Whether all tools are known by now.
+    """
+    taken = HELPERS if config.mcp.tools == "search" else ()
+    for name in filter(config.tools.__contains__, taken):
+        message = 'expected another name: [mcp] tools = "search" offers a tool of this one'
+        problems.add(("tools", name), message)
+    for index, name in enumerate(config.mcp.pinned if judge_pinned else ()):
+        if name not in config.tools:
+            near = did_you_mean(name, config.tools)
+            message = f"expected the name of a tool, got {show(name)}{near}"
+            problems.add(("mcp", "pinned", index), message)

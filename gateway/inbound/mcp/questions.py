@@ -1,0 +1,119 @@
+"""What a legacy client is asked while its call runs: requests of ours on the call's own stream.
+
+Its answer comes as a POST of its own, which the session brings to whoever waits for it.
+
+Source: MCP 2025-11-25, Transports, "Sending Messages to the Server"; Client Features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from gateway.core.errors import Overloaded
+from gateway.core.peer import ASKABLE, JsonRpcError
+
+if TYPE_CHECKING:
+    from gateway.inbound.mcp.stream import EventStream
+
+__all__ = ["MAX_QUESTIONS", "Questioned", "Questions", "askable"]
+
+MAX_QUESTIONS: Final = 100
+"""Questions that may wait for their answers at once in one session."""
+
+
+def askable(capabilities: Any) -> dict[str, Any]:
+    """What a client may be asked for, of the capabilities it says it has."""
+    if not capabilities or not isinstance(capabilities, dict):
+        return {}
+    return {
+        name: capabilities[name]
+        for name in ASKABLE.values()
+        if isinstance(capabilities.get(name), dict)
+    }
+
+
+@attrs.define(slots=True, eq=False)
+class _Question:
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    result: Mapping[str, Any] | None = None
+    error: JsonRpcError | None = None
+
+
+class Questions:
+    """The questions of one session that wait for their answers."""
+
+    __slots__ = ("_asked", "_waiting")
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._waiting: dict[str, _Question] = {}
+
+    async def ask(
+        self, stream: EventStream, method: str, params: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Ask, and wait for the answer.
+
+        Raises:
+            JsonRpcError: The client refused.
+            Overloaded: Too many questions wait already.
+            ClientLeft: There is nobody to ask.
+
+        Cancellation: nobody waits any more; an answer that comes still is dropped.
+        """
+        if len(self._waiting) >= MAX_QUESTIONS:
+            raise Overloaded("too many questions wait for the client's answers", retry_after_s=1)
+        self._asked += 1
+        name = f"gateway-{self._asked}"
+        question = self._waiting[name] = _Question()
+        try:
+            await stream.put({"jsonrpc": "2.0", "id": name, "method": method, "params": params})
+            await question.answered.wait()
+        finally:
+            del self._waiting[name]
+        if question.result is None:
+            raise question.error or JsonRpcError(-32603, "The client's answer holds nothing")
+        return question.result
+
+    def hear(self, response: Mapping[str, Any]) -> None:
+        """Take a response of the client's; one to nothing that waits is ignored, as it must be."""
+        name = response.get("id")
+        question = self._waiting.get(name) if isinstance(name, str) else None
+        if question is None:
+            return
+        result, error = response.get("result"), response.get("error")
+        if isinstance(result, dict):
+            question.result = result
+        elif isinstance(error, dict) and isinstance(error.get("code"), int):
+            message = str(error.get("message", ""))
+            question.error = JsonRpcError(error["code"], message, error.get("data"))
+        question.answered.set()
+
+
+@attrs.frozen(slots=True)
+class Questioned:
+    """A legacy client as a `Peer`, for one call.
+
+    Args:
+        capabilities: What it can be asked for.
+        questions: Its session's.
+        stream: The call's.
+    """
+
+    capabilities: Mapping[str, Any]
+    _questions: Questions
+    _stream: EventStream
+
+    async def __call__(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        /,
+        *,
+        key: str | None = None,  # noqa: ARG002 - a `Peer`'s; in this era questions have no keys
+    ) -> Mapping[str, Any]:
+        """Ask it; as `Questions.ask`."""
+        return await self._questions.ask(self._stream, method, params)

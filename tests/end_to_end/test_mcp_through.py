@@ -1,0 +1,148 @@
+"""The SDK's client → the gateway → the SDK's server: its tools, prompts and resources as ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from mcp import Client, MCPError
+
+from gateway.app import Gateway
+from tests.end_to_end.processes import running
+from tests.end_to_end.support import serving, until
+
+pytestmark = pytest.mark.end_to_end
+
+FIXTURE = Path(__file__).with_name("mcp_fixture.py")
+WAYS = pytest.mark.parametrize("way", ["stdio", "stdio legacy", "http", "http legacy"])
+MODES = pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+CANCELS = int(os.environ.get("MCP_CANCELS", "3"))
+"""How often a call is cancelled; 100 by hand."""
+
+
+@attrs.frozen
+class Federation:
+    app: Gateway
+    url: str
+    log: Path
+
+    def cancelled(self) -> list[float]:
+        return [float(line) for line in self.log.read_text().split()] if self.log.exists() else []
+
+
+@asynccontextmanager
+async def federation(
+    way: str, tmp_path: Path, more: Mapping[str, Any] | None = None, **settings: Any
+) -> AsyncGenerator[Federation]:
+    """A gateway before the fixture `s`, reached in one of the `WAYS`, and further services."""
+    log = tmp_path / "cancelled"
+    command = [sys.executable, str(FIXTURE), *way.split()]
+    environment = {"CANCEL_LOG": str(log)}
+    if way.startswith("stdio"):
+        service = {"program": command, "environment": environment, **settings}
+        async with _served(service, log, more or {}) as served:
+            yield served
+        return
+    with running(command, env=environment) as process:
+        assert process.stdout is not None
+        port = int(await trio.to_thread.run_sync(process.stdout.readline))
+        service = {"url": f"http://127.0.0.1:{port}/mcp", **settings}
+        async with _served(service, log, more or {}) as served:
+            yield served
+
+
+@asynccontextmanager
+async def _served(
+    service: Mapping[str, Any], log: Path, more: Mapping[str, Any]
+) -> AsyncGenerator[Federation]:
+    services = {"s": {"kind": "mcp", **service}, **more}
+    async with serving({"services": services}) as (app, port):
+        await until(lambda: app.federated["s"].listed("resourceTemplates").items, within_s=20)
+        yield Federation(app, f"http://127.0.0.1:{port}/mcp", log)
+
+
+@WAYS
+@MODES
+async def test_everything_is_there_as_if_it_were_ours(way: str, mode: str, tmp_path: Path) -> None:
+    async with (
+        federation(way, tmp_path, prefix="f_", deny=["die"], rename={"add": "plus"}) as it,
+        Client(it.url, mode=mode) as client,
+    ):
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert {"f_plus", "f_greet", "f_slow"} <= set(tools)
+        assert not {"add", "f_add", "f_die"} & set(tools)
+        assert tools["f_plus"].description == "Add two numbers."
+        assert tools["f_plus"].output_schema is not None
+        result = await client.call_tool("f_plus", {"a": 2, "b": 3})
+        assert result.structured_content == {"result": 5}
+        failed = await client.call_tool("f_fails")
+        assert failed.is_error
+        assert failed.structured_content is None  # its own failure, not one of ours
+        (prompt,) = (await client.list_prompts()).prompts
+        assert prompt.name == "f_summarise"
+        got = await client.get_prompt("f_summarise", {"text": "x"})
+        assert got.messages[0].content.text == "Summarise: x"  # type: ignore[union-attr]
+        (resource,) = (await client.list_resources()).resources
+        read = await client.read_resource(str(resource.uri))
+        assert read.contents[0].text == "Be kind."  # type: ignore[union-attr]
+        (template,) = (await client.list_resource_templates()).resource_templates
+        assert template.uri_template == "docs://pages/{number}"
+        read = await client.read_resource("docs://pages/7")
+        assert read.contents[0].text == "Page 7"  # type: ignore[union-attr]
+        with pytest.raises(MCPError):
+            await client.get_prompt("summarise", {"text": "x"})
+
+
+@WAYS
+@MODES
+async def test_what_the_client_cancels_is_cancelled_there(
+    way: str, mode: str, tmp_path: Path
+) -> None:
+    async with federation(way, tmp_path) as it, Client(it.url, mode=mode) as client:
+        lags = []
+        for number in range(CANCELS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.call_tool, "slow")
+                await until(lambda: it.app.in_flight)
+                await trio.sleep(0.2)  # until it is there
+                at = time.time()
+                nursery.cancel_scope.cancel()
+            await until(lambda number=number: len(it.cancelled()) > number, within_s=10)
+            lags.append(it.cancelled()[-1] - at)
+        print(f"{way}, {mode}: cancelled there after {max(lags) * 1000:.1f} ms at most")
+        assert max(lags) < 1  # 0.1 on a quiet machine
+        assert it.app.in_flight == 0
+        assert not (await client.call_tool("greet", {"name": "Ada"})).is_error
+
+
+@MODES
+async def test_a_hung_and_a_dead_server_cost_their_own_tools_alone(
+    mode: str, tmp_path: Path
+) -> None:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # accepts, never answers
+    port = listener.socket.getsockname()[1]
+    more = {
+        "hung": {"kind": "mcp", "url": f"http://127.0.0.1:{port}/mcp"},
+        "dead": {"kind": "mcp", "url": "http://127.0.0.1:1/mcp"},
+    }
+    async with federation("http", tmp_path, more) as it, Client(it.url, mode=mode) as client:
+        for _ in range(20):
+            start = time.perf_counter()
+            names = {tool.name for tool in (await client.list_tools()).tools}
+            assert "add" in names
+            result = await client.call_tool("add", {"a": 1, "b": 1})
+            assert result.structured_content == {"result": 2}
+            assert time.perf_counter() - start < 2
+        unknown = await client.call_tool("theirs")
+        assert unknown.is_error
+        assert unknown.structured_content is not None
+        assert unknown.structured_content["code"] == "unreachable"
+    await listener.aclose()
