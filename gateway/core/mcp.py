@@ -17,7 +17,9 @@ __all__ = [
     "CAPABILITIES_KEY",
     "CLIENT_INFO_KEY",
     "HEADER_MISMATCH",
+    "INTERNAL_ERROR",
     "INVALID_PARAMS",
+    "INVALID_REQUEST",
     "LEGACY",
     "METHOD_HEADER",
     "METHOD_NOT_FOUND",
@@ -26,6 +28,7 @@ __all__ = [
     "NAMED",
     "NAME_HEADER",
     "PARAM_HEADER",
+    "PARSE_ERROR",
     "RESOURCE_NOT_FOUND",
     "SESSION_HEADER",
     "UNSUPPORTED_VERSION",
@@ -75,11 +78,20 @@ NAMED: Final[Mapping[str, str]] = {
 }
 """Which parameter `mcp-name` repeats, by method."""
 
+PARSE_ERROR: Final = -32700
+"""The body is not JSON, or nested too deep."""
+
+INVALID_REQUEST: Final = -32600
+"""It is no JSON-RPC 2.0 message, or HTTP itself refuses it."""
+
 METHOD_NOT_FOUND: Final = -32601
 """There is no such method."""
 
 INVALID_PARAMS: Final = -32602
 """The parameters are wrong, or name a tool there is not."""
+
+INTERNAL_ERROR: Final = -32603
+"""What was asked for cannot be had; the error's data says why."""
 
 RESOURCE_NOT_FOUND: Final = -32002
 """There is no such resource (legacy)."""

@@ -22,9 +22,10 @@ from gateway.core.errors import (
     Skipped,
     Unreachable,
 )
+from gateway.core.mcp import BUDGET_KEY, INVALID_PARAMS
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, discard
-from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError, object_in
+from gateway.inbound.mcp.jsonrpc import ProtocolError, object_in
 from gateway.inbound.mcp.passed import pass_on
 from gateway.inbound.mcp.search import (
     CALL_TOOL,
@@ -38,10 +39,7 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
 
-__all__ = ["BUDGET_KEY", "ToolResult", "answer", "budget_of_call", "call", "failure"]
-
-BUDGET_KEY: Final = "gateway/timeoutMs"
-"""Where a request's `_meta` may name its budget."""
+__all__ = ["ToolResult", "answer", "budget_of_call", "call", "failure"]
 
 _MAX_LINE: Final = 2_000
 _MAX_BREACHES: Final = 20

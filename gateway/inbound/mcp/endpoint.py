@@ -16,6 +16,7 @@ import trio
 
 from gateway.core.deadline import budget_of
 from gateway.core.errors import GatewayError, InvalidRequest
+from gateway.core.mcp import INVALID_REQUEST
 from gateway.inbound.front import Front, body_of
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.catalog import Catalog
@@ -145,7 +146,7 @@ class Mcp:
             return await body_of(self._front, scope, receive, timeout_s=budget_s)
         except GatewayError as error:
             raise ProtocolError(
-                jsonrpc.INVALID_REQUEST,
+                INVALID_REQUEST,
                 f"{error.title}: {error.detail}",
                 status=error.status,
                 error=error,
@@ -169,4 +170,4 @@ def _accepts_json(accept: str | None) -> bool:
 
 
 def _refused(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> ProtocolError:
-    return ProtocolError(jsonrpc.INVALID_REQUEST, message, status=status, headers=headers)
+    return ProtocolError(INVALID_REQUEST, message, status=status, headers=headers)

@@ -12,11 +12,19 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.core.mcp import CAPABILITIES_KEY, NAMED
+from gateway.core.mcp import (
+    CAPABILITIES_KEY,
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    MODERN,
+    NAMED,
+    UNSUPPORTED_VERSION,
+    VERSION_HEADER,
+    VERSION_KEY,
+)
 from gateway.core.mcp_parameters import Parameters
-from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.jsonrpc import Message, ProtocolError
-from gateway.inbound.mcp.versions import MODERN, SUPPORTED, VERSION_HEADER, VERSION_KEY
+from gateway.inbound.mcp.versions import SUPPORTED
 
 if TYPE_CHECKING:
     from gateway.inbound.front import Front
@@ -50,7 +58,7 @@ def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
         if named is not None and VERSION_KEY in absent:
             check_version(named)
         raise ProtocolError(
-            jsonrpc.INVALID_PARAMS, f"Invalid params: _meta: {' and '.join(absent)} must be given"
+            INVALID_PARAMS, f"Invalid params: _meta: {' and '.join(absent)} must be given"
         )
     version = meta[VERSION_KEY]
     _check_header(VERSION_HEADER, named, version)
@@ -62,7 +70,7 @@ def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
     check_version(version)
     if not isinstance(meta[CAPABILITIES_KEY], dict):
         raise ProtocolError(
-            jsonrpc.INVALID_PARAMS,
+            INVALID_PARAMS,
             f"Invalid params: _meta: {CAPABILITIES_KEY}: expected an object",
         )
 
@@ -83,12 +91,10 @@ def header_value(value: str | None) -> str | None:
 
 def _check_header(name: str, value: str | None, body_value: Any) -> None:
     if value is None:
-        raise ProtocolError(
-            jsonrpc.HEADER_MISMATCH, f"Header mismatch: {name} is missing or malformed"
-        )
+        raise ProtocolError(HEADER_MISMATCH, f"Header mismatch: {name} is missing or malformed")
     if value != body_value:
         raise ProtocolError(
-            jsonrpc.HEADER_MISMATCH,
+            HEADER_MISMATCH,
             f"Header mismatch: {name} is {value[:128]!r}, the body says {repr(body_value)[:128]}",
         )
 
@@ -104,7 +110,7 @@ def check_version(version: str | None) -> None:
     """
     if version != MODERN:
         raise ProtocolError(
-            jsonrpc.UNSUPPORTED_VERSION,
+            UNSUPPORTED_VERSION,
             "Unsupported protocol version",
             data={"supported": SUPPORTED, "requested": (version or "")[:128]},
         )

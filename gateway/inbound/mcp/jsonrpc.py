@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0: messages in, answers out, and the codes of errors.
+"""JSON-RPC 2.0: messages in, answers out.
 
 Source: https://www.jsonrpc.org/specification; MCP 2026-07-28, Overview, "Messages".
 """
@@ -11,17 +11,10 @@ import attrs
 import msgspec
 
 from gateway.core.errors import GatewayError, InvalidRequest, NotFound
+from gateway.core.mcp import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 
 __all__ = [
     "ACCEPTED",
-    "HEADER_MISMATCH",
-    "INTERNAL_ERROR",
-    "INVALID_PARAMS",
-    "INVALID_REQUEST",
-    "METHOD_NOT_FOUND",
-    "MISSING_CAPABILITY",
-    "PARSE_ERROR",
-    "UNSUPPORTED_VERSION",
     "Answer",
     "Message",
     "ProtocolError",
@@ -34,30 +27,6 @@ __all__ = [
     "read",
     "succeeded",
 ]
-
-PARSE_ERROR: Final = -32700
-"""The body is not JSON, or nested too deep."""
-
-INVALID_REQUEST: Final = -32600
-"""It is no JSON-RPC 2.0 message, or HTTP itself refuses it."""
-
-METHOD_NOT_FOUND: Final = -32601
-"""There is no such method."""
-
-INVALID_PARAMS: Final = -32602
-"""The parameters are wrong, or name a tool there is not."""
-
-INTERNAL_ERROR: Final = -32603
-"""What was asked for cannot be had; the error's data says why."""
-
-HEADER_MISMATCH: Final = -32020
-"""A header is missing, malformed, or not what the body says (2026-07-28)."""
-
-MISSING_CAPABILITY: Final = -32021
-"""The request needs what its client cannot do (2026-07-28)."""
-
-UNSUPPORTED_VERSION: Final = -32022
-"""The revision is not spoken (2026-07-28)."""
 
 _STATUS: Final = {METHOD_NOT_FOUND: 404}
 _JSON: Final = (("content-type", "application/json"),)

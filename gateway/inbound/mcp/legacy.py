@@ -16,18 +16,23 @@ import msgspec
 import trio
 
 from gateway.core.errors import Overloaded
+from gateway.core.mcp import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    LEGACY,
+    METHOD_NOT_FOUND,
+    SESSION_HEADER,
+    VERSION_HEADER,
+    implementation,
+)
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.notes import notes_of, severity
 from gateway.inbound.mcp.questions import Questioned, askable
-from gateway.inbound.mcp.versions import (
-    LEGACY,
-    UNNAMED,
-    VERSION_HEADER,
-    server_info,
-)
+from gateway.inbound.mcp.versions import UNNAMED
 
 if TYPE_CHECKING:
     from gateway.core.messages import Context
@@ -37,10 +42,7 @@ if TYPE_CHECKING:
     from gateway.inbound.mcp.sessions import Session, Sessions
     from gateway.inbound.mcp.stream import EventStream
 
-__all__ = ["MAX_BATCH", "SESSION_HEADER", "Legacy"]
-
-SESSION_HEADER: Final = "mcp-session-id"
-"""The header that names a session."""
+__all__ = ["MAX_BATCH", "Legacy"]
 
 MAX_BATCH: Final = 100
 """Messages in one batch."""
@@ -105,7 +107,7 @@ class Legacy:
         version = context.headers.get(VERSION_HEADER, session.version if session else UNNAMED)
         if version != _BATCHING:
             raise ProtocolError(
-                jsonrpc.INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
+                INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
             )
         # One stream for many answers would end with the slowest: they come together, as JSON.
         return await self._batch(value, _Asker(context, session, None, spent_s))
@@ -119,7 +121,7 @@ class Legacy:
         session = self._session(context)
         if session is None:
             raise ProtocolError(
-                jsonrpc.INVALID_REQUEST,
+                INVALID_REQUEST,
                 f"DELETE ends a session: name it in {SESSION_HEADER}",
                 status=405,
                 headers=(("allow", "POST, DELETE"),),
@@ -133,7 +135,7 @@ class Legacy:
             return None
         session = self._sessions.find(session_id, context)
         if session is None:
-            raise ProtocolError(jsonrpc.INVALID_REQUEST, "Session not found", status=404)
+            raise ProtocolError(INVALID_REQUEST, "Session not found", status=404)
         return session
 
     async def _one(self, value: Any, asker: _Asker) -> Answer:
@@ -171,19 +173,19 @@ class Legacy:
                     asker.session.least = level
                 return jsonrpc.succeeded(message_id, {})
             case method:
-                raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
+                raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
     def _initialize(self, message: Message, message_id: RequestId, context: Context) -> Answer:
         wanted = message.params.get("protocolVersion")
         if not isinstance(wanted, str):
             raise ProtocolError(
-                jsonrpc.INVALID_PARAMS, "Invalid params: protocolVersion: expected a string"
+                INVALID_PARAMS, "Invalid params: protocolVersion: expected a string"
             )
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
             "capabilities": {**self._catalog.capabilities, "logging": {}},
-            "serverInfo": server_info(),
+            "serverInfo": implementation(),
         }
         capabilities = askable(message.params.get("capabilities"))
         token = self._sessions.open(version, context.principal, capabilities)
@@ -197,12 +199,12 @@ class Legacy:
             return jsonrpc.succeeded(message_id, result)
         if message_id in session.calls:
             raise ProtocolError(
-                jsonrpc.INVALID_REQUEST, "Invalid request: id: one with it is in flight already"
+                INVALID_REQUEST, "Invalid request: id: one with it is in flight already"
             )
         if session.is_full:
             error = Overloaded("this session has too many calls in flight", retry_after_s=1)
             if message.method != "tools/call":
-                raise ProtocolError(jsonrpc.INTERNAL_ERROR, error.detail, error=error)
+                raise ProtocolError(INTERNAL_ERROR, error.detail, error=error)
             self._front.refuse(asker.context, error, duration_s=asker.spent_s)
             return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
         scope = session.enter(message_id)
@@ -243,7 +245,7 @@ class Legacy:
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
             raise ProtocolError(
-                jsonrpc.INVALID_REQUEST,
+                INVALID_REQUEST,
                 f"Invalid request: a batch holds 1 to {MAX_BATCH} messages",
                 status=400,
             )
@@ -279,9 +281,7 @@ def _check_member(value: Any) -> None:
     """Check one message of a batch, which may be any but `initialize`."""
     message = jsonrpc.read(value)
     if message is not None and message.method == "initialize":
-        raise ProtocolError(
-            jsonrpc.INVALID_REQUEST, "Invalid request: initialize cannot be in a batch"
-        )
+        raise ProtocolError(INVALID_REQUEST, "Invalid request: initialize cannot be in a batch")
 
 
 def _notified(message: Message, session: Session | None) -> None:

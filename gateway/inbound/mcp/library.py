@@ -17,16 +17,11 @@ from gateway.core.errors import (
     NotFound,
     Unreachable,
 )
-from gateway.core.mcp import RESOURCE_NOT_FOUND, VERSION_KEY
+from gateway.core.mcp import INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, VERSION_KEY
 from gateway.core.messages import Request
 from gateway.inbound.mcp.call import budget_of_call
 from gateway.inbound.mcp.files import Files
-from gateway.inbound.mcp.jsonrpc import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    ProtocolError,
-    object_in,
-)
+from gateway.inbound.mcp.jsonrpc import ProtocolError, object_in
 from gateway.inbound.mcp.passed import pass_on
 from gateway.inbound.mcp.resources import Resource, content_item
 from gateway.inbound.mcp.uris import MAX_URI, UriTemplate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from gateway.inbound.mcp import jsonrpc
+from gateway.core.mcp import INVALID_REQUEST
 from gateway.inbound.mcp.jsonrpc import ProtocolError, object_in
 from gateway.net.asgi import ClientLeft, client_has_left
 
@@ -61,7 +61,7 @@ async def listen(
     """
     if not stream.is_accepted:
         raise ProtocolError(
-            jsonrpc.INVALID_REQUEST,
+            INVALID_REQUEST,
             "Not acceptable: accept must list text/event-stream",
             status=406,
         )

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError
+from gateway.core.mcp import INVALID_PARAMS
+from gateway.inbound.mcp.jsonrpc import ProtocolError
 
 __all__ = ["PAGE", "Entry", "Listing", "Visible", "everything"]
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway.core.errors import CannotAsk
-from gateway.core.mcp import CAPABILITIES_KEY
+from gateway.core.mcp import (
+    CAPABILITIES_KEY,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    MISSING_CAPABILITY,
+    VERSION_HEADER,
+    implementation,
+)
 from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call
 from gateway.inbound.mcp.envelope import Marked, check_envelope, check_version
@@ -21,11 +28,7 @@ from gateway.inbound.mcp.listen import listen
 from gateway.inbound.mcp.notes import notes_of, severity
 from gateway.inbound.mcp.questions import askable
 from gateway.inbound.mcp.rounds import Rounds
-from gateway.inbound.mcp.versions import (
-    SUPPORTED,
-    VERSION_HEADER,
-    server_info,
-)
+from gateway.inbound.mcp.versions import SUPPORTED
 
 if TYPE_CHECKING:
     from gateway.core.messages import Context
@@ -79,7 +82,7 @@ class Modern:
         message = jsonrpc.read(value)
         if message is None:
             raise ProtocolError(
-                jsonrpc.INVALID_REQUEST, "Invalid request: nothing was asked that this answers"
+                INVALID_REQUEST, "Invalid request: nothing was asked that this answers"
             )
         if message.id is None:
             # No notification has a meaning in this era, not even `notifications/cancelled`: a
@@ -114,7 +117,7 @@ class Modern:
                     result = {"ttlMs": 0, "cacheScope": "private", **result}
                 return _complete(result)
             case method:
-                raise ProtocolError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
+                raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
     async def _call(
         self, params: dict[str, Any], context: Context, stream: EventStream, spent_s: float
@@ -140,7 +143,7 @@ def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
         return _complete(result)
     if isinstance(result.error, CannotAsk):
         raise ProtocolError(
-            jsonrpc.MISSING_CAPABILITY,
+            MISSING_CAPABILITY,
             f"Missing required client capability: {result.error.capability}",
             data={"requiredCapabilities": {result.error.capability: {}}},
             booked=True,
@@ -163,7 +166,7 @@ def _introduced(result: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 
 
 def _introduction() -> dict[str, Any]:
-    return {_SERVER_INFO_KEY: server_info()}
+    return {_SERVER_INFO_KEY: implementation()}
 
 
 def _cacheable(scope: str) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.core.mcp import INVALID_PARAMS
 from gateway.core.messages import Branch, Log, Partial, Progress
 from gateway.core.service import Emit, discard
 from gateway.inbound.mcp import jsonrpc
-from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError
+from gateway.inbound.mcp.jsonrpc import ProtocolError
 
 if TYPE_CHECKING:
     from gateway.inbound.front import Front

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gateway.core.errors import Internal
+from gateway.core.mcp import INVALID_PARAMS
 from gateway.inbound.mcp.files import Files, content_of
-from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError
+from gateway.inbound.mcp.jsonrpc import ProtocolError
 from gateway.inbound.mcp.listing import Entry
 from gateway.plan.template import Template, compile_text
 

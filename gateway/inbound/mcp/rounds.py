@@ -19,8 +19,9 @@ import msgspec
 import trio
 
 from gateway.core.errors import InvalidRequest
+from gateway.core.mcp import INVALID_PARAMS
 from gateway.core.messages import Context
-from gateway.inbound.mcp.jsonrpc import INVALID_PARAMS, ProtocolError
+from gateway.inbound.mcp.jsonrpc import ProtocolError
 from gateway.inbound.mcp.signing import Signer
 
 __all__ = ["STATE_S", "Round", "Rounds"]

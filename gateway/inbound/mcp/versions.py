@@ -7,27 +7,16 @@ carries its own metadata, *legacy* where a session begins with `initialize`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib import metadata
 from typing import Any, Final
+
+from gateway.core.mcp import LEGACY, MODERN, VERSION_HEADER, VERSION_KEY
 
 __all__ = [
     "CAPABILITIES",
-    "LEGACY",
-    "MODERN",
     "SUPPORTED",
     "UNNAMED",
-    "VERSION_HEADER",
-    "VERSION_KEY",
     "is_modern",
-    "server_info",
 ]
-
-MODERN: Final = "2026-07-28"
-"""The revision whose requests stand alone."""
-
-LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
-"""The revisions that begin with `initialize`, newest first."""
 
 SUPPORTED: Final = (MODERN, *LEGACY)
 """Every revision spoken, newest first."""
@@ -35,24 +24,8 @@ SUPPORTED: Final = (MODERN, *LEGACY)
 UNNAMED: Final = "2025-03-26"
 """What a client speaks that names no revision: the last one that did not ask it to."""
 
-VERSION_HEADER: Final = "mcp-protocol-version"
-"""The header that names the revision."""
-
-VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-"""Where a request's `_meta` names the revision (2026-07-28)."""
-
 CAPABILITIES: Final[Mapping[str, Any]] = {"tools": {"listChanged": False}}
 """What both eras advertise."""
-
-
-@cache
-def server_info() -> dict[str, str]:
-    """Who we are: the name and version that clients display."""
-    try:
-        version = metadata.version("trio-gateway")
-    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        version = "0"
-    return {"name": "gateway", "version": version}
 
 
 def is_modern(value: Any, headers: Mapping[str, str]) -> bool:
