@@ -132,7 +132,7 @@ class Prompt:
     async def __call__(self, request: Request, emit: Emit, /) -> Reply:
         return await self._inner(request, emit)
 
-    def begin(self, request: Request, /) -> Begun:
+    def begin(self, request: Request, _until: float, /) -> Begun:
         return _Begun(self._inner, request, slow=self._slow)
 
 

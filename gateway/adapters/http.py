@@ -291,12 +291,11 @@ class _Call:
         reply = await self._adapter.client.send(self._http(request))
         return self._opaque(reply) if request.opaque else self._reply(reply)
 
-    def begin(self, request: Request, /) -> Begun | None:
+    def begin(self, request: Request, until: float, /) -> Begun | None:
         client = self._adapter.client
         if isinstance(client, Http1Client):
-            return client.start(
-                self._http(request), self._opaque if request.opaque else self._reply
-            )
+            convert = self._opaque if request.opaque else self._reply
+            return client.start(self._http(request), until, convert)
         return None
 
     def _http(self, request: Request) -> HttpRequest:

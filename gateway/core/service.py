@@ -116,18 +116,20 @@ class Begun(Protocol):
         ...
 
 
-Begin: TypeAlias = Callable[[Request], Begun | None]
+Begin: TypeAlias = Callable[[Request, float], Begun | None]
 """How a `Service` that can begins a call without waiting, as its attribute `begin`.
 
-`None`: not this time; it is to be called. Raises `GatewayError` as the service does.
+The second argument is the end of its budget, on Trio's clock: `trio.current_effective_deadline()`,
+asked once for all that begin together. `None`: not this time; it is to be called. Raises
+`GatewayError` as the service does.
 """
 
 
 class Policy(Protocol):
     """Guards a `Service`: same promise, one more argument.
 
-    One whose calls can be begun without waiting has a method `begin`, which takes the request and
-    the `Begin` of what is guarded.
+    One whose calls can be begun without waiting has a method `begin`, which takes the request, the
+    end of its budget, and the `Begin` of what is guarded.
 
     Args:
         request: As for `Service`.
@@ -181,7 +183,7 @@ class _Guarded:
     def __init__(self, policy: Policy, inner: Service) -> None:
         self._policy = policy
         self._inner = inner
-        ours: Callable[[Request, Begin], Begun | None] | None = getattr(policy, "begin", None)
+        ours: _Guarding | None = getattr(policy, "begin", None)
         theirs = begin_of(inner)
         self.begin: Begin | None = None
         if ours is not None and theirs is not None:
@@ -191,10 +193,12 @@ class _Guarded:
         return await self._policy(request, emit, self._inner)
 
 
-def _begin(
-    ours: Callable[[Request, Begin], Begun | None], theirs: Begin, request: Request, /
-) -> Begun | None:
-    return ours(request, theirs)
+_Guarding: TypeAlias = Callable[[Request, float, Begin], Begun | None]
+"""A policy's `begin`."""
+
+
+def _begin(ours: _Guarding, theirs: Begin, request: Request, until: float, /) -> Begun | None:
+    return ours(request, until, theirs)
 
 
 def begin_of(service: Service) -> Begin | None:

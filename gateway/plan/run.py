@@ -8,13 +8,13 @@ what is there to be merged (docs/adr/0001).
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Container, Sequence
 from typing import Any
 
 import trio
 
 from gateway.core.adapter import Record
-from gateway.core.deadline import remaining_s
 from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Overloaded, Skipped
 from gateway.core.messages import Branch, Reply, Request
 from gateway.core.service import Begun, Emit, discard
@@ -50,7 +50,7 @@ class Run:
         self._record = record
         self._commits = commits
         self._start = trio.current_time()
-        self._budget_s = float("inf")
+        self._until = self._budget_s = math.inf
         self._namespace: dict[str, Any] = dict(request.arguments)
         self._waiting = dict(plan.waiting)
         self._started: dict[str, float] = {}
@@ -63,7 +63,8 @@ class Run:
 
     async def __call__(self, emit: Emit = discard, /) -> None:
         """Make the calls; return when all have ended or the rest is not needed."""
-        self._budget_s = remaining_s()
+        self._until = trio.current_effective_deadline()
+        self._budget_s = max(0.0, self._until - trio.current_time())
         first: Sequence[Node] = self._plan.first
         if len(self._plan.nodes) == 1:
             await self._follow(first[0], emit, emit)
@@ -113,7 +114,7 @@ class Run:
             if begin is None:
                 others.append(node)
                 continue
-            begun, error = tried(lambda: begin(self._asked(node)))  # noqa: B023 - called at once
+            begun, error = tried(lambda: begin(self._asked(node), self._until))  # noqa: B023 - called at once
             if begun is not None:
                 flight.add(node, begun)
                 self._begin(node)

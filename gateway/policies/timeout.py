@@ -38,11 +38,11 @@ class Timeout:
             return await inner(request, emit)
         raise _over(self.timeout_s)
 
-    def begin(self, request: Request, inner: Begin, /) -> Begun | None:
+    def begin(self, request: Request, until: float, inner: Begin, /) -> Begun | None:
         """Begin the call under the timeout."""
-        with trio.move_on_after(self.timeout_s) as scope:  # noqa: ASYNC100 - it tells the budget
-            begun = inner(request)
-        return None if begun is None else _Limited(begun, scope.deadline, self.timeout_s)
+        deadline = trio.current_time() + self.timeout_s
+        begun = inner(request, min(until, deadline))
+        return None if begun is None else _Limited(begun, deadline, self.timeout_s)
 
 
 class _Limited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -98,14 +99,14 @@ def body(reply: HttpReply) -> bytes:
     return reply.body
 
 
-def started(client: Http1Client, request: HttpRequest) -> Sent[bytes]:
-    sent = client.start(request, body)
+def started(client: Http1Client, request: HttpRequest, until: float = math.inf) -> Sent[bytes]:
+    sent = client.start(request, until, body)
     assert isinstance(sent, Sent)
     return sent
 
 
 def queued(client: Http1Client, request: HttpRequest | None = None) -> Queued[bytes]:
-    one = client.start(request or asking(), body)
+    one = client.start(request or asking(), trio.current_effective_deadline(), body)
     assert isinstance(one, Queued)
     return one
 
@@ -122,8 +123,7 @@ async def busy() -> tuple[Http1Client, Wire, Sent[bytes], Service]:
 async def test_it_goes_over_a_warm_connection_and_gives_that_back() -> None:
     client, wire, _ = await warm()
     told: list[bool] = []
-    with trio.move_on_after(5):  # noqa: ASYNC100 - it tells the budget
-        sent = started(client, asking("POST", b"{}"))
+    sent = started(client, asking("POST", b"{}"), trio.current_time() + 5)
     assert wire.sent.startswith(b"POST /x HTTP/1.1\r\nhost: a.test\r\n")
     assert wire.sent.endswith(b"\r\n\r\n{}")
     assert b"\r\nx-budget: " in wire.sent
@@ -158,25 +158,24 @@ async def test_a_compressed_reply_is_finished_by_waiting() -> None:
 
 async def test_nothing_is_sent_without_a_warm_connection_or_with_too_much() -> None:
     cold = Http1Client(Pool(Service().connect, 2), "x-budget", 1000)
-    assert cold.start(asking(), body) is None
+    assert cold.start(asking(), math.inf, body) is None
     client, wire, _ = await warm()
-    assert client.start(asking("POST", b"x" * 9000), body) is None
-    with trio.CancelScope(deadline=trio.current_time()):  # noqa: ASYNC100 - likewise
-        assert client.start(asking(), body) is None
+    assert client.start(asking("POST", b"x" * 9000), math.inf, body) is None
+    assert client.start(asking(), trio.current_time(), body) is None
     assert (wire.sent, client.pool.taken, client.pool.idle) == (b"", 0, 1)
 
 
 async def test_a_connection_that_takes_only_a_part_is_closed() -> None:
     client, wire, _ = await warm()
     wire.room = 10
-    assert client.start(asking(), body) is None
+    assert client.start(asking(), math.inf, body) is None
     assert (wire.closed, client.pool.taken, client.pool.idle) == (True, 0, 0)
 
 
 async def test_a_target_that_is_none_takes_nothing() -> None:
     client, _, _ = await warm()
     with pytest.raises(InvalidArguments):
-        client.start(asking(target="/a b"), body)
+        client.start(asking(target="/a b"), math.inf, body)
     assert (client.pool.taken, client.pool.idle) == (0, 1)
 
 
