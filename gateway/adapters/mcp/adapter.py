@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
@@ -27,7 +26,7 @@ from gateway.adapters.mcp.program import ProgramLink
 from gateway.adapters.mcp.results import Errors, value_of
 from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.settings import McpCall, McpSettings, problem_of
-from gateway.config.fields import Secret, reveal
+from gateway.config.fields import reveal
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import NotFound
 from gateway.core.federation import Listed, ListName
@@ -35,7 +34,7 @@ from gateway.core.mcp import HEADER_MISMATCH
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Service
-from gateway.net.credentials import basic_authorization
+from gateway.net.credentials import secrets_of_url
 
 __all__ = ["KIND", "McpAdapter"]
 
@@ -65,7 +64,7 @@ class McpAdapter:
         secrets = (
             *settings.headers.values(),
             *settings.environment.values(),
-            *_secrets_of(settings.url or ""),
+            *secrets_of_url(settings.url or ""),
         )
         self._errors = Errors(self.name, secrets)
         self._say = Said(self.name, self._errors)
@@ -199,15 +198,6 @@ class McpAdapter:
     def _came(self) -> None:
         if self._link.life > 1:  # the first one is waited for
             self._catalog.expire()
-
-
-def _secrets_of(url: str) -> list[Secret]:
-    """What may be secret of a URL: the password, also as it is sent, and what its query says."""
-    parts = urlsplit(url)
-    said = [parts.password or "", unquote(parts.password or "")]
-    said += basic_authorization(url).values()
-    said += [value for _, value in parse_qsl(parts.query)]
-    return [Secret(text) for text in said if text]
 
 
 def _check(call: McpCall) -> list[tuple[str, str]]:
