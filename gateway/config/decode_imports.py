@@ -14,12 +14,13 @@ import attrs
 
 from gateway.config import unavailable
 from gateway.config.decode_proxies import http_service
+from gateway.config.decoded import ToolConfig
 from gateway.config.openapi.document import Unfit
 from gateway.config.openapi.names import MAX_NAME, fitted
 from gateway.config.openapi.operations import Document, Operation, chosen, read_document
 from gateway.config.openapi.tables import table_of
 from gateway.config.problems import Location, Origins, Problems
-from gateway.config.settings import ImportSettings, ToolConfig
+from gateway.config.settings import ImportSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import did_you_mean, dotted, one_line, show
 
