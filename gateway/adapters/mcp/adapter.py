@@ -6,7 +6,6 @@ What a call gives is described in docs/reference/adapters/mcp.md.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -34,11 +33,10 @@ from gateway.core.mcp import HEADER_MISMATCH
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Service
+from gateway.net.background import in_the_background
 from gateway.net.credentials import secrets_of_url
 
 __all__ = ["KIND", "McpAdapter"]
-
-logger = logging.getLogger(__name__)
 
 _OPENING_S = 0.25
 """Seconds that opening waits for a server: one that is there is listed by the first request.
@@ -107,30 +105,14 @@ class McpAdapter:
 
         Leaving ends what is under way, the session and the program, within seconds.
         """
-        scope = trio.CancelScope()
-        ended = trio.Event()
-
-        async def run() -> None:
-            try:
-                with scope:
-                    async with self._client.open():
-                        await self._catalog.keep()
-            except Exception:
-                logger.exception("%s failed, and is not there any more", self.name)
-            finally:
-                ended.set()
-
-        # In a task of the run's own, not in a nursery around whatever is done meanwhile: that
-        # would lie between every request and its deadline, and wrap what others raise.
-        trio.lowlevel.spawn_system_task(run)
-        try:
+        async with in_the_background(self._keep, self.name):
             with trio.move_on_after(self._opening_s):
                 await self._catalog.tried.wait()
             yield
-        finally:
-            scope.cancel()
-            with trio.CancelScope(shield=True):  # its end has bounds of its own
-                await ended.wait()
+
+    async def _keep(self) -> None:
+        async with self._client.open():
+            await self._catalog.keep()
 
     # What is offered to clients as it is: `Federated`.
 
