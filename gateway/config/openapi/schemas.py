@@ -26,15 +26,11 @@ if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
 
 __all__ = [
-    "LIST",
     "MAX_SCHEMAS",
-    "NAMED",
-    "ONE",
     "SCALARS",
     "TYPES",
     "Schema",
     "Schemas",
-    "name_in",
     "types_of",
 ]
 
@@ -53,7 +49,7 @@ MAX_SCHEMAS = 5000
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
 
-ONE = frozenset(
+_ONE = frozenset(
     {
         *("items", "additionalProperties", "not", "if", "then", "else", "contains"),
         *("propertyNames", "unevaluatedItems", "unevaluatedProperties"),
@@ -61,10 +57,10 @@ ONE = frozenset(
 )
 """Keywords whose value is a schema."""
 
-LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 """Keywords whose value is a list of schemas."""
 
-NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
 """Keywords whose value is an object of schemas."""
 
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
@@ -171,11 +167,11 @@ class Schemas:
         self, schema: dict[str, Any], name: str, part: Node, hidden: Container[str]
     ) -> None:
         """Add what a keyword says to `schema`."""
-        if name in ONE:
+        if name in _ONE:
             schema[name] = self._convert(part)
-        elif name in LIST:
+        elif name in _LIST:
             schema[name] = [self._convert(element) for element in part.elements()]
-        elif name in NAMED:
+        elif name in _NAMED:
             left_out = hidden if name == "properties" else ()
             schema[name] = {
                 key: self._convert(item) for key, item in part.items() if key not in left_out
@@ -293,7 +289,7 @@ def types_of(
     elif "enum" in schema:
         types = frozenset[str]().union(*(_types_of_value(value) for value in schema["enum"]))
     if "$ref" in schema:
-        name = name_in(schema)
+        name = _name_in(schema)
         if name not in known:
             known[name] = TYPES  # where it refers to itself, it says nothing
             known[name] = types_of(definitions[name], definitions, known)
@@ -307,7 +303,7 @@ def types_of(
     return types
 
 
-def name_in(schema: dict[str, Any]) -> str:
+def _name_in(schema: dict[str, Any]) -> str:
     """Which definition a schema with a `$ref` refers to."""
     return str(schema["$ref"]).removeprefix("#/$defs/")
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.config.openapi.bodies import add_body
-from gateway.config.openapi.bounds import endless
 from gateway.config.openapi.names import described
 from gateway.config.openapi.operations import Document, Operation, server_of
 from gateway.config.openapi.parameters import Inputs, add_parameters
 from gateway.config.openapi.schemas import Schemas
+from gateway.config.schema_bounds import work_of
 from gateway.config.text import show
 
 if TYPE_CHECKING:
@@ -86,9 +86,10 @@ def _input(inputs: Inputs, node: Node) -> dict[str, Any]:
     }
     if inputs.schemas.definitions:
         schema["$defs"] = inputs.schemas.definitions
-    why = endless(schema, inputs.schemas.definitions)
-    if why is not None:
-        raise node.unfit(f"its input would be {why}")
+    try:
+        work_of(schema)
+    except ValueError as error:
+        raise node.unfit(f"its input schema: {error}") from None
     size = len(msgspec.json.encode(schema))
     if size > MAX_INPUT_BYTES:
         raise node.unfit(
