@@ -44,6 +44,12 @@ def styled(to: str, name: str = "p", **rest: Any) -> dict[str, Any]:
         (parameter("header", "X-P"), {"get": "/x", "headers": {"X-P": '{"X-P"}'}}),
         (parameter("header", schema=ARRAY), styled("header")),
         (parameter("header", schema=OBJECT, explode=True), styled("header", explode=True)),
+        (parameter("query", allowReserved=True), styled("query", allow_reserved=True)),
+        (
+            parameter("query", schema=ARRAY, explode=False, allowReserved=True),
+            styled("query", explode=False, allow_reserved=True),
+        ),
+        (parameter("header", allowReserved=True), {"get": "/x", "headers": {"p": "{p}"}}),
         (parameter("cookie"), styled("cookie")),
         (parameter("cookie", schema=ARRAY, explode=False), styled("cookie", explode=False)),
     ],
