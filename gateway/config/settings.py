@@ -252,6 +252,10 @@ class ImportSettings:
     deadline: float | None = fields.duration(
         none=True, default=None, doc="Each tool's budget; the server's deadline is the ceiling."
     )
+    check_replies: bool = fields.boolean(
+        default=False,
+        doc="Whether answers are held against the document's schemas, which clients are shown; one that breaks its own is `bad_reply`.",
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A document's schemas → JSON Schema 2020-12, as one tool's input needs them.
+"""A document's schemas → JSON Schema 2020-12, as one tool's input or answer needs them.
 
 A schema that is referred to becomes one of the tool's `$defs`, so cycles stay what they are. What
 is no JSON Schema (`xml`, `discriminator`, `example`) is translated or left out, and so is null
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import jsonschema_rs
 import msgspec
 
+from gateway.config.schema_bounds import work_of
 from gateway.config.text import show
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_SCHEMAS",
     "SCALARS",
     "TYPES",
     "Schema",
     "Schemas",
+    "checked",
     "types_of",
 ]
 
@@ -45,6 +48,9 @@ TYPES = SCALARS | {"array", "object"}
 
 MAX_SCHEMAS = 5000
 """Schemas of one tool, those within others too."""
+
+MAX_BYTES = 65_536
+"""Largest schema of a tool, as JSON: models read it whole."""
 
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
@@ -75,8 +81,31 @@ _AS_IT_IS = frozenset(
 )
 _WORDS = ("title", "description", "deprecated")
 _ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
+_CLOSING = frozenset({"additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
+_EXCLUDING = frozenset({"not", "if", "then", "else"})
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _APPLIED = ("allOf", "anyOf", "oneOf")
+
+
+def checked(schema: dict[str, Any], node: Node, what: str) -> dict[str, Any]:
+    """`schema`, if clients can be shown it, and values be held against it in time.
+
+    Args:
+        schema: A tool's.
+        node: Its operation.
+        what: Which of the tool's it is.
+
+    Raises:
+        Unfit: It is too large, or branches too much.
+    """
+    size = len(msgspec.json.encode(schema))
+    if size > MAX_BYTES:
+        raise node.unfit(f"its {what} has {size // 1024}KiB, of at most {MAX_BYTES // 1024}KiB")
+    try:
+        work_of(schema)
+    except ValueError as error:
+        raise node.unfit(f"its {what}: {error}") from None
+    return schema
 
 
 class Schemas:
@@ -85,16 +114,20 @@ class Schemas:
     Args:
         library: The document.
         old: Whether it is OpenAPI 3.0, where nothing but words counts beside a `$ref`.
+        replies: Whether what a service says is to fit, rather than what it is told: then objects may
+            have more properties than are named, and more than one of several schemas may fit.
 
     Attributes:
         definitions: What the converted schemas refer to: the tool's `$defs`.
     """
 
-    def __init__(self, library: Library, *, old: bool) -> None:
+    def __init__(self, library: Library, *, old: bool, replies: bool = False) -> None:
         self.definitions: dict[str, Schema] = {}
         self._library = library
         self._old = old
+        self._replies = replies
         self._count = 0
+        self._bytes = 0
         self._pending: deque[tuple[str, Node]] = deque()
         self._names: dict[tuple[Path, tuple[str, ...]], str] = {}
 
@@ -102,19 +135,24 @@ class Schemas:
         """The schema at `node`, what it refers to among `definitions`.
 
         Raises:
-            Unfit: A part of it is no schema, or refers to nothing.
+            Unfit: A part of it is no schema, or refers to nothing; or all of it is too large.
         """
         schema = self._convert(node)
         while self._pending:
             name, target = self._pending.popleft()
-            self.definitions[name] = self._convert(target)
+            self.definitions[name] = definition = self._convert(target)
+            self._bytes += len(msgspec.json.encode(definition))
+            if self._bytes > MAX_BYTES:
+                raise node.unfit(
+                    f"a schema of more than {MAX_BYTES // 1024}KiB, references followed"
+                )
         return schema
 
     def _convert(self, node: Node) -> Schema:
         self._library.spend(node)
         self._count += 1
         if self._count > MAX_SCHEMAS:
-            raise node.unfit(f"more than {MAX_SCHEMAS} schemas in the input of one tool")
+            raise node.unfit(f"more than {MAX_SCHEMAS} schemas in one of a tool's")
         if isinstance(node.value, bool):
             return node.value
         written = node.table("a schema").value
@@ -127,6 +165,8 @@ class Schemas:
             if not (self._old and refers) or name in _WORDS:
                 self._keyword(schema, name, part, hidden)
         _spell_out_bounds(schema)
+        if self._replies:
+            _let_several_fit(schema)
         if refers:
             schema["$ref"] = self._reference(node)
         elif isinstance(written.get("enum"), list):
@@ -153,20 +193,22 @@ class Schemas:
         return f"#/$defs/{name}"
 
     def _hidden(self, node: Node) -> frozenset[str]:
-        """The properties that only replies have."""
+        """The properties that only replies have, or of replies those that they never have."""
         properties = node.get("properties")
         if properties is None:
             return frozenset()
         return frozenset(
             name
             for name, item in properties.items()
-            if self._library.resolve(item).flag("readOnly")
+            if self._library.resolve(item).flag("writeOnly" if self._replies else "readOnly")
         )
 
     def _keyword(
         self, schema: dict[str, Any], name: str, part: Node, hidden: Container[str]
     ) -> None:
         """Add what a keyword says to `schema`."""
+        if self._replies and (name in _EXCLUDING or (name in _CLOSING and part.value is False)):
+            return
         if name in _ONE:
             schema[name] = self._convert(part)
         elif name in _LIST:
@@ -242,6 +284,15 @@ def _spell_out_bounds(schema: dict[str, Any]) -> None:
             schema[exclusive] = schema.pop(bound)
         elif isinstance(schema.get(exclusive), bool):
             del schema[exclusive]
+
+
+def _let_several_fit(schema: dict[str, Any]) -> None:
+    """Of several schemas of which one is to fit, any may: where one says more, others fit as well."""
+    branches = schema.pop("oneOf", None)
+    if branches is not None and "anyOf" in schema:
+        schema.setdefault("allOf", []).append({"anyOf": branches})
+    elif branches is not None:
+        schema["anyOf"] = branches
 
 
 def _examples(values: Any) -> list[Any]:
