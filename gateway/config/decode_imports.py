@@ -28,7 +28,10 @@ from gateway.config.text import did_you_mean, dotted, one_line, show
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
-__all__ = ["DecodeTool", "Imported", "Imports", "Selection", "is_import", "select"]
+__all__ = ["MAX_TOOLS", "DecodeTool", "Imported", "Imports", "Selection", "is_import", "select"]
+
+MAX_TOOLS = 10_000
+"""Tools of one table."""
 
 _KEY = "from_openapi"
 _TOO_DEEP = "nested too deeply"
@@ -96,8 +99,15 @@ def select(
         keys: Further keys of each.
         check_replies: Whether their answers are held against the document's schemas.
         decode: Decodes each; without it none is judged as a table.
+
+    Raises:
+        Unfit: They are more than `MAX_TOOLS`.
     """
     names, unmatched = chosen(document.operations, patterns)
+    if len(names) > MAX_TOOLS:
+        raise document.library.root.unfit(
+            f"expected at most {MAX_TOOLS} operations, got {len(names)}: ask for fewer of them"
+        )
     tools: dict[str, Imported] = {}
     wrong: list[Unfit] = []
     unchecked: list[Unfit] = []

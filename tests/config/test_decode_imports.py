@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import ConfigError, create_app
 from gateway.build import Built, build
+from gateway.config.decode_imports import MAX_TOOLS
 from gateway.core.messages import Context, Request
 from gateway.testing import ScriptedService, open_client
 from tests.http_service import Scripted, http
@@ -186,6 +187,14 @@ async def test_answers_are_held_against_the_documents_schemas_where_that_is_aske
     assert [answer.status for answer in answers] == [200, 200, 502]
     assert answers[2].json()["code"] == "bad_reply"
     assert answers[2].json()["errors"] == [{"pointer": "/name", "detail": "required, but missing"}]
+
+
+def test_so_many_tools_come_of_one_document(folder: Path) -> None:
+    paths = {f"/{number}": {"get": {}} for number in range(MAX_TOOLS + 1)}
+    (folder / "api.json").write_text(json.dumps({**DOCUMENT, "paths": paths}))
+    assert lines(SERVICE + IMPORT) == [
+        f"api.json: expected at most {MAX_TOOLS} operations, got {MAX_TOOLS + 1}: ask for fewer of them"
+    ]
 
 
 def test_an_answers_schema_that_cannot_be_used_costs_no_tool(folder: Path) -> None:

@@ -33,7 +33,7 @@ MAX_FILES = 10_000
 MAX_DEPTH = 100
 """Parts within one another."""
 
-MAX_PARTS = 5_000_000
+MAX_PARTS = 500_000
 """Parts looked at for one document: each use of a schema counts."""
 
 _MAX_CHAIN = 32

@@ -69,6 +69,9 @@ _LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
 """Keywords whose value is an object of schemas."""
 
+_MAX_PATTERN_BYTES = 1024 * 1024
+"""Of a pattern as it is compiled: larger ones take long to compile."""
+
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AS_IT_IS = frozenset(
     {
@@ -312,8 +315,9 @@ def _has_null(value: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_pattern(text: str) -> bool:
+    options = jsonschema_rs.FancyRegexOptions(size_limit=_MAX_PATTERN_BYTES)
     try:
-        jsonschema_rs.Draft202012Validator({"pattern": text})
+        jsonschema_rs.Draft202012Validator({"pattern": text}, pattern_options=options)
     except jsonschema_rs.ValidationError:
         return False
     return True

@@ -66,6 +66,8 @@ NULL = {"type": "null"}
         (NEW, {"default": 3}, {"default": 3}),
         (NEW, {"pattern": "(unclosed"}, {}),
         (NEW, {"pattern": "^a+$"}, {"pattern": "^a+$"}),
+        (NEW, {"pattern": r"^\p{L}{1,20}(?!x)$"}, {"pattern": r"^\p{L}{1,20}(?!x)$"}),
+        (NEW, {"pattern": r"\p{L}{200}"}, {}),
         (NEW, {"required": ["a", "a"]}, {"required": ["a"]}),
         (NEW, {"required": True}, {}),
         (NEW, {"$schema": "x", "$comment": "y", "$anchor": "z"}, {}),
