@@ -52,6 +52,9 @@ MAX_SCHEMAS = 5000
 MAX_BYTES = 65_536
 """Largest schema of a tool, as JSON: models read it whole."""
 
+_BYTES_A_PART = 256
+"""Bytes that are converted in the time that a part of a document takes, or less."""
+
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
 
@@ -141,15 +144,22 @@ class Schemas:
             Unfit: A part of it is no schema, or refers to nothing; or all of it is too large.
         """
         schema = self._convert(node)
+        self._weigh(schema, node)
         while self._pending:
             name, target = self._pending.popleft()
             self.definitions[name] = definition = self._convert(target)
-            self._bytes += len(msgspec.json.encode(definition))
+            self._bytes += self._weigh(definition, target)
             if self._bytes > MAX_BYTES:
                 raise node.unfit(
                     f"a schema of more than {MAX_BYTES // 1024}KiB, references followed"
                 )
         return schema
+
+    def _weigh(self, schema: Schema, node: Node) -> int:
+        """How many bytes a schema has: values in it cost as well."""
+        size = len(msgspec.json.encode(schema))
+        self._library.spend(node, size // _BYTES_A_PART)
+        return size
 
     def _convert(self, node: Node) -> Schema:
         self._library.spend(node)
