@@ -221,13 +221,11 @@ class Legacy:
     async def _made(self, message: Message, asker: _Asker) -> dict[str, Any]:
         """What a request that takes a while gives."""
         params, spent_s = message.params, asker.spent_s
+        context = self._with_peer(asker)
         if message.method in METHODS:
-            return await self._library.answer(
-                message.method, params, asker.context, spent_s=spent_s
-            )
+            return await self._library.answer(message.method, params, context, spent_s=spent_s)
         least = None if asker.session is None else asker.session.least
         emit = notes_of(self._front, params, asker.stream, least)
-        context = self._with_peer(asker)
         return _called(
             await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
         )

@@ -18,18 +18,28 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from gateway.core.errors import InvalidRequest
-from gateway.core.mcp import INVALID_PARAMS
+from gateway.core.errors import CannotAsk, InvalidRequest
+from gateway.core.mcp import INVALID_PARAMS, MISSING_CAPABILITY
 from gateway.core.messages import Context
 from gateway.inbound.mcp.jsonrpc import ProtocolError
 from gateway.inbound.mcp.signing import Signer
 
-__all__ = ["STATE_S", "Round", "Rounds"]
+__all__ = ["STATE_S", "Round", "Rounds", "unable"]
 
 STATE_S: Final = 3600.0
 """Seconds for which a state is taken."""
 
 _MAX_QUESTIONS: Final = 20
+
+
+def unable(error: CannotAsk) -> ProtocolError:
+    """What a client is told that lacks what it would have to be asked for."""
+    return ProtocolError(
+        MISSING_CAPABILITY,
+        f"Missing required client capability: {error.capability}",
+        data={"requiredCapabilities": {error.capability: {}}},
+        booked=True,
+    )
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
@@ -99,11 +109,16 @@ class Rounds:
         self._signer = signer
 
     def begin(
-        self, params: Mapping[str, Any], capabilities: Mapping[str, Any], context: Context
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        capabilities: Mapping[str, Any],
+        context: Context,
     ) -> Round:
-        """A round of the request with these params.
+        """A round of a request.
 
         Args:
+            method: The request's.
             params: The request's.
             capabilities: What its client can be asked for.
             context: Who asks.
@@ -115,7 +130,7 @@ class Rounds:
         answers: dict[str, dict[str, Any]] = {}
         state = params.get("requestState")
         if state is not None:
-            answers |= self._opened(state, _request(params, context)).answers
+            answers |= self._opened(state, _request(method, params, context)).answers
         given = params.get("inputResponses", {})
         if not isinstance(given, dict) or not all(isinstance(one, dict) for one in given.values()):
             raise ProtocolError(
@@ -133,10 +148,12 @@ class Rounds:
             INVALID_PARAMS, "Invalid params: requestState: not one of this request, or too old"
         )
 
-    def result(self, round_: Round, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    def result(
+        self, round_: Round, method: str, params: Mapping[str, Any], context: Context
+    ) -> dict[str, Any]:
         """The result that asks for what a round lacked."""
         answers = {key: dict(answer) for key, answer in round_.answers.items()}
-        state = _State(time.time() + STATE_S, _request(params, context), answers)
+        state = _State(time.time() + STATE_S, _request(method, params, context), answers)
         return {
             "resultType": "input_required",
             "inputRequests": round_.asked,
@@ -144,7 +161,8 @@ class Rounds:
         }
 
 
-def _request(params: Mapping[str, Any], context: Context) -> str:
+def _request(method: str, params: Mapping[str, Any], context: Context) -> str:
     """Which request it is, whatever it brings in addition, and whose."""
-    known = [context.principal, params.get("name"), params.get("uri"), params.get("arguments")]
+    said = [params.get(key) for key in ("name", "uri", "arguments")]
+    known = [context.principal, method, *said]
     return hashlib.sha256(msgspec.json.encode(known, order="deterministic")).hexdigest()

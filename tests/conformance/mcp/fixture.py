@@ -1,13 +1,18 @@
-"""The tools that the MCP conformance suite asks for."""
+"""The tools that the MCP conformance suite asks for, and what its prompts and resources need."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 
+from gateway import content
+
 STEP_S = 0.05
+IMAGE = content.Image((Path(__file__).parent / "red.png").read_bytes(), "image/png")
+SILENCE = b"RIFF$\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0@\x1f\0\0@\x1f\0\0\x01\0\x08\0data\0\0\0\0"
 TEXT = {"type": "string"}
 
 
@@ -31,6 +36,42 @@ def test_header(**given: str) -> str:
 
 def test_error_handling() -> str:
     raise ValueError("This tool intentionally returns an error for testing")
+
+
+def test_image_content() -> content.Image:
+    return IMAGE
+
+
+def test_audio_content() -> content.Audio:
+    return content.Audio(SILENCE, "audio/wav")
+
+
+def embedded(uri: str, text: str, mime_type: str = "text/plain") -> content.Embedded:
+    return content.Embedded(content.Resource(uri, text=text, mime_type=mime_type))
+
+
+def test_embedded_resource() -> content.Embedded:
+    return embedded("test://embedded-resource", "This is an embedded resource content.")
+
+
+def test_multiple_content_types() -> list[content.Block]:
+    data = embedded(
+        "test://mixed-content-resource", '{"test":"data","value":123}', "application/json"
+    )
+    return [content.Text("Multiple content types test:"), IMAGE, data]
+
+
+def prompt_with_embedded_resource(resourceUri: str) -> list[content.Block]:  # noqa: N803 - the suite's
+    resource = embedded(resourceUri, "Embedded resource content for testing.")
+    return [resource, content.Text("Please process the embedded resource above.")]
+
+
+def prompt_with_image() -> list[content.Block]:
+    return [IMAGE, content.Text("Please analyze the image above.")]
+
+
+def template_data(id: str) -> dict[str, Any]:  # noqa: A002 - the suite's
+    return {"id": id, "templateTest": True, "data": f"Data for ID: {id}"}
 
 
 async def test_tool_with_progress(caller: Any) -> str:
@@ -115,6 +156,12 @@ async def test_input_required_result_elicitation(caller: Any) -> str:
     asked = form("What is your name?", name=TEXT)
     reply = await caller.ask("elicitation/create", asked, key="user_name")
     return f"Hello, {reply['content']['name']}!"
+
+
+async def input_required_result_prompt(caller: Any) -> str:
+    asked = form("What context should the prompt use?", context=TEXT)
+    reply = await caller.ask("elicitation/create", asked, key="user_context")
+    return f"Mind this: {reply['content']['context']}"
 
 
 async def test_input_required_result_sampling(caller: Any) -> str:

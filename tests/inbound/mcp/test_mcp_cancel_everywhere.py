@@ -63,7 +63,8 @@ def test_nothing_is_left(speak: Any, method: str, params: dict[str, Any]) -> Non
 
 
 async def test_a_file_that_is_read_when_the_client_leaves(tmp_path: Path) -> None:
-    (tmp_path / "f").write_text("x")
+    text = "x" * 4_194_304  # what takes long enough for its client to be gone before
+    (tmp_path / "f").write_text(text)
     resources = {"f": {"uri": "docs://f", "file": str(tmp_path / "f")}}
     async with behind({}, resources=resources) as app:
         left = trio.Event()
@@ -73,4 +74,4 @@ async def test_a_file_that_is_read_when_the_client_leaves(tmp_path: Path) -> Non
                 await modern(app._mcp, "resources/read", {"uri": "docs://f"}, leaving=left)
         assert app.in_flight == 0
         read = (await modern(app._mcp, "resources/read", {"uri": "docs://f"})).result
-        assert read["contents"][0]["text"] == "x"
+        assert read["contents"][0]["text"] == text
