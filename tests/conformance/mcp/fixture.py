@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import trio
+import anyio
 
 from gateway import content
 
@@ -77,14 +77,14 @@ def template_data(id: str) -> dict[str, Any]:  # noqa: A002 - the suite's
 async def test_tool_with_progress(caller: Any) -> str:
     for done in (0, 50, 100):
         await caller.progress(done, 100)
-        await trio.sleep(STEP_S)
+        await anyio.sleep(STEP_S)
     return "done"
 
 
 async def test_tool_with_logging(caller: Any) -> str:
     for text in ("Tool execution started", "Tool processing data", "Tool execution completed"):
         await caller.log("info", text)
-        await trio.sleep(STEP_S)
+        await anyio.sleep(STEP_S)
     return "done"
 
 
@@ -190,9 +190,9 @@ async def ask_all(caller: Any, **questions: tuple[str, dict[str, Any]]) -> dict[
     async def ask(key: str, method: str, params: dict[str, Any]) -> None:
         replies[key] = await caller.ask(method, params, key=key)
 
-    async with trio.open_nursery() as nursery:
+    async with anyio.create_task_group() as group:
         for key, (method, params) in questions.items():
-            nursery.start_soon(partial(ask, key, method, params))
+            group.start_soon(partial(ask, key, method, params))
     return replies
 
 
