@@ -77,7 +77,7 @@ class Federated(Protocol):
 
         Returns:
             The result as it came, unknown fields and all. In 2026-07-28 it may be one that
-            requires input, where there is no peer to give it.
+            requires input, where the peer takes that in rounds, or there is none to give it.
 
         Raises:
             JsonRpcError: The server's own.

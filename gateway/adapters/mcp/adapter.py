@@ -147,10 +147,11 @@ class McpAdapter:
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
     ) -> dict[str, Any]:
         """As `Federated`."""
+        in_rounds = context.peer is not None and context.peer.in_rounds
         match method:
             case "tools/call":
                 own = self._catalog.own_name("tools", str(params.get("name")))
-                return await self._call(own, params, context, emit)
+                return await self._call(own, params, context, emit, as_it_comes=in_rounds)
             case "prompts/get":
                 own = self._catalog.own_name("prompts", str(params.get("name")))
                 params = {**params, "name": own}
@@ -160,7 +161,9 @@ class McpAdapter:
                     raise NotFound(f"{self.name} offers no resource {uri[:128]!r}")
             case "completion/complete":
                 params = self._with_own_reference(params)
-        return await self._client.ask(method, params, context=context, emit=emit)
+        return await self._client.ask(
+            method, params, context=context, emit=emit, as_it_comes=in_rounds
+        )
 
     def _with_own_reference(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         reference = params.get("ref")
@@ -170,7 +173,13 @@ class McpAdapter:
         return {**params, "ref": {**reference, "name": own}}
 
     async def _call(
-        self, tool: str, params: Mapping[str, Any], context: Context, emit: Emit
+        self,
+        tool: str,
+        params: Mapping[str, Any],
+        context: Context,
+        emit: Emit,
+        *,
+        as_it_comes: bool = False,
     ) -> dict[str, Any]:
         """Call a tool by the server's own name for it."""
         arguments = params.get("arguments")
@@ -180,7 +189,12 @@ class McpAdapter:
         )
         try:
             return await self._client.ask(
-                "tools/call", {**params, "name": tool}, context=context, emit=emit, headers=headers
+                "tools/call",
+                {**params, "name": tool},
+                context=context,
+                emit=emit,
+                headers=headers,
+                as_it_comes=as_it_comes,
             )
         except JsonRpcError as error:
             if error.code == HEADER_MISMATCH:  # its schema is another one by now

@@ -162,6 +162,7 @@ class Catalog:
         async with trio.open_nursery() as nursery:
             while True:
                 self._stale = trio.Event()
+                began = trio.current_time()
                 why = await self._refresh(nursery)
                 self._tell(why)
                 self.tried.set()
@@ -170,7 +171,7 @@ class Catalog:
                 with trio.move_on_after(wait_s):
                     await self._stale.wait()
                     # A server that changes its mind all the time is not asked all the time.
-                    await trio.sleep(_LEAST_PAUSE_S)
+                    await trio.sleep_until(began + _LEAST_PAUSE_S)
 
     def _left_s(self) -> float:
         """Seconds until the next list is over."""

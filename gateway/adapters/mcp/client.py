@@ -137,6 +137,7 @@ class Client:
         context: Context | None = None,
         emit: Emit = discard,
         headers: tuple[tuple[str, str], ...] = (),
+        as_it_comes: bool = False,
     ) -> dict[str, Any]:
         """Ask for something, and give what input it requires, as far as the client that waits can.
 
@@ -146,6 +147,7 @@ class Client:
             context: For whom; `None` if it is for the gateway itself.
             emit: Where progress goes.
             headers: Further ones, over HTTP in 2026-07-28.
+            as_it_comes: Whether a result that requires input is returned too.
 
         Returns:
             The result as it came.
@@ -161,7 +163,7 @@ class Client:
         asked = params
         for _ in range(_MAX_ROUNDS):
             result = await self._ask(method, asked, context, emit, headers)
-            if not questions.requires_input(result):
+            if as_it_comes or not questions.requires_input(result):
                 return result
             further = await questions.inputs(result, peer)
             if further is None:

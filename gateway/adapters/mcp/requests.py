@@ -13,6 +13,7 @@ from gateway.core.mcp import (
     BUDGET_KEY,
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
+    LOG_LEVEL_KEY,
     VERSION_KEY,
     implementation,
 )
@@ -67,6 +68,8 @@ class Requests:
             headers = ()
         if context is not None:
             meta["traceparent"] = context.trace.traceparent
+        if context is not None and context.log_level and emit is not discard:
+            meta[LOG_LEVEL_KEY] = context.log_level
         if left_ms is not None:
             meta[BUDGET_KEY] = left_ms
         if emit is not discard:

@@ -17,7 +17,6 @@ import trio
 from gateway.core.federation import ListName
 from gateway.inbound.mcp.listing import Entry, Listing, Visible, everything
 from gateway.inbound.mcp.search import HELPERS, Index, helpers
-from gateway.inbound.mcp.versions import CAPABILITIES
 
 if TYPE_CHECKING:
     from gateway.config.settings import McpSettings
@@ -87,13 +86,15 @@ class Catalog:
     @property
     def capabilities(self) -> dict[str, Any]:
         """What is advertised: what a server behind us may have counts, for it may come later."""
-        capabilities = dict(CAPABILITIES)
+        # Our own lists change with the file alone, which begins everything anew.
         behind = bool(self._front.federated)
+        changing = {"listChanged": behind}
+        capabilities: dict[str, Any] = {"tools": changing}
         if behind or self._own.get("prompts"):
-            capabilities["prompts"] = CAPABILITIES["tools"]
+            capabilities["prompts"] = changing
             capabilities["completions"] = {}
         if behind or self._own.get("resources") or self._own.get("resourceTemplates"):
-            capabilities["resources"] = CAPABILITIES["tools"]
+            capabilities["resources"] = changing
         return capabilities
 
     def page(self, name: ListName, params: Mapping[str, Any], context: Context) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
-from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.notes import level_of, notes_of, severity
 from gateway.inbound.mcp.questions import Questioned, askable
 from gateway.inbound.mcp.versions import UNNAMED
 
@@ -222,9 +222,11 @@ class Legacy:
         """What a request that takes a while gives."""
         params, spent_s = message.params, asker.spent_s
         context = self._with_peer(asker)
+        least = None if asker.session is None else asker.session.least
+        if least is not None:
+            context = msgspec.structs.replace(context, log_level=level_of(least))
         if message.method in METHODS:
             return await self._library.answer(message.method, params, context, spent_s=spent_s)
-        least = None if asker.session is None else asker.session.least
         emit = notes_of(self._front, params, asker.stream, least)
         return _called(
             await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)

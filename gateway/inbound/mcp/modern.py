@@ -15,6 +15,7 @@ from gateway.core.errors import CannotAsk
 from gateway.core.mcp import (
     CAPABILITIES_KEY,
     INVALID_REQUEST,
+    LOG_LEVEL_KEY,
     METHOD_NOT_FOUND,
     VERSION_HEADER,
     implementation,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Modern"]
 
-_LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 _SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 _TTL_MS: Final = 60_000
 """How long clients may keep a list: there is no notice of changes, so not for long."""
@@ -61,7 +61,7 @@ class Modern:
         self._catalog = catalog
         self._library = library
         self._rounds = Rounds(signer)
-        self._marked = Marked(front)
+        self._marked = Marked(front, catalog)
 
     async def answer(
         self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
@@ -120,9 +120,11 @@ class Modern:
     async def _call(
         self, params: dict[str, Any], context: Context, stream: EventStream, spent_s: float
     ) -> dict[str, Any]:
-        self._marked.check(params, context.headers)
-        level = params["_meta"].get(_LOG_LEVEL_KEY)
+        self._marked.check(params, context)
+        level = params["_meta"].get(LOG_LEVEL_KEY)
         emit = notes_of(self._front, params, stream, None if level is None else severity(level))
+        if level is not None:
+            context = msgspec.structs.replace(context, log_level=level)
 
         async def made(asking: Context) -> dict[str, Any]:
             result = await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
@@ -151,7 +153,10 @@ class Modern:
             return await made(context)
         turn = self._rounds.begin(method, params, able, context)
         with turn.scope:
-            return await made(msgspec.structs.replace(context, peer=turn))
+            result = await made(msgspec.structs.replace(context, peer=turn))
+            if result["resultType"] == "input_required":
+                return self._rounds.passed(result, method, params, context)
+            return result
         return _introduced(self._rounds.result(turn, method, params, context), {})
 
 

@@ -32,6 +32,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
 from pydantic import TypeAdapter
 
 from gateway.core.content import content_of
@@ -89,7 +90,7 @@ class Caller:
         if not self._modern:
             request = QUESTIONS.validate_python(question)
             result = await self._ctx.session.send_request(
-                request, RESULTS[method], metadata=self._related()
+                request, RESULTS[method], metadata=ServerMessageMetadata(self._ctx.request_id)
             )
             return result.model_dump(by_alias=True, mode="json", exclude_none=True)
         if key in self.answers:
@@ -97,11 +98,6 @@ class Caller:
         self.asked[key] = question
         self.scope.cancel()
         return await anyio.sleep_forever()
-
-    def _related(self) -> Any:
-        from mcp.shared.message import ServerMessageMetadata
-
-        return ServerMessageMetadata(related_request_id=self._ctx.request_id)
 
     def required(self) -> types.InputRequiredResult:
         return types.InputRequiredResult.model_validate(
@@ -144,7 +140,9 @@ def schema_of(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def list_tools(_ctx: Ctx, _params: Any) -> types.ListToolsResult:
-    tools = {name: (tool["description"], schema_of(tool)) for name, tool in OFFERED["tools"].items()}
+    tools = {
+        name: (tool["description"], schema_of(tool)) for name, tool in OFFERED["tools"].items()
+    }
     for name in ("test_trigger_tool_change", "test_trigger_prompt_change", *sorted(grown)):
         tools[name] = (f"Does {name}.", {"type": "object", "properties": {}})
     return types.ListToolsResult.model_validate(
