@@ -64,12 +64,12 @@ class Requests:
             meta[VERSION_KEY] = era.version
             meta[CLIENT_INFO_KEY] = implementation()
             meta[CAPABILITIES_KEY] = questions.capabilities_of(peer)
+            if context is not None and context.log_level and emit is not discard:
+                meta[LOG_LEVEL_KEY] = context.log_level
         else:
             headers = ()
         if context is not None:
             meta["traceparent"] = context.trace.traceparent
-        if context is not None and context.log_level and emit is not discard:
-            meta[LOG_LEVEL_KEY] = context.log_level
         if left_ms is not None:
             meta[BUDGET_KEY] = left_ms
         if emit is not discard:
