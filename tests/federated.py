@@ -49,6 +49,8 @@ class FakeServer:
     name: str = ""
     asked: list[tuple[str, Mapping[str, Any], Context]] = attrs.field(factory=list)
     cancelled: int = 0
+    tells: tuple[str, ...] = ()
+    watched: list[tuple[str, Callable[[], None]]] = attrs.field(factory=list)
     began: trio.Event = attrs.field(factory=trio.Event)
 
     def listed(self, name: ListName, /) -> Listed:
@@ -57,6 +59,17 @@ class FakeServer:
     @contextlib.contextmanager
     def listening(self, hear: Callable[[ListName], None], /) -> Iterator[None]:
         yield
+
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> contextlib.AbstractContextManager[None] | None:
+        return self._watching(uri, hear) if uri in self.tells else None
+
+    @contextlib.contextmanager
+    def _watching(self, uri: str, hear: Callable[[], None]) -> Iterator[None]:
+        self.watched.append((uri, hear))
+        yield
+        self.watched.remove((uri, hear))
 
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /

@@ -63,6 +63,15 @@ class Federated(Protocol):
         """
         ...
 
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> AbstractContextManager[None] | None:
+        """Within this `with`, `hear` is told whenever the resource changed, or may have.
+
+        It is called as for `listening`. `None` if the server does not tell.
+        """
+        ...
+
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
     ) -> dict[str, Any]:

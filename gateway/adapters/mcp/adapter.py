@@ -27,6 +27,7 @@ from gateway.adapters.mcp.program import ProgramLink
 from gateway.adapters.mcp.results import Errors, value_of
 from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.settings import McpCall, McpSettings, problem_of
+from gateway.adapters.mcp.watches import UPDATED, Watches
 from gateway.config.fields import Secret, reveal
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import NotFound
@@ -79,6 +80,7 @@ class McpAdapter:
             rename=settings.rename,
         )
         self._catalog = Catalog(self.name, self._client, self._errors, names)
+        self._watches = Watches(self.name, self._client)
 
     def _linked(self, settings: McpSettings, environment: Environment) -> Link:
         if settings.url is not None:
@@ -114,7 +116,8 @@ class McpAdapter:
         async def run() -> None:
             try:
                 with scope:
-                    async with self._client.open():
+                    async with self._client.open(), trio.open_nursery() as nursery:
+                        nursery.start_soon(self._watches.keep)
                         await self._catalog.keep()
             except Exception:
                 logger.exception("%s failed, and is not there any more", self.name)
@@ -142,6 +145,12 @@ class McpAdapter:
     def listening(self, hear: Callable[[ListName], None], /) -> AbstractContextManager[None]:
         """As `Federated`."""
         return self._catalog.listening(hear)
+
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> AbstractContextManager[None] | None:
+        """As `Federated`."""
+        return None if self._catalog.hides("resources", uri) else self._watches.watching(uri, hear)
 
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
@@ -206,6 +215,8 @@ class McpAdapter:
     def _hear(self, told: Told) -> None:
         if told.method in CHANGES:
             self._catalog.expire(CHANGES[told.method])
+        elif told.method == UPDATED:
+            self._watches.hear(told.params.get("uri"))
         elif told.method == "notifications/message":
             level, data = (str(told.params.get(key))[:_MAX_SAID] for key in ("level", "data"))
             self._say(f"{level}: {data}")

@@ -280,7 +280,9 @@ class Catalog:
         self._watched = era
         self._watching.cancel()
         self._watching = trio.CancelScope()
-        if any(era.announces(key, "listChanged") for key in ("tools", "prompts", "resources")):
+        tells = any(era.announces(key, "listChanged") for key in ("tools", "prompts", "resources"))
+        # A legacy server tells of resources by the same way; another one has a stream for them.
+        if tells or (era.announces("resources", "subscribe") and not era.is_modern):
             nursery.start_soon(self._listen, era, self._watching)
 
     async def _listen(self, era: Era, scope: trio.CancelScope) -> None:

@@ -58,6 +58,7 @@ class Catalog:
         front: The tools, and the servers behind us.
         settings: `[mcp]`.
         own: Our own prompts, resources and templates, by list.
+        has_files: Whether a resource of our own is a file, which may change.
         see: Which entries a client may know of; it filters lists, searches, and whom a request goes
             on to. Whether a tool of our own may be called is not asked here.
 
@@ -71,10 +72,13 @@ class Catalog:
         settings: McpSettings,
         own: Mapping[ListName, tuple[Entry, ...]],
         see: See = see_all,
+        *,
+        has_files: bool = False,
     ) -> None:
         self._front = front
         self._own = own
         self._see = see
+        self._has_files = has_files
         self._pinned = settings.pinned
         self.is_searched = settings.tools == "search"
         self._merged: dict[ListName, tuple[tuple[Any, ...], Listing]] = {}
@@ -94,7 +98,7 @@ class Catalog:
             capabilities["prompts"] = changing
             capabilities["completions"] = {}
         if behind or self._own.get("resources") or self._own.get("resourceTemplates"):
-            capabilities["resources"] = changing
+            capabilities["resources"] = {**changing, "subscribe": behind or self._has_files}
         return capabilities
 
     def page(self, name: ListName, params: Mapping[str, Any], context: Context) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from gateway.inbound.mcp.prompts import filled_in, messages_of, texts_in
 from gateway.inbound.mcp.resources import Resource, content_item
 from gateway.inbound.mcp.rounds import unable
 from gateway.inbound.mcp.uris import MAX_URI, UriTemplate
+from gateway.inbound.mcp.watched import Told, WatchedFile
 from gateway.net.asgi import ClientLeft, client_has_left
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.listing import Entry
     from gateway.inbound.mcp.prompts import Prompt
+    from gateway.inbound.mcp.watched import Watch
 
 T = TypeVar("T")
 
@@ -156,6 +158,28 @@ class Library:
         if not server:
             raise self._not_found(uri, params)
         return await self._ask(server, "resources/read", params, context, timeout_s)
+
+    def watch(self, uri: str, hear: Callable[[], None], context: Context) -> Watch | None:
+        """Begin to watch a resource for a client.
+
+        Args:
+            uri: The resource's.
+            hear: Is told of each change.
+            context: Who asks.
+
+        Returns:
+            `None` if there is no such resource, or nobody tells of its changes.
+        """
+        if len(uri) > MAX_URI:
+            return None
+        entry = self._catalog.find("resources", uri, context)
+        if entry is not None and not entry.server:
+            own = (each.settings for each in self._resources if each.settings.uri == uri)
+            path = next(own).file
+            return None if path is None else WatchedFile(path, self._files, hear)
+        name = entry.server if entry is not None else self._server_of(uri, context)
+        watching = self._front.federated[name].watching(uri, hear) if name else None
+        return None if watching is None else Told(watching)
 
     def _sees(self, resource: Resource, context: Context) -> bool:
         name: ListName = (

@@ -107,7 +107,8 @@ class Modern:
                 return await self._call(message.params, context, stream, spent_s)
             case "subscriptions/listen":
                 servers = self._front.federated.values()
-                meta = await listen(self._front, servers, message, stream)
+                begin = partial(self._library.watch, context=context)
+                meta = await listen(self._front, servers, message, stream, begin)
                 return {"resultType": "complete", "_meta": {**_introduction(), **meta}}
             case method if method in METHODS and self._catalog.offers(method):
                 read = partial(self._read, method, message.params, spent_s=spent_s)
