@@ -64,6 +64,9 @@ _MOST_TTL_S = 86_400.0
 _KEPT_S = 600.0
 """For how long a list is offered that could have been fetched anew, had the server been there."""
 
+_BETWEEN_S = 0.5
+"""Between two fetches, however often the server says that there is something new."""
+
 _LEAST_PAUSE_S = 1.0
 _MOST_PAUSE_S = 60.0
 """Between two attempts."""
@@ -171,7 +174,7 @@ class Catalog:
                 with trio.move_on_after(wait_s):
                     await self._stale.wait()
                     # A server that changes its mind all the time is not asked all the time.
-                    await trio.sleep_until(began + _LEAST_PAUSE_S)
+                    await trio.sleep_until(began + _BETWEEN_S)
 
     def _left_s(self) -> float:
         """Seconds until the next list is over."""

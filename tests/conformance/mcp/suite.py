@@ -31,7 +31,7 @@ __all__ = ["RUNS", "WAYS", "Found", "fetch", "run"]
 PACKAGE = "@modelcontextprotocol/conformance"
 CONFIG = Path(__file__).parent / "gateway.toml"
 ROOT = Path(__file__).parents[3]
-BEHIND = [sys.executable, "-m", "tests.conformance.mcp.behind"]
+BEHIND = [sys.executable, "-W", "ignore", "-m", "tests.conformance.mcp.behind"]
 
 RUNS: Mapping[str, tuple[str, str]] = {
     "0.1.16 --suite all": ("0.1.16", "--suite=all"),
