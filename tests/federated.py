@@ -50,6 +50,7 @@ class FakeServer:
     asked: list[tuple[str, Mapping[str, Any], Context]] = attrs.field(factory=list)
     cancelled: int = 0
     tells: tuple[str, ...] = ()
+    listeners: list[Callable[[ListName], None]] = attrs.field(factory=list)
     watched: list[tuple[str, Callable[[], None]]] = attrs.field(factory=list)
     began: trio.Event = attrs.field(factory=trio.Event)
 
@@ -58,7 +59,11 @@ class FakeServer:
 
     @contextlib.contextmanager
     def listening(self, hear: Callable[[ListName], None], /) -> Iterator[None]:
-        yield
+        self.listeners.append(hear)
+        try:
+            yield
+        finally:
+            self.listeners.remove(hear)
 
     def watching(
         self, uri: str, hear: Callable[[], None], /

@@ -92,17 +92,23 @@ class Watches:
 
     async def keep(self) -> None:
         """Have the server told what is watched, and again whenever that is something else."""
-        while True:
-            self._changed = trio.Event()
-            began = trio.current_time()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell, frozenset(self._hearers))
+        before = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._changed = trio.Event()
+                scope = trio.CancelScope()
+                nursery.start_soon(self._tell, frozenset(self._hearers), scope)
+                await trio.sleep(_LEAST_PAUSE_S)  # both are heard, that nothing is lost between
+                before.cancel()
+                before = scope
                 await self._changed.wait()
-                await trio.sleep_until(began + _LEAST_PAUSE_S)
-                nursery.cancel_scope.cancel()
 
-    async def _tell(self, wanted: frozenset[str]) -> None:
-        """Tell it, and again where that failed: what changed meanwhile went unheard."""
+    async def _tell(self, wanted: frozenset[str], scope: trio.CancelScope) -> None:
+        """Tell it until cancelled, and again where that failed: what changed went unheard."""
+        with scope:
+            await self._keep_telling(wanted)
+
+    async def _keep_telling(self, wanted: frozenset[str]) -> None:
         pause_s = _LEAST_PAUSE_S
         while wanted or self._subscribed[1]:
             with contextlib.suppress(GatewayError, JsonRpcError, Refused, Outdated):
