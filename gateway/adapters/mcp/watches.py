@@ -23,6 +23,7 @@ __all__ = ["UPDATED", "Watches"]
 logger = logging.getLogger(__name__)
 
 UPDATED: Final = "notifications/resources/updated"
+"""What tells that a resource changed."""
 
 _MAX_WATCHED = 1_000
 """Resources of one server; further ones are not watched."""
