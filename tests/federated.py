@@ -49,6 +49,9 @@ class FakeServer:
     name: str = ""
     asked: list[tuple[str, Mapping[str, Any], Context]] = attrs.field(factory=list)
     cancelled: int = 0
+    tells: tuple[str, ...] = ()
+    listeners: list[Callable[[ListName], None]] = attrs.field(factory=list)
+    watched: list[tuple[str, Callable[[], None]]] = attrs.field(factory=list)
     began: trio.Event = attrs.field(factory=trio.Event)
 
     def listed(self, name: ListName, /) -> Listed:
@@ -56,7 +59,22 @@ class FakeServer:
 
     @contextlib.contextmanager
     def listening(self, hear: Callable[[ListName], None], /) -> Iterator[None]:
+        self.listeners.append(hear)
+        try:
+            yield
+        finally:
+            self.listeners.remove(hear)
+
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> contextlib.AbstractContextManager[None] | None:
+        return self._watching(uri, hear) if uri in self.tells else None
+
+    @contextlib.contextmanager
+    def _watching(self, uri: str, hear: Callable[[], None]) -> Iterator[None]:
+        self.watched.append((uri, hear))
         yield
+        self.watched.remove((uri, hear))
 
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /

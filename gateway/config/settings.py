@@ -287,8 +287,13 @@ class ProxySettings:
 class PromptSettings:
     """`[prompts.NAME]`: a text that clients offer to people, offered over MCP."""
 
-    file: Path = fields.file(
-        example="prompts/summarise.md", doc="The text; its `{placeholders}` are its arguments."
+    file: Path | None = fields.file(
+        example="prompts/summarise.md",
+        default=None,
+        doc="The text; its `{placeholders}` are its arguments.",
+    )
+    tool: str | None = fields.name(
+        default=None, doc="In place of `file`: a tool whose answer it is; its inputs are arguments."
     )
     title: str = fields.string(default="", doc="What people see; the name if it is left out.")
     description: str = fields.string(default="", doc="What it is for.")

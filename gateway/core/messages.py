@@ -45,6 +45,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             `forward` lists.
         trace: This request's place in a distributed trace.
         peer: The client itself, where services may ask something back; `None` where they cannot.
+        log_level: From which level on it is told of logs; empty if of none.
     """
 
     request_id: str
@@ -54,6 +55,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = MappingProxyType({})
     trace: Trace = msgspec.field(default_factory=Trace.new)
     peer: Peer | None = None
+    log_level: str = ""
 
 
 _encode = msgspec.json.Encoder(enc_hook=plain).encode

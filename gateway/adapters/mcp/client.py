@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -87,6 +87,11 @@ class Client:
                     with trio.move_on_after(_END_S, shield=True):
                         await self._link.end(era)
 
+    @property
+    def agreed(self) -> Era | None:
+        """What is agreed with the server now; `None` if nothing is."""
+        return self._era
+
     async def era(self) -> Era:
         """What is agreed with the server; if nothing is, it is asked, once for all who wait.
 
@@ -137,6 +142,7 @@ class Client:
         context: Context | None = None,
         emit: Emit = discard,
         headers: tuple[tuple[str, str], ...] = (),
+        as_it_comes: bool = False,
     ) -> dict[str, Any]:
         """Ask for something, and give what input it requires, as far as the client that waits can.
 
@@ -146,6 +152,7 @@ class Client:
             context: For whom; `None` if it is for the gateway itself.
             emit: Where progress goes.
             headers: Further ones, over HTTP in 2026-07-28.
+            as_it_comes: Whether a result that requires input is returned too.
 
         Returns:
             The result as it came.
@@ -161,7 +168,7 @@ class Client:
         asked = params
         for _ in range(_MAX_ROUNDS):
             result = await self._ask(method, asked, context, emit, headers)
-            if not questions.requires_input(result):
+            if as_it_comes or not questions.requires_input(result):
                 return result
             further = await questions.inputs(result, peer)
             if further is None:
@@ -208,8 +215,12 @@ class Client:
         if self._era is era:
             self._era = None
 
-    async def listen(self, era: Era) -> None:
+    async def listen(self, era: Era, uris: Sequence[str] = ()) -> None:
         """Hear what the server tells beside all requests, until it or the connection ends that.
+
+        Args:
+            era: What is agreed with it.
+            uris: Resources to hear of, in 2026-07-28; none to hear of lists.
 
         Raises:
             GatewayError, JsonRpcError, Refused, Outdated: It cannot be heard.
@@ -222,11 +233,13 @@ class Client:
                 async with heard as exchange:
                     await self._requests.answer(exchange, None)
             return
-        wanted = {
+        wanted: dict[str, Any] = {
             f"{key}ListChanged": True
             for key in ("tools", "prompts", "resources")
-            if era.announces(key, "listChanged")
+            if era.announces(key, "listChanged") and not uris
         }
+        if uris:
+            wanted["resourceSubscriptions"] = uris
         call = self._requests.make(era, "subscriptions/listen", {"notifications": wanted})
         async with self._link.exchange(call) as exchange:
             await self._requests.answer(exchange, call)

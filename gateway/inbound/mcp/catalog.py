@@ -17,7 +17,6 @@ import trio
 from gateway.core.federation import ListName
 from gateway.inbound.mcp.listing import Entry, Listing, Visible, everything
 from gateway.inbound.mcp.search import HELPERS, Index, helpers
-from gateway.inbound.mcp.versions import CAPABILITIES
 
 if TYPE_CHECKING:
     from gateway.config.settings import McpSettings
@@ -59,6 +58,7 @@ class Catalog:
         front: The tools, and the servers behind us.
         settings: `[mcp]`.
         own: Our own prompts, resources and templates, by list.
+        has_files: Whether a resource of our own is a file, which may change.
         see: Which entries a client may know of; it filters lists, searches, and whom a request goes
             on to. Whether a tool of our own may be called is not asked here.
 
@@ -72,10 +72,13 @@ class Catalog:
         settings: McpSettings,
         own: Mapping[ListName, tuple[Entry, ...]],
         see: See = see_all,
+        *,
+        has_files: bool = False,
     ) -> None:
         self._front = front
         self._own = own
         self._see = see
+        self._has_files = has_files
         self._pinned = settings.pinned
         self.is_searched = settings.tools == "search"
         self._merged: dict[ListName, tuple[tuple[Any, ...], Listing]] = {}
@@ -87,13 +90,15 @@ class Catalog:
     @property
     def capabilities(self) -> dict[str, Any]:
         """What is advertised: what a server behind us may have counts, for it may come later."""
-        capabilities = dict(CAPABILITIES)
+        # Our own lists change with the file alone, which begins everything anew.
         behind = bool(self._front.federated)
+        changing = {"listChanged": behind}
+        capabilities: dict[str, Any] = {"tools": changing}
         if behind or self._own.get("prompts"):
-            capabilities["prompts"] = CAPABILITIES["tools"]
+            capabilities["prompts"] = changing
             capabilities["completions"] = {}
         if behind or self._own.get("resources") or self._own.get("resourceTemplates"):
-            capabilities["resources"] = CAPABILITIES["tools"]
+            capabilities["resources"] = {**changing, "subscribe": behind or self._has_files}
         return capabilities
 
     def page(self, name: ListName, params: Mapping[str, Any], context: Context) -> dict[str, Any]:

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Mcp"]
 
 _JSON: Final = "application/json"
-_ALLOW: Final = (("allow", "POST, DELETE"),)
 
 
 class Mcp:
@@ -69,7 +68,9 @@ class Mcp:
         prompts: Mapping[str, Prompt] = MappingProxyType({}),
         resources: Sequence[Resource] = (),
     ) -> None:
-        self._catalog = catalog = Catalog(front, settings, own_lists(prompts, resources))
+        has_files = any(resource.settings.file for resource in resources)
+        own = own_lists(prompts, resources)
+        self._catalog = catalog = Catalog(front, settings, own, has_files=has_files)
         library = Library(front, catalog, prompts, resources)
         self.settings = settings
         self._front = front
@@ -128,9 +129,13 @@ class Mcp:
                     )
                 case "DELETE":
                     return self._legacy.end(context)
+                case "GET" if self._legacy.tells and not is_modern(None, context.headers):
+                    return await while_connected(
+                        scope, receive, partial(self._legacy.listen, context, stream)
+                    )
                 case _:
-                    # No stream of the server's own is offered, so there is nothing to GET.
-                    raise _refused(405, "Method not allowed", _ALLOW)
+                    taken = "GET, POST, DELETE" if self._legacy.tells else "POST, DELETE"
+                    raise _refused(405, "Method not allowed", (("allow", taken),))
         except ProtocolError as error:
             if not error.booked:
                 duration_s = trio.current_time() - start

@@ -22,6 +22,7 @@ from gateway.core.mcp import (
     INVALID_REQUEST,
     LEGACY,
     METHOD_NOT_FOUND,
+    RESOURCE_NOT_FOUND,
     SESSION_HEADER,
     VERSION_HEADER,
     implementation,
@@ -30,7 +31,8 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
-from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.listen import MAX_WATCHED, Changes, hear
+from gateway.inbound.mcp.notes import level_of, notes_of, severity
 from gateway.inbound.mcp.questions import Questioned, askable
 from gateway.inbound.mcp.versions import UNNAMED
 
@@ -112,6 +114,66 @@ class Legacy:
         # One stream for many answers would end with the slowest: they come together, as JSON.
         return await self._batch(value, _Asker(context, session, None, spent_s))
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to tell of beside all requests."""
+        return bool(self._front.federated) or self._subscribes
+
+    @property
+    def _subscribes(self) -> bool:
+        """Whether resources can be subscribed to: where all that a session says comes here."""
+        resources = self._catalog.capabilities.get("resources", {})
+        return bool(resources.get("subscribe")) and self._front.server.workers == 1
+
+    async def listen(self, context: Context, stream: EventStream) -> Answer:
+        """Answer a GET: tell of changes until the client leaves or the gateway is about to end.
+
+        Raises:
+            ProtocolError: Its session is not known, or has such a stream already.
+
+        Cancellation: nothing is heard any more.
+        """
+        session = self._session(context)
+        changes = Changes()
+        if session is not None:
+            if session.listener is not None:
+                raise ProtocolError(
+                    INVALID_REQUEST, "This session has a stream of this kind already", status=409
+                )
+            session.listener = changes
+        try:
+            for uri in tuple(session.subscribed) if session is not None else ():
+                await changes.follow(uri, partial(self._library.watch, context=context))
+            await hear(self._front, self._front.federated.values(), stream, changes)
+        finally:
+            if session is not None:
+                session.listener = None
+        return Answer()
+
+    async def _subscribe(self, params: dict[str, Any], asker: _Asker, *, on: bool) -> None:
+        """Have a session told of a resource from now on, or no longer."""
+        uri, session = params.get("uri"), asker.session
+        if not isinstance(uri, str):
+            raise ProtocolError(INVALID_PARAMS, "Invalid params: uri: expected a string")
+        if session is None:
+            raise ProtocolError(INVALID_REQUEST, "Subscribing needs a session")
+        if not on:
+            session.subscribed.discard(uri)
+            if session.listener is not None:
+                session.listener.leave(uri)
+            return
+        if len(session.subscribed) >= MAX_WATCHED:
+            message = f"Invalid params: uri: {MAX_WATCHED} are subscribed to already"
+            raise ProtocolError(INVALID_PARAMS, message)
+        begin = partial(self._library.watch, context=asker.context)
+        # Without a stream nobody is told: whether somebody could be is all that is to be known.
+        with Changes([]) as tried:
+            if not await (session.listener or tried).follow(uri, begin):
+                raise ProtocolError(
+                    RESOURCE_NOT_FOUND, "No resource that can be subscribed to", data={"uri": uri}
+                )
+        session.subscribed.add(uri)
+
     def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
 
@@ -167,6 +229,10 @@ class Legacy:
                 return await self._call(message, message_id, asker)
             case method if method in METHODS and self._catalog.offers(method):
                 return await self._call(message, message_id, asker)
+            case "resources/subscribe" | "resources/unsubscribe" as method if self._subscribes:
+                on = method == "resources/subscribe"
+                await self._subscribe(message.params, asker, on=on)
+                return jsonrpc.succeeded(message_id, {})
             case "logging/setLevel":
                 level = severity(message.params.get("level"))
                 if asker.session is not None:
@@ -184,12 +250,20 @@ class Legacy:
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
-            "capabilities": {**self._catalog.capabilities, "logging": {}},
+            "capabilities": {**self._capabilities, "logging": {}},
             "serverInfo": implementation(),
         }
         capabilities = askable(message.params.get("capabilities"))
         token = self._sessions.open(version, context.principal, capabilities)
         return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, token),))
+
+    @property
+    def _capabilities(self) -> dict[str, Any]:
+        capabilities = self._catalog.capabilities
+        if "resources" in capabilities:
+            resources = {**capabilities["resources"], "subscribe": self._subscribes}
+            return {**capabilities, "resources": resources}
+        return capabilities
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
@@ -221,13 +295,13 @@ class Legacy:
     async def _made(self, message: Message, asker: _Asker) -> dict[str, Any]:
         """What a request that takes a while gives."""
         params, spent_s = message.params, asker.spent_s
-        if message.method in METHODS:
-            return await self._library.answer(
-                message.method, params, asker.context, spent_s=spent_s
-            )
-        least = None if asker.session is None else asker.session.least
-        emit = notes_of(self._front, params, asker.stream, least)
         context = self._with_peer(asker)
+        least = None if asker.session is None else asker.session.least
+        if least is not None:
+            context = msgspec.structs.replace(context, log_level=level_of(least))
+        if message.method in METHODS:
+            return await self._library.answer(message.method, params, context, spent_s=spent_s)
+        emit = notes_of(self._front, params, asker.stream, least)
         return _called(
             await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
         )

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from gateway.core.mcp import INVALID_PARAMS
+from gateway.core.mcp_parameters import Parameters
 from gateway.inbound.mcp.jsonrpc import ProtocolError
 
 __all__ = ["PAGE", "Entry", "Listing", "Visible", "everything"]
@@ -36,13 +37,21 @@ class Entry:
         server: The service it comes from; empty if it is our own.
     """
 
-    __slots__ = ("_encoded", "item", "key", "server")
+    __slots__ = ("_encoded", "_parameters", "item", "key", "server")
 
     def __init__(self, key: str, item: Mapping[str, Any], server: str = "") -> None:
         self.key = key
         self.item = item
         self.server = server
         self._encoded: msgspec.Raw | None = None
+        self._parameters: tuple[Parameters | None] | None = None
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """Of a tool: what of its arguments a request repeats in headers."""
+        if self._parameters is None:
+            self._parameters = (Parameters.of(self.item["inputSchema"]),)
+        return self._parameters[0]
 
     @property
     def encoded(self) -> msgspec.Raw:

@@ -107,6 +107,11 @@ class Questioned:
     _questions: Questions
     _stream: EventStream
 
+    @property
+    def in_rounds(self) -> bool:
+        """It is not: it waits for one answer."""
+        return False
+
     async def __call__(
         self,
         method: str,

@@ -25,6 +25,7 @@ from gateway.inbound.mcp.questions import Questions
 if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.inbound.mcp.jsonrpc import RequestId
+    from gateway.inbound.mcp.listen import Changes
     from gateway.inbound.mcp.signing import Signer
 
 __all__ = ["IDLE_S", "MAX_CALLS", "MAX_OF_CLIENT", "MAX_SESSIONS", "Session", "Sessions"]
@@ -67,6 +68,8 @@ class Session:
         capabilities: What its client can be asked for.
         questions: What it was asked, and has not answered yet.
         least: How grave a log message has to be to be sent; `None` until the client says so.
+        subscribed: The resources it wants to be told of.
+        listener: What its stream tells of, while it has one.
     """
 
     id: str
@@ -78,6 +81,8 @@ class Session:
     capabilities: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     questions: Questions = attrs.field(factory=Questions, repr=False)
     least: int | None = None
+    subscribed: set[str] = attrs.field(factory=set, repr=False)
+    listener: Changes | None = attrs.field(default=None, repr=False)
 
     @property
     def is_full(self) -> bool:

@@ -45,10 +45,17 @@ class Server:
         for hear in self.heard_by:
             hear(name)
 
+    def watching(self, uri: str, hear: Callable[[], None], /) -> None:
+        return None
+
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
     ) -> dict[str, Any]:
         raise AssertionError
+
+
+def nobody(_uri: str, _hear: Callable[[], None]) -> None:
+    """Nobody tells of any resource."""
 
 
 class Front(ScriptedFront):
@@ -81,7 +88,7 @@ class Listener:
     async def listen(self, **wanted: Any) -> None:
         message = Message("subscriptions/listen", {"notifications": wanted}, 7)
         stream = EventStream(self.take, {}, "r")
-        self.result = await listen(self.front, [self.server], message, stream)
+        self.result = await listen(self.front, [self.server], message, stream, nobody)
 
 
 async def test_a_client_hears_of_what_it_asked_for(autojump_clock: trio.abc.Clock) -> None:
