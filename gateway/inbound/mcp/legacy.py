@@ -31,7 +31,8 @@ from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.notes import notes_of, severity
-from gateway.inbound.mcp.questions import Questioned, askable
+from gateway.inbound.mcp.questions import OutOfReach, Questioned, askable
+from gateway.inbound.mcp.said import hear, said
 from gateway.inbound.mcp.versions import UNNAMED
 
 if TYPE_CHECKING:
@@ -75,15 +76,23 @@ class Legacy:
         catalog: What is listed.
         library: What is read.
         sessions: Where sessions are kept.
+        shared: Whether gateways that cannot be told anything know the same sessions.
     """
 
     def __init__(
-        self, front: Front, catalog: Catalog, library: Library, sessions: Sessions
+        self,
+        front: Front,
+        catalog: Catalog,
+        library: Library,
+        sessions: Sessions,
+        *,
+        shared: bool = False,
     ) -> None:
         self._front = front
         self._catalog = catalog
         self._library = library
         self._sessions = sessions
+        self._shared = shared
 
     async def answer(
         self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
@@ -112,11 +121,17 @@ class Legacy:
         # One stream for many answers would end with the slowest: they come together, as JSON.
         return await self._batch(value, _Asker(context, session, None, spent_s))
 
-    def end(self, context: Context) -> Answer:
+    def hear(self, message: bytes) -> None:
+        """Heed what a client of ours said to another worker."""
+        hear(message, self._sessions)
+
+    async def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
 
         Raises:
             ProtocolError: There is no such session, or none is named.
+
+        Cancellation: it is ended here, and perhaps not at other workers.
         """
         session = self._session(context)
         if session is None:
@@ -127,6 +142,7 @@ class Legacy:
                 headers=(("allow", "POST, DELETE"),),
             )
         self._sessions.close(session)
+        await self._tell_others(said("end", session))
         return Answer(status=204)
 
     def _session(self, context: Context) -> Session | None:
@@ -141,11 +157,11 @@ class Legacy:
     async def _one(self, value: Any, asker: _Asker) -> Answer:
         message = jsonrpc.read(value)
         if message is None:
-            if asker.session is not None:
-                asker.session.questions.hear(value)
+            if asker.session is not None and not asker.session.questions.hear(value):
+                await self._tell_others(said("answer", asker.session, value))
             return jsonrpc.ACCEPTED
         if message.id is None:
-            _notified(message, asker.session)
+            await self._notified(message, asker.session)
             return jsonrpc.ACCEPTED
         try:
             return await self._answer(message, message.id, asker)
@@ -171,6 +187,7 @@ class Legacy:
                 level = severity(message.params.get("level"))
                 if asker.session is not None:
                     asker.session.least = level
+                    await self._tell_others(said("level", asker.session, level))
                 return jsonrpc.succeeded(message_id, {})
             case method:
                 raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
@@ -237,10 +254,24 @@ class Legacy:
         session, stream = asker.session, asker.stream
         if session is None or not session.capabilities or stream is None or not stream.is_accepted:
             return asker.context
-        if self._front.server.workers != 1:  # another one might be given the client's answer
-            return asker.context
-        peer = Questioned(session.capabilities, session.questions, stream)
+        peer = (
+            OutOfReach(session.capabilities)
+            if self._shared
+            else Questioned(session.capabilities, session.questions, stream)
+        )
         return msgspec.structs.replace(asker.context, peer=peer)
+
+    async def _notified(self, message: Message, session: Session | None) -> None:
+        """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
+        if message.method != "notifications/cancelled" or session is None:
+            return
+        request_id = message.params.get("requestId")
+        if jsonrpc.is_id(request_id) and not session.cancel(request_id):
+            await self._tell_others(said("cancel", session, request_id))
+
+    async def _tell_others(self, message: bytes) -> None:
+        if self._front.tell_others is not None:
+            await self._front.tell_others(message)
 
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
@@ -282,15 +313,6 @@ def _check_member(value: Any) -> None:
     message = jsonrpc.read(value)
     if message is not None and message.method == "initialize":
         raise ProtocolError(INVALID_REQUEST, "Invalid request: initialize cannot be in a batch")
-
-
-def _notified(message: Message, session: Session | None) -> None:
-    """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
-    if message.method != "notifications/cancelled" or session is None:
-        return
-    request_id = message.params.get("requestId")
-    if jsonrpc.is_id(request_id):
-        session.cancel(request_id)
 
 
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class ScriptedFront:
         self.scripts = dict(scripts or {})
         self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
         self.federated: dict[str, Any] = {}
+        self.may: Any = None
+        self.tell_others: Any = None
         self.requests: list[Request] = []
         self.refused: list[GatewayError] = []
         self.budgets: list[float] = []
@@ -73,6 +75,9 @@ class ScriptedFront:
 
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
         return trio.move_on_after(timeout_s)
+
+    def waiting(self) -> AbstractContextManager[trio.CancelScope]:
+        return trio.CancelScope()
 
     async def answer(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
@@ -162,6 +167,12 @@ class Response:
     def error(self) -> Any:
         assert "error" in self.json, self.json
         return self.json["error"]
+
+
+def told(message: Any) -> list[Any]:
+    """The messages in a piece of an event stream, as ASGI's `send` is given it."""
+    blocks = filter(None, message.get("body", b"").split(b"\n\n"))
+    return [json.loads(block.removeprefix(b"event: message\ndata: ")) for block in blocks]
 
 
 class NoAnswerError(Exception):

@@ -32,6 +32,7 @@ from tests.inbound.mcp.driver import (
     notification,
     request,
     send,
+    told,
     tool,
 )
 
@@ -328,10 +329,12 @@ async def test_who_cannot_be_asked_is_no_peer() -> None:
 
 async def test_questions_are_bounded_and_end_with_their_call() -> None:
     questions = Questions()
+    names: list[str] = []
 
-    async def nowhere(_message: Any) -> None: ...
+    async def noted(message: Any) -> None:
+        names.extend(one["id"] for one in told(message))
 
-    stream = EventStream(nowhere, {}, "r")
+    stream = EventStream(noted, {}, "r")
     async with trio.open_nursery() as nursery:
         for _ in range(MAX_QUESTIONS):
             nursery.start_soon(questions.ask, stream, "roots/list", {})
@@ -339,13 +342,14 @@ async def test_questions_are_bounded_and_end_with_their_call() -> None:
         with pytest.raises(Exception, match="too many questions"):
             await questions.ask(stream, "roots/list", {})
         nursery.cancel_scope.cancel()
-    questions.hear({"id": "gateway-1", "result": {}})  # too late: for nobody
+    assert len(set(names)) == MAX_QUESTIONS
+    assert not questions.hear({"id": names[0], "result": {}})  # too late: for nobody
     async with trio.open_nursery() as nursery:
         nursery.start_soon(questions.ask, stream, "roots/list", {})
         await trio.testing.wait_all_tasks_blocked()
-        for name in ("gateway-1", 5, None):
-            questions.hear({"id": name, "result": {}})
-        questions.hear({"id": f"gateway-{MAX_QUESTIONS + 1}", "result": {}})
+        for name in (names[0], 5, None):
+            assert not questions.hear({"id": name, "result": {}})
+        assert questions.hear({"id": names[-1], "result": {}})
 
 
 # ------------------------------------------------------------ questions, modern
