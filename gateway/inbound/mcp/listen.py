@@ -5,7 +5,6 @@ Source: MCP 2026-07-28, Subscriptions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -77,7 +76,7 @@ async def listen(
     with ExitStack() as stack:
         for server in sources:
             stack.enter_context(server.listening(changes.hear))
-        with front.within(math.inf):
+        with front.waiting():
             told = {f"{name}ListChanged": True for name in sorted(agreed)}
             await _tell(
                 stream, "subscriptions/acknowledged", {"notifications": told, "_meta": meta}
