@@ -105,9 +105,10 @@ class Listing:
             The items, and the cursor of the next page, empty if this is the last one.
 
         Raises:
-            ProtocolError: The cursor is none of ours, or what it names is gone.
+            ProtocolError: The cursor is none of ours, or what it names is gone, or is not to be
+                known of.
         """
-        start = 0 if cursor is None else self._after(cursor)
+        start = 0 if cursor is None else self._after(cursor, visible)
         found: list[Entry] = []
         for place in range(start, len(self.entries)):
             entry = self.entries[place]
@@ -118,13 +119,16 @@ class Listing:
             found.append(entry)
         return [one.encoded for one in found], ""
 
-    def _after(self, cursor: Any) -> int:
+    def _after(self, cursor: Any, visible: Visible) -> int:
         try:
             key = urlsafe_b64decode(cursor).decode()
-            return self._places[key] + 1
-        except (TypeError, ValueError, binascii.Error, KeyError):
+        except (TypeError, ValueError, binascii.Error):
+            key = None
+        entry = None if key is None else self._by_key.get(key)
+        if entry is None or not visible(entry):
             message = "Invalid params: cursor: not one of this list"
-            raise ProtocolError(INVALID_PARAMS, message) from None
+            raise ProtocolError(INVALID_PARAMS, message)
+        return self._places[entry.key] + 1
 
 
 def _cursor(key: str) -> str:
