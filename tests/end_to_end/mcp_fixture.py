@@ -21,6 +21,7 @@ import uvicorn
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.stdio import stdio_server
+from mcp_types import SamplingMessage, TextContent
 from pydantic import BaseModel
 
 server = MCPServer("fixture", instructions="For tests.")
@@ -71,6 +72,18 @@ async def slow(ctx: Context) -> str:
 async def who(ctx: Context) -> str:
     answer = await ctx.elicit("Who are you?", Name)
     return answer.data.name if answer.action == "accept" else answer.action
+
+
+@server.tool()
+async def sample(ctx: Context) -> str:
+    said = TextContent(type="text", text="Hello")
+    answer = await ctx.session.create_message(
+        messages=[SamplingMessage(role="user", content=said)],
+        max_tokens=10,
+        related_request_id=ctx.request_id,
+    )
+    assert isinstance(answer.content, TextContent)
+    return answer.content.text
 
 
 @server.tool()
