@@ -107,6 +107,8 @@ class McpAdapter:
         """Reach for the server, in the background: whether it is there keeps nothing waiting.
 
         Leaving ends what is under way, the session and the program, within seconds.
+
+        Cancellation: a program is killed at once, and all of its group.
         """
         scope = trio.CancelScope()
         ended = trio.Event()
@@ -130,8 +132,13 @@ class McpAdapter:
             yield
         finally:
             scope.cancel()
-            with trio.CancelScope(shield=True):  # its end has bounds of its own
+            try:
                 await ended.wait()
+            finally:
+                if not ended.is_set():  # we are cut ourselves: whoever does that may kill us next
+                    self._client.hurry()
+                    with trio.CancelScope(shield=True):  # its end has bounds of its own
+                        await ended.wait()
 
     # What is offered to clients as it is: `Federated`.
 

@@ -68,6 +68,7 @@ class Client:
         self._era: Era | None = None
         self._attempt: _Attempt | None = None
         self._nursery: trio.Nursery | None = None
+        self._courtesy = trio.CancelScope(shield=True)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -77,6 +78,7 @@ class Client:
             trio.open_nursery() as nursery,
         ):
             self._nursery = nursery
+            self._courtesy = trio.CancelScope(shield=True)
             try:
                 yield
             finally:
@@ -84,8 +86,14 @@ class Client:
                 nursery.cancel_scope.cancel()
                 era, self._era = self._era, None
                 if era is not None and not era.is_modern:
-                    with trio.move_on_after(_END_S, shield=True):
+                    self._courtesy.deadline = trio.current_time() + _END_S
+                    with self._courtesy:
                         await self._link.end(era)
+
+    def hurry(self) -> None:
+        """End at once, now that `open` is left or about to be: nobody is told, programs are killed."""
+        self._courtesy.cancel()
+        self._link.hurry()
 
     async def era(self) -> Era:
         """What is agreed with the server; if nothing is, it is asked, once for all who wait.
