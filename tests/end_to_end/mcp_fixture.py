@@ -1,4 +1,4 @@
-"""A server of the official SDK, as a program: `mcp_fixture.py stdio|http [legacy] [stubborn]`.
+"""A server of the official SDK, as a program: `mcp_fixture.py stdio|http [legacy] [stubborn] [many]`.
 
 What its handlers see cancelled it writes, with the time, into the file that CANCEL_LOG names.
 """
@@ -165,6 +165,8 @@ def over_http(*, legacy: bool) -> None:
 
 
 if __name__ == "__main__":
+    for number in range(100 if "many" in sys.argv else 0):
+        server.add_tool(add, name=f"tool_{number}")
     if "stubborn" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "http" in sys.argv:
