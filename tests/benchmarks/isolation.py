@@ -20,7 +20,7 @@ import httpx
 
 from tests.end_to_end.processes import command, free_port, ready, running
 
-ROUNDS = 20
+ROUNDS = 10
 HANGING = 20
 HEADERS = {"mcp-protocol-version": "2025-11-25"}
 QUIET = '[telemetry]\nlevel = "error"\n'
@@ -111,4 +111,4 @@ def hang(stack: ExitStack, url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

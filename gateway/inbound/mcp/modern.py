@@ -132,8 +132,10 @@ class Modern:
             return _called(result)
         turn = self._rounds.begin(params, able, context)
         asking = msgspec.structs.replace(context, peer=turn)
+        # They are between this client and us: a server behind us has a state of its own.
+        own = {key: params[key] for key in params if key not in ("requestState", "inputResponses")}
         with turn.scope:
-            result = await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
+            result = await call(self._front, self._catalog, own, asking, emit, spent_s=spent_s)
             return _called(result)
         return _introduced(self._rounds.result(turn, params, context), {})
 

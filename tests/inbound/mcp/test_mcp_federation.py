@@ -269,6 +269,26 @@ async def test_input_that_a_legacy_client_cannot_give() -> None:
         assert result["resultType"] == "input_required"
 
 
+async def test_the_state_between_a_client_and_us_goes_no_further() -> None:
+    fake = FakeServer({"tools": named("t")})
+
+    async def answer(_method: str, _params: Mapping[str, Any], _emit: Emit) -> dict[str, Any]:
+        peer = fake.asked[-1][2].peer
+        assert peer is not None
+        return {"structuredContent": dict(await peer("elicitation/create", {"message": "Who?"}))}
+
+    fake.answer = answer
+    able = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    async with behind({"a": fake}) as app:
+        call = {"name": "t", "_meta": able}
+        asked = (await modern(app._mcp, "tools/call", call)).result
+        (key,) = asked["inputRequests"]
+        given = {"requestState": asked["requestState"], "inputResponses": {key: {"action": "ok"}}}
+        result = (await modern(app._mcp, "tools/call", {**call, **given})).result
+    assert result["structuredContent"] == {"action": "ok"}
+    assert [set(params) for _, params, _ in fake.asked] == [{"name"}, {"name"}]
+
+
 CLASHING = {
     "a": named("find", "only_a"),
     "b": named("find", "own", "only_b"),
