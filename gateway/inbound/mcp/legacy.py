@@ -317,7 +317,10 @@ def _check_member(value: Any) -> None:
 
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
-        return result
+        if isinstance(result.get("structuredContent", {}), dict):
+            return result
+        # From a server of 2026-07-28, where it may be anything: here it is an object or absent.
+        return {key: part for key, part in result.items() if key != "structuredContent"}
     called: dict[str, Any] = {"content": result.content}
     if result.is_object:
         called["structuredContent"] = msgspec.Raw(result.structured)

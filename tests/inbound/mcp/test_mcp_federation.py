@@ -269,6 +269,19 @@ async def test_input_that_a_legacy_client_cannot_give() -> None:
         assert result["resultType"] == "input_required"
 
 
+@ERAS
+async def test_what_is_no_object_is_not_structured_for_legacy_clients(speak: Any) -> None:
+    text = [{"type": "text", "text": "7"}]
+
+    async def answer(_method: str, _params: Mapping[str, Any], _emit: Emit) -> dict[str, Any]:
+        return {"content": text, "structuredContent": 7, "x-more": 1}
+
+    async with behind({"a": FakeServer({"tools": named("t")}, answer=answer)}) as app:
+        result = (await speak(app._mcp, "tools/call", {"name": "t"})).result
+    assert result.get("structuredContent") == (None if speak is legacy else 7)
+    assert (result["content"], result["x-more"]) == (text, 1)
+
+
 async def test_the_state_between_a_client_and_us_goes_no_further() -> None:
     fake = FakeServer({"tools": named("t")})
 
