@@ -84,13 +84,16 @@ class Catalog:
             capabilities["resources"] = CAPABILITIES["tools"]
         return capabilities
 
-    def page(self, name: ListName, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    def page(
+        self, name: ListName, params: Mapping[str, Any], context: Context, *, legacy: bool = False
+    ) -> dict[str, Any]:
         """One page of a list.
 
         Args:
             name: Which list.
             params: Of the request; `cursor` as a former page's `nextCursor` gave it.
             context: Who asks.
+            legacy: Whether it is for a revision before 2026-07-28.
 
         Returns:
             The items, by the list's name: our own in the file's order, then the servers'; and
@@ -102,7 +105,8 @@ class Catalog:
         listing = self.listing(name)
         if name == "tools" and self.is_searched:
             listing = self._few(listing)
-        items, cursor = listing.page(params.get("cursor"), self.visible(name, context))
+        entries, cursor = listing.page(params.get("cursor"), self.visible(name, context))
+        items = [entry.legacy if legacy else entry.encoded for entry in entries]
         page: dict[str, Any] = {name: items}
         if cursor:
             page["nextCursor"] = cursor

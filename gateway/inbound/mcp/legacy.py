@@ -30,7 +30,7 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
-from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.notes import notes_of, severity, with_level
 from gateway.inbound.mcp.questions import OutOfReach, Questioned, askable
 from gateway.inbound.mcp.said import hear, said
 from gateway.inbound.mcp.versions import UNNAMED
@@ -177,7 +177,9 @@ class Legacy:
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
             case method if method in LISTED_BY and self._catalog.offers(method):
-                page = self._catalog.page(LISTED_BY[method], message.params, asker.context)
+                page = self._catalog.page(
+                    LISTED_BY[method], message.params, asker.context, legacy=True
+                )
                 return jsonrpc.succeeded(message_id, page)
             case "tools/call":
                 return await self._call(message, message_id, asker)
@@ -244,6 +246,7 @@ class Legacy:
             )
         least = None if asker.session is None else asker.session.least
         emit = notes_of(self._front, params, asker.stream, least)
+        params = with_level(params, least)
         context = self._with_peer(asker)
         return _called(
             await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)

@@ -25,7 +25,7 @@ from gateway.inbound.mcp.envelope import Marked, check_envelope, check_version
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.listen import listen
-from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.notes import LOG_LEVEL_KEY, notes_of, severity
 from gateway.inbound.mcp.questions import askable
 from gateway.inbound.mcp.rounds import Rounds
 from gateway.inbound.mcp.versions import SUPPORTED
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Modern"]
 
-_LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 _SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 _TTL_MS: Final = 60_000
 """How long clients may keep a list: there is no notice of changes, so not for long."""
@@ -124,7 +123,7 @@ class Modern:
     ) -> dict[str, Any]:
         if self._catalog.may_call(params.get("name"), context):
             self._marked.check(params, context.headers)
-        level = params["_meta"].get(_LOG_LEVEL_KEY)
+        level = params["_meta"].get(LOG_LEVEL_KEY)
         emit = notes_of(self._front, params, stream, None if level is None else severity(level))
         able = askable(params["_meta"][CAPABILITIES_KEY])
         if not able:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.stream import EventStream
 
-__all__ = ["notes_of", "severity"]
+__all__ = ["LOG_LEVEL_KEY", "notes_of", "severity", "with_level"]
+
+LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
+"""Where a request's `_meta` says in 2026-07-28 how grave a log message has to be."""
 
 _LEVELS: Final = {
     level: severity
@@ -40,6 +43,20 @@ def severity(level: Any) -> int:
             INVALID_PARAMS, f"Invalid params: level: expected one of {', '.join(_LEVELS)}"
         )
     return found
+
+
+def with_level(params: dict[str, Any], least: int | None) -> dict[str, Any]:
+    """`params` as a server behind us is to have them, for a legacy client that set its level.
+
+    Args:
+        params: The call's.
+        least: How grave a log message has to be; `None` if none is wanted.
+    """
+    meta = params.get("_meta", {})
+    if least is None or not isinstance(meta, dict):
+        return params
+    level = next(level for level, grave in _LEVELS.items() if grave == least)
+    return {**params, "_meta": {**meta, LOG_LEVEL_KEY: level}}
 
 
 def notes_of(

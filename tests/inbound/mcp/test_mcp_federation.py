@@ -16,7 +16,7 @@ from gateway.core.service import Emit
 from gateway.telemetry.events import CallEnded
 from tests.apps import Events
 from tests.federated import FakeServer, behind, named
-from tests.inbound.mcp.driver import ENVELOPE, NoAnswerError, legacy, modern
+from tests.inbound.mcp.driver import ENVELOPE, NoAnswerError, initialize, legacy, modern
 
 ERAS = pytest.mark.parametrize("speak", [legacy, modern])
 TOOL = {"calls": {"a": {"service": "api", "get": "/"}}}
@@ -280,6 +280,30 @@ async def test_what_is_no_object_is_not_structured_for_legacy_clients(speak: Any
         result = (await speak(app._mcp, "tools/call", {"name": "t"})).result
     assert result.get("structuredContent") == (None if speak is legacy else 7)
     assert (result["content"], result["x-more"]) == (text, 1)
+
+
+@ERAS
+async def test_an_output_that_is_no_object_is_not_declared_to_legacy_clients(speak: Any) -> None:
+    """Their official client refuses the whole list otherwise."""
+    schemas = [{"type": "array"}, {"type": "object"}, {}, 7]
+    tools = [named(f"t{n}", outputSchema=schema)[0] for n, schema in enumerate(schemas)]
+    async with behind({"a": FakeServer({"tools": (*tools, *named("t4"))})}) as app:
+        listed = (await speak(app._mcp, "tools/list")).result["tools"]
+    kept = [item.get("outputSchema") for item in listed]
+    assert kept == ([None, schemas[1], None, None, None] if speak is legacy else [*schemas, None])
+
+
+async def test_a_legacy_clients_level_goes_on_to_a_modern_server() -> None:
+    fake = FakeServer({"tools": named("t")})
+    async with behind({"a": fake}) as app:
+        session = await initialize(app._mcp)
+        for options in ({}, {"session": session}):
+            await legacy(app._mcp, "tools/call", {"name": "t", "_meta": {"x": 1}}, **options)
+        await legacy(app._mcp, "logging/setLevel", {"level": "notice"}, session=session)
+        await legacy(app._mcp, "tools/call", {"name": "t", "_meta": {"x": 1}}, session=session)
+    *before, after = [params["_meta"] for _, params, _ in fake.asked]
+    assert before == [{"x": 1}, {"x": 1}]
+    assert after == {"x": 1, "io.modelcontextprotocol/logLevel": "notice"}
 
 
 async def test_the_state_between_a_client_and_us_goes_no_further() -> None:
