@@ -27,10 +27,10 @@ QUIET = '[telemetry]\nlevel = "error"\n'
 BEHIND = """
 [services.x]
 kind = "python"
-module = "operator"
+module = "os"
 [tools.{name}]
 output = "r"
-calls = {{ r = {{ service = "x", function = "pos", arguments = {{ a = 1 }} }} }}
+calls = {{ r = {{ service = "x", function = "getpid", arguments = {{}} }} }}
 """
 
 
@@ -88,9 +88,9 @@ def main(calls: int) -> None:
             p99_ms(client, url, calls)
         hang(stack, urls[1])
         found: list[list[float]] = [[], []]
-        for _ in range(ROUNDS):
-            for url, p99s in zip(urls, found, strict=True):
-                p99s.append(p99_ms(client, url, calls))
+        for number in range(ROUNDS):
+            for which in (0, 1) if number % 2 else (1, 0):
+                found[which].append(p99_ms(client, urls[which], calls))
         alone, beside = map(statistics.median, found)
         print(
             f"p99 of {calls} calls, median of {ROUNDS} rounds: alone {alone:.2f} ms, "
