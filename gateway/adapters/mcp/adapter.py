@@ -133,7 +133,7 @@ class McpAdapter:
         finally:
             scope.cancel()
             try:
-                await ended.wait()
+                await ended.wait()  # noqa: ASYNC102 - being cancelled meanwhile is heeded below
             finally:
                 if not ended.is_set():  # we are cut ourselves: whoever does that may kill us next
                     self._client.hurry()
