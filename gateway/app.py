@@ -14,8 +14,10 @@ from trio.lowlevel import in_trio_task
 
 from gateway.access.browsers import BrowserGuard
 from gateway.access.proxies import TrustedProxies
+from gateway.access.sight import May
 from gateway.build import Built, Source, build
 from gateway.config.addresses import METHODS
+from gateway.config.secret import reveal
 from gateway.config.settings import ServerSettings
 from gateway.core.adapter import Kind
 from gateway.core.errors import (
@@ -28,7 +30,7 @@ from gateway.core.errors import (
 from gateway.core.federation import Federated
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
-from gateway.inbound.front import check_head, context_of, tell
+from gateway.inbound.front import TellOthers, check_head, context_of, tell
 from gateway.inbound.http import Http
 from gateway.inbound.mcp import Mcp
 from gateway.inbound.proxy import Proxies
@@ -69,6 +71,8 @@ def create_app(
     adapters: Mapping[str, Kind] | None = None,
     services: Mapping[str, Service] | None = None,
     listeners: Iterable[Listener] = (),
+    may: May | None = None,
+    key: bytes | None = None,
 ) -> Gateway:
     """The gateway of a `gateway.toml`, as an ASGI application for servers and hosts.
 
@@ -79,6 +83,8 @@ def create_app(
         adapters: Further kinds of services, by the name that `kind` gives.
         services: Services by name that stand in for those of the file: fakes, simulations.
         listeners: Further listeners of telemetry events.
+        may: Who may know of what, and so ask for it; without it everybody of everything.
+        key: Signs what clients keep, where the file has no key for it; without it a random one.
 
     Raises:
         ConfigError: The configuration has mistakes; all of them, one line each.
@@ -86,7 +92,7 @@ def create_app(
     metrics = Metrics()
     telemetry = Telemetry((metrics, RequestLog(), *listeners))
     built = build(source, record=telemetry.record, adapters=adapters, services=services)
-    return Gateway(built, telemetry, metrics)
+    return Gateway(built, telemetry, metrics, may=may, key=key)
 
 
 class Gateway:
@@ -100,14 +106,28 @@ class Gateway:
         built: The configuration, made into objects.
         telemetry: Where events go.
         metrics: The listener that `/metrics` shows.
+        may: Who may know of what; `None` where everybody may know of everything.
+        key: As `create_app` is given it.
 
     Attributes:
+        may: As above.
+        tell_others: As `Front` has it; given by whoever runs several workers.
         takes_over: Whether it opens in the place of one that served: then names of servers behind
             us that clash do not keep it from opening.
     """
 
-    def __init__(self, built: Built, telemetry: Telemetry, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        built: Built,
+        telemetry: Telemetry,
+        metrics: Metrics,
+        *,
+        may: May | None = None,
+        key: bytes | None = None,
+    ) -> None:
         self.config = built.config
+        self.may = may
+        self.tell_others: TellOthers | None = None
         self.takes_over = False
         self.metrics = metrics
         self._built = built
@@ -121,13 +141,22 @@ class Gateway:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._federated = {name: one.server for name, one in built.federated.items()}
         self._http = Http(self)
-        self._mcp = Mcp(self, built.config.mcp, built.prompts, built.resources)
+        shared = built.config.state.key
+        self._mcp = Mcp(
+            self,
+            built.config.mcp,
+            built.prompts,
+            built.resources,
+            key=key if shared is None else reveal(shared).encode(),
+            shared=shared is not None,
+        )
         self._proxied = Proxies(self, built.proxies)
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._settled = trio.Event()
         self._driven = False
         self._commits: trio.Nursery | None = None
         self._roots: set[trio.CancelScope] = set()
+        self._waiting: set[trio.CancelScope] = set()
         self._drain_deadline = math.inf
 
     @property
@@ -186,6 +215,8 @@ class Gateway:
     ) -> Reply:
         """As `call`, for who sends `encoded` on: parts of the value may be JSON as it came."""
         tool = self.tools.get(request.name)
+        if self.may is not None and not self.may(request.context, "tools", request.name, ""):
+            tool = None
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
         ledger = Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
         with bound(request), ledger:
@@ -264,6 +295,14 @@ class Gateway:
         """A scope for what is in flight for a client: a drain and the client's leaving reach it."""
         return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
 
+    def waiting(self) -> Root:
+        """A scope for what only waits for news: the client's leaving ends it, a drain at once."""
+        return Root(self._waiting, math.inf if self._drain_deadline == math.inf else -math.inf)
+
+    def hear(self, message: bytes) -> None:
+        """Heed what another worker tells by its `tell_others`."""
+        self._mcp.hear(message)
+
     def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:
         """Give a scope of `within` so many seconds from now; the end of a drain comes first."""
         scope.deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
@@ -335,7 +374,7 @@ class Gateway:
     def begin_drain(self, seconds: float) -> None:
         """Let no request, here or still to come, go on for longer than `seconds` from now.
 
-        Each answers by then with what it has, as by any deadline.
+        Each answers by then with what it has, as by any deadline. What only waits for news ends now.
         """
         deadline = trio.current_time() + seconds
         self._drain_deadline = min(self._drain_deadline, deadline)
@@ -344,6 +383,8 @@ class Gateway:
             scopes.append(self._commits.cancel_scope)
         for scope in scopes:
             scope.deadline = min(scope.deadline, deadline)
+        for scope in self._waiting:
+            scope.cancel()
 
     async def _welcome(self) -> None:
         """Let a request in, opening the gateway for the first one where no host told us to.

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import trio
 
+from gateway.access.sight import May
 from gateway.app import Gateway, create_app
 from gateway.core.adapter import Environment, Kind
 from gateway.core.federation import Listed, ListName
@@ -110,6 +111,7 @@ async def behind(
     events: Events | None = None,
     takes_over: bool = False,
     instead: Mapping[str, Service] | None = None,
+    may: May | None = None,
     **config: Any,
 ) -> AsyncGenerator[Gateway]:
     """An open gateway before these servers."""
@@ -126,6 +128,7 @@ async def behind(
         {"server": {"allowed_hosts": ["localhost"]}, "services": services, **config},
         adapters={"fake": Kind(settings=_Nothing, call=_Nothing, create=create)},
         services=instead,
+        may=may,
         listeners=[] if events is None else [events.append],
     )
     app.takes_over = takes_over

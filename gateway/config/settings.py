@@ -12,6 +12,7 @@ import attrs
 
 from gateway.config import fields
 from gateway.config.addresses import Network
+from gateway.config.fields import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +132,12 @@ class StateSettings:
     """`[state]`: what workers share."""
 
     url: str = fields.one_of("memory:", default="memory:", doc="Where shared state lives.")
+    key: Secret | None = fields.string(
+        default=None,
+        secret=True,
+        least=32,
+        doc="Signs what clients keep; gateways of one key share it. Left out: made at the start.",
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)

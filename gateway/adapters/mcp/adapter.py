@@ -106,8 +106,10 @@ class McpAdapter:
         """Reach for the server, in the background: whether it is there keeps nothing waiting.
 
         Leaving ends what is under way, the session and the program, within seconds.
+
+        Cancellation: a program is killed at once, and all of its group.
         """
-        async with in_the_background(self._keep, self.name):
+        async with in_the_background(self._keep, self.name, self._client.hurry):
             with trio.move_on_after(self._opening_s):
                 await self._catalog.tried.wait()
             yield

@@ -68,6 +68,8 @@ class Client:
         self._era: Era | None = None
         self._attempt: _Attempt | None = None
         self._nursery: trio.Nursery | None = None
+        self._courtesy = trio.CancelScope()
+        self._hurried = False
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -77,20 +79,27 @@ class Client:
             trio.open_nursery() as nursery,
         ):
             self._nursery = nursery
+            self._hurried = False
             try:
                 yield
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
                 era, self._era = self._era, None
-                if era is not None and not era.is_modern:
-                    with trio.move_on_after(_END_S, shield=True):
+                if era is not None and not era.is_modern and not self._hurried:
+                    with trio.move_on_after(_END_S, shield=True) as self._courtesy:
                         await self._link.end(era)
 
     @property
     def agreed(self) -> Era | None:
         """What is agreed with the server now; `None` if nothing is."""
         return self._era
+
+    def hurry(self) -> None:
+        """End at once, now that `open` is left or about to be: nobody is told, programs are killed."""
+        self._hurried = True
+        self._courtesy.cancel()
+        self._link.hurry()
 
     async def era(self) -> Era:
         """What is agreed with the server; if nothing is, it is asked, once for all who wait.

@@ -59,6 +59,8 @@ class Mcp:
         settings: `[mcp]`.
         prompts: Our own, by name.
         resources: Our own.
+        key: What clients keep for us is signed with it.
+        shared: Whether other gateways sign with it too.
     """
 
     def __init__(
@@ -67,6 +69,9 @@ class Mcp:
         settings: McpSettings,
         prompts: Mapping[str, Prompt] = MappingProxyType({}),
         resources: Sequence[Resource] = (),
+        *,
+        key: bytes | None = None,
+        shared: bool = False,
     ) -> None:
         has_files = any(resource.settings.file for resource in resources)
         own = own_lists(prompts, resources)
@@ -75,9 +80,14 @@ class Mcp:
         self.settings = settings
         self._front = front
         # Made before the workers are forked: what one of them signed the others know.
-        key = secrets.token_bytes(32)
+        key = secrets.token_bytes(32) if key is None else key
         self._modern = Modern(front, catalog, library, Signer("state", key))
-        self._legacy = Legacy(front, catalog, library, Sessions(Signer("session", key)))
+        sessions = Sessions(Signer("session", key))
+        self._legacy = Legacy(front, catalog, library, sessions, shared=shared)
+
+    def hear(self, message: bytes) -> None:
+        """Heed what another worker tells, as `Front.tell_others` there was given it."""
+        self._legacy.hear(message)
 
     def check_names(self) -> None:
         """No two origins offer a tool or a prompt of the same name, as far as is known by now.
@@ -128,7 +138,7 @@ class Mcp:
                         scope, receive, partial(era.answer, value, context, stream, spent_s=spent_s)
                     )
                 case "DELETE":
-                    return self._legacy.end(context)
+                    return await self._legacy.end(context)
                 case "GET" if self._legacy.tells and not is_modern(None, context.headers):
                     return await while_connected(
                         scope, receive, partial(self._legacy.listen, context, stream)

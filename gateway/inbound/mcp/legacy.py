@@ -31,9 +31,11 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
-from gateway.inbound.mcp.listen import MAX_WATCHED, Changes, hear
+from gateway.inbound.mcp.listen import MAX_WATCHED, Changes
+from gateway.inbound.mcp.listen import hear as tell
 from gateway.inbound.mcp.notes import level_of, notes_of, severity
-from gateway.inbound.mcp.questions import Questioned, askable
+from gateway.inbound.mcp.questions import OutOfReach, Questioned, askable
+from gateway.inbound.mcp.said import hear, said
 from gateway.inbound.mcp.versions import UNNAMED
 
 if TYPE_CHECKING:
@@ -77,15 +79,23 @@ class Legacy:
         catalog: What is listed.
         library: What is read.
         sessions: Where sessions are kept.
+        shared: Whether gateways that cannot be told anything know the same sessions.
     """
 
     def __init__(
-        self, front: Front, catalog: Catalog, library: Library, sessions: Sessions
+        self,
+        front: Front,
+        catalog: Catalog,
+        library: Library,
+        sessions: Sessions,
+        *,
+        shared: bool = False,
     ) -> None:
         self._front = front
         self._catalog = catalog
         self._library = library
         self._sessions = sessions
+        self._shared = shared
 
     async def answer(
         self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
@@ -144,7 +154,7 @@ class Legacy:
         try:
             for uri in tuple(session.subscribed) if session is not None else ():
                 await changes.follow(uri, partial(self._library.watch, context=context))
-            await hear(self._front, self._front.federated.values(), stream, changes)
+            await tell(self._front, self._front.federated.values(), stream, changes)
         finally:
             if session is not None:
                 session.listener = None
@@ -174,11 +184,17 @@ class Legacy:
                 )
         session.subscribed.add(uri)
 
-    def end(self, context: Context) -> Answer:
+    def hear(self, message: bytes) -> None:
+        """Heed what a client of ours said to another worker."""
+        hear(message, self._sessions)
+
+    async def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
 
         Raises:
             ProtocolError: There is no such session, or none is named.
+
+        Cancellation: it is ended here, and perhaps not at other workers.
         """
         session = self._session(context)
         if session is None:
@@ -189,6 +205,7 @@ class Legacy:
                 headers=(("allow", "POST, DELETE"),),
             )
         self._sessions.close(session)
+        await self._tell_others(said("end", session))
         return Answer(status=204)
 
     def _session(self, context: Context) -> Session | None:
@@ -203,11 +220,11 @@ class Legacy:
     async def _one(self, value: Any, asker: _Asker) -> Answer:
         message = jsonrpc.read(value)
         if message is None:
-            if asker.session is not None:
-                asker.session.questions.hear(value)
+            if asker.session is not None and not asker.session.questions.hear(value):
+                await self._tell_others(said("answer", asker.session, value))
             return jsonrpc.ACCEPTED
         if message.id is None:
-            _notified(message, asker.session)
+            await self._notified(message, asker.session)
             return jsonrpc.ACCEPTED
         try:
             return await self._answer(message, message.id, asker)
@@ -223,7 +240,9 @@ class Legacy:
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
             case method if method in LISTED_BY and self._catalog.offers(method):
-                page = self._catalog.page(LISTED_BY[method], message.params, asker.context)
+                page = self._catalog.page(
+                    LISTED_BY[method], message.params, asker.context, legacy=True
+                )
                 return jsonrpc.succeeded(message_id, page)
             case "tools/call":
                 return await self._call(message, message_id, asker)
@@ -237,6 +256,7 @@ class Legacy:
                 level = severity(message.params.get("level"))
                 if asker.session is not None:
                     asker.session.least = level
+                    await self._tell_others(said("level", asker.session, level))
                 return jsonrpc.succeeded(message_id, {})
             case method:
                 raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
@@ -311,10 +331,24 @@ class Legacy:
         session, stream = asker.session, asker.stream
         if session is None or not session.capabilities or stream is None or not stream.is_accepted:
             return asker.context
-        if self._front.server.workers != 1:  # another one might be given the client's answer
-            return asker.context
-        peer = Questioned(session.capabilities, session.questions, stream)
+        peer = (
+            OutOfReach(session.capabilities)
+            if self._shared
+            else Questioned(session.capabilities, session.questions, stream)
+        )
         return msgspec.structs.replace(asker.context, peer=peer)
+
+    async def _notified(self, message: Message, session: Session | None) -> None:
+        """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
+        if message.method != "notifications/cancelled" or session is None:
+            return
+        request_id = message.params.get("requestId")
+        if jsonrpc.is_id(request_id) and not session.cancel(request_id):
+            await self._tell_others(said("cancel", session, request_id))
+
+    async def _tell_others(self, message: bytes) -> None:
+        if self._front.tell_others is not None:
+            await self._front.tell_others(message)
 
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
@@ -358,18 +392,12 @@ def _check_member(value: Any) -> None:
         raise ProtocolError(INVALID_REQUEST, "Invalid request: initialize cannot be in a batch")
 
 
-def _notified(message: Message, session: Session | None) -> None:
-    """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
-    if message.method != "notifications/cancelled" or session is None:
-        return
-    request_id = message.params.get("requestId")
-    if jsonrpc.is_id(request_id):
-        session.cancel(request_id)
-
-
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
-        return result
+        if isinstance(result.get("structuredContent", {}), dict):
+            return result
+        # From a server of 2026-07-28, where it may be anything: here it is an object or absent.
+        return {key: part for key, part in result.items() if key != "structuredContent"}
     called: dict[str, Any] = {"content": result.content}
     if result.is_object:
         called["structuredContent"] = msgspec.Raw(result.structured)

@@ -148,7 +148,9 @@ class Library:
         uri = _text_in(params, "uri")
         if len(uri) > MAX_URI:
             raise ProtocolError(INVALID_PARAMS, f"Invalid params: uri: over {MAX_URI} characters")
-        entry = self._catalog.find("resources", uri, context)
+        entry = self._catalog.listing("resources").get(uri)
+        if entry is not None and not self._catalog.visible("resources", context)(entry):
+            raise self._not_found(uri, params)
         if entry is None or not entry.server:
             for resource in self._resources:
                 values = resource.template.match(uri)
@@ -221,18 +223,16 @@ class Library:
 
     def _server_of(self, uri: str, context: Context) -> str:
         """Who is asked for a URI that no list has: whose template it fits, else whose scheme it is."""
+        visible = self._catalog.visible("resourceTemplates", context)
         for entry in self._catalog.listing("resourceTemplates").entries:
-            if (
-                entry.server
-                and UriTemplate.of(entry.key).fits(uri)
-                and self._catalog.find("resourceTemplates", entry.key, context)
-            ):
+            if entry.server and UriTemplate.of(entry.key).fits(uri) and visible(entry):
                 return entry.server
         scheme = _scheme_of(uri)
         lists: tuple[ListName, ...] = ("resources", "resourceTemplates")
         for name in lists:
+            visible = self._catalog.visible(name, context)
             for entry in self._catalog.listing(name).entries:
-                if entry.server and _scheme_of(entry.key) == scheme:
+                if entry.server and _scheme_of(entry.key) == scheme and visible(entry):
                     return entry.server
         return ""
 

@@ -88,7 +88,7 @@ async def listen(
         for server in sources:
             stack.enter_context(server.listening(changes.hear))
         stack.enter_context(changes)
-        with front.within(math.inf):
+        with front.waiting():
             watched = [uri for uri in uris[:MAX_WATCHED] if await changes.follow(uri, begin)]
             told: dict[str, Any] = {f"{name}ListChanged": True for name in sorted(agreed)}
             if watched:
@@ -111,7 +111,7 @@ async def hear(
         for server in servers:
             stack.enter_context(server.listening(changes.hear))
         stack.enter_context(changes)
-        with front.within(math.inf):
+        with front.waiting():
             await stream.beat()
             await _tell_changes(stream, changes, {})
     if client_has_left():

@@ -121,7 +121,8 @@ class Modern:
     async def _call(
         self, params: dict[str, Any], context: Context, stream: EventStream, spent_s: float
     ) -> dict[str, Any]:
-        self._marked.check(params, context)
+        if self._catalog.may_call(params.get("name"), context):
+            self._marked.check(params, context)
         level = params["_meta"].get(LOG_LEVEL_KEY)
         emit = notes_of(self._front, params, stream, None if level is None else severity(level))
         if level is not None:

@@ -446,3 +446,12 @@ async def test_what_it_says_is_passed_on_line_by_line(autojump_clock: MockClock)
         await it.call()
         await trio.testing.wait_all_tasks_blocked()
         assert it.program.said == ["one", "two", "x" * 200, "\ufffd"]
+
+
+async def test_in_a_hurry_it_is_killed_at_once(autojump_clock: MockClock) -> None:
+    async with started({"tools/call": echoes}, obeys=(), hears_end=False) as it:
+        await it.call()
+        left = trio.current_time()
+        it.client.hurry()
+    assert it.program.lives[0].signals[0] == signal.SIGKILL
+    assert trio.current_time() == left

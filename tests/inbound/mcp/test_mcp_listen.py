@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -65,8 +64,8 @@ class Front(ScriptedFront):
         super().__init__()
         self.scope = trio.CancelScope()
 
-    def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
-        return self.scope if timeout_s == math.inf else super().within(timeout_s)
+    def waiting(self) -> AbstractContextManager[trio.CancelScope]:
+        return self.scope
 
 
 class Listener:

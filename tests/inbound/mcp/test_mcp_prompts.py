@@ -6,8 +6,6 @@ import json
 from typing import Any
 
 import pytest
-import trio
-import trio.testing
 from mcp_types.methods import validate_server_result
 
 from gateway import content
@@ -19,7 +17,7 @@ from gateway.core.service import Emit, Service
 from gateway.testing import ScriptedService
 from tests.apps import Events
 from tests.federated import behind
-from tests.inbound.mcp.driver import ENVELOPE, LEGACY, MODERN, initialize, legacy, modern, send
+from tests.inbound.mcp.driver import ENVELOPE, LEGACY, MODERN, Client, initialize, legacy, modern
 
 ERAS = pytest.mark.parametrize(("speak", "version"), [(legacy, LEGACY), (modern, MODERN)])
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
@@ -217,17 +215,8 @@ async def test_who_cannot_be_asked_is_told(method: str, params: Any) -> None:
 @METHODS
 async def test_a_legacy_client_is_asked_on_the_stream(method: str, params: Any) -> None:
     async with app_of(asking) as app:
-        session = await initialize(app._mcp, elicitation={})
-        headers = {"mcp-session-id": session}
-
-        async def answer() -> None:
-            await trio.testing.wait_all_tasks_blocked()
-            message = {"jsonrpc": "2.0", "id": "gateway-1", "result": ANN}
-            assert (await send(app._mcp, message, headers=headers)).status == 202
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(answer)
-            response = await legacy(app._mcp, method, params, session=session)
-        question, result = response.events
+        client = Client(app._mcp, await initialize(app._mcp, elicitation={}), result=ANN)
+        result = await client.ask(method, params)
+        (question,) = client.asked
         assert (question["method"], question["params"]) == ("elicitation/create", ASKED)
-        assert "For Ann" in json.dumps(result["result"])
+        assert "For Ann" in json.dumps(result)
