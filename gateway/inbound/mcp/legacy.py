@@ -40,6 +40,7 @@ from gateway.inbound.mcp.versions import UNNAMED
 
 if TYPE_CHECKING:
     from gateway.core.messages import Context
+    from gateway.core.peer import Peer
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.library import Library
@@ -331,7 +332,7 @@ class Legacy:
         session, stream = asker.session, asker.stream
         if session is None or not session.capabilities or stream is None or not stream.is_accepted:
             return asker.context
-        peer = (
+        peer: Peer = (
             OutOfReach(session.capabilities)
             if self._shared
             else Questioned(session.capabilities, session.questions, stream)

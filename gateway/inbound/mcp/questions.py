@@ -134,6 +134,11 @@ class OutOfReach:
 
     capabilities: Mapping[str, Any]
 
+    @property
+    def in_rounds(self) -> bool:
+        """It is not: it is not asked at all."""
+        return False
+
     async def __call__(
         self,
         method: str,
