@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -176,6 +176,7 @@ def _check_head(headers: Mapping[str, str]) -> None:
         raise _refused(406, f"Not acceptable: accept must list {_JSON}")
 
 
+@lru_cache(maxsize=128)
 def _accepts_json(accept: str | None) -> bool:
     """Whether a client takes JSON; one that does not say takes anything (RFC 9110, 12.5.1)."""
     if accept is None:

@@ -178,7 +178,7 @@ def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
     meta = result.get("_meta")
     own = meta if isinstance(meta, dict) else {}
-    return _introduced({"resultType": "complete", **result}, own)
+    return {"resultType": "complete", **result, "_meta": {**own, **_introduction()}}
 
 
 def _introduced(result: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
