@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import http, mcp, python
+from gateway.adapters import command, http, mcp, python
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
 
 ADAPTERS: Mapping[str, Kind] = {
+    "command": command.KIND,
     "http": http.KIND,
     "mcp": mcp.KIND,
     "python": python.KIND,

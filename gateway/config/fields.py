@@ -24,6 +24,7 @@ import attrs
 from gateway.config import addresses, input_schema, values
 from gateway.config import headers as header_codecs
 from gateway.config import tables as keyed
+from gateway.config import variables as variable_codecs
 from gateway.config.codec import Codec, Template
 from gateway.config.problems import Location, Origins, Place, Problems, Refused
 from gateway.config.secret import Secret, reveal
@@ -67,6 +68,7 @@ __all__ = [
     "template_text",
     "template_value",
     "url",
+    "variables",
     "wait",
     "workers",
 ]
@@ -240,6 +242,11 @@ def url(
 def headers(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """A table of headers → `dict[str, str | Secret]`, names in lower case; see `reveal`."""
     return field(header_codecs.headers(), doc=doc, default=default)
+
+
+def variables(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A table of environment variables → `dict[str, str | Secret]`; see `reveal`."""
+    return field(variable_codecs.variables(), doc=doc, default=default)
 
 
 def forwarded_headers(*, doc: str, default: Any = attrs.NOTHING) -> Any:

@@ -20,7 +20,6 @@ from gateway.adapters.mcp.http import HttpLink
 from gateway.adapters.mcp.link import Link
 from gateway.adapters.mcp.messages import Told
 from gateway.adapters.mcp.offer import Names
-from gateway.adapters.mcp.process import inherited, spawn
 from gateway.adapters.mcp.program import ProgramLink
 from gateway.adapters.mcp.results import Errors, value_of
 from gateway.adapters.mcp.said import Said
@@ -36,6 +35,7 @@ from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Service
 from gateway.net.background import in_the_background
 from gateway.net.credentials import secrets_of_url
+from gateway.net.process import inherited, spawn
 
 __all__ = ["KIND", "McpAdapter"]
 

@@ -15,8 +15,8 @@ import trio
 from gateway.adapters.mcp import messages
 from gateway.adapters.mcp.channel import Channel, LineReader, TooLong
 from gateway.adapters.mcp.link import Call, Decline, Era, Exchange, Hear, Outdated
-from gateway.adapters.mcp.process import Process, Spawn
 from gateway.core.errors import Unreachable
+from gateway.net.process import Process, Spawn
 
 __all__ = ["ProgramLink"]
 

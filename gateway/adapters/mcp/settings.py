@@ -11,7 +11,6 @@ from gateway.config import fields
 from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.fields import Secret
 from gateway.config.problems import Refused
-from gateway.config.secret import is_reference, names_secret, resolve
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -46,31 +45,6 @@ def _renames() -> Codec:
     return Codec(decode=decode, wanted=wanted, schema=schema)
 
 
-def _variables() -> Codec:
-    wanted = 'a table of variables such as { API_TOKEN = "env:API_TOKEN" }'
-
-    def decode_one(value: Any, place: Place) -> str | Secret:
-        name = place.path[-1]
-        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise Refused("expected the name of an environment variable")
-        if not isinstance(value, str) or "\0" in value:
-            raise Refused("expected a string")
-        if is_reference(value):
-            return resolve(value, place)
-        if names_secret(name):
-            place.note_literal()
-            return Secret(value)
-        return value
-
-    def decode(value: Any, place: Place) -> dict[str, str | Secret]:
-        if not isinstance(value, Mapping):
-            raise expected(wanted, value)
-        return decode_each(value.items(), place, decode_one)
-
-    schema = {"type": "object", "additionalProperties": {"type": "string"}}
-    return Codec(decode=decode, wanted=wanted, schema=schema)
-
-
 @attrs.frozen(slots=True, kw_only=True)
 class McpSettings:
     """`[services.NAME]` with `kind = "mcp"`: `url` or `program`."""
@@ -83,8 +57,7 @@ class McpSettings:
         default=None,
         doc="Where the program runs, relative to the file; left out, in the file's own folder.",
     )
-    environment: Mapping[str, str | Secret] = fields.field(
-        _variables(),
+    environment: Mapping[str, str | Secret] = fields.variables(
         default={},
         doc="Variables the program gets beside the harmless ones; may be `env:NAME` or `file:PATH`.",
     )

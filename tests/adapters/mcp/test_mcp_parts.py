@@ -16,13 +16,13 @@ from trio.testing import MockClock
 from gateway.adapters.mcp.channel import LineReader, TooLong
 from gateway.adapters.mcp.messages import Asked, Response, Told, read
 from gateway.adapters.mcp.offer import Found, Names, Offer
-from gateway.adapters.mcp.process import inherited
 from gateway.adapters.mcp.results import Errors
 from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.sse import EventReader
 from gateway.config.fields import Secret
 from gateway.core.errors import BadReply
 from gateway.core.mcp import header_text
+from gateway.net.process import inherited
 from tests.mcp_server import tool
 
 STREAM = b"""\xef\xbb\xbf: hello

@@ -42,8 +42,13 @@ class Process(Protocol):
         """What it says to people."""
         ...
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal's number; `None` while it runs."""
+        ...
+
     async def wait(self) -> int:
-        """Wait until it ended; its exit status, negative for a signal's number."""
+        """Wait until it ended; its `status`."""
         ...
 
     def signal(self, number: int, /) -> None:
@@ -106,6 +111,10 @@ class _Process:
     stdin: trio.abc.SendStream
     stdout: trio.abc.ReceiveStream
     stderr: trio.abc.ReceiveStream
+
+    @property
+    def status(self) -> int | None:
+        return self._process.poll()
 
     async def wait(self) -> int:
         return await self._process.wait()
