@@ -307,6 +307,7 @@ class Gateway:
                 if not self.takes_over:
                     self._mcp.check_names()
                 closing = trio.Event()
+                await stack.enter_async_context(self._built.background.open())
                 async with trio.open_nursery() as nursery:
                     self._commits = await nursery.start(_hold_commits, closing)
                     self._state = "open"

@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbandonedThreadEnded",
+    "BreakerChanged",
+    "BreakerState",
     "CallEnded",
     "CallStarted",
     "Event",
+    "FaultInjected",
+    "Refused",
     "RequestEnded",
     "RequestOutcome",
     "RequestStarted",
+    "Retried",
+    "RetryWithheld",
     "ThreadAbandoned",
     "WorkerStarted",
 ]
@@ -130,6 +136,80 @@ class WorkerStarted(msgspec.Struct, frozen=True):
     restarts: int
 
 
+BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+"""What a breaker is: it lets calls through, none, or one to see how that goes."""
+
+
+class BreakerChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's breaker opened, closed, or lets a call through to see how that goes.
+
+    Args:
+        service: The service.
+        state: What it is now.
+    """
+
+    service: str
+    state: BreakerState
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """A call failed and will be tried again.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        attempt: Which one will follow, 2 or more.
+        wait_s: Seconds until then.
+        error: What the last one failed with.
+    """
+
+    service: str
+    call: str
+    attempt: int
+    wait_s: float
+    error: GatewayError
+
+
+class RetryWithheld(msgspec.Struct, frozen=True, kw_only=True):
+    """A call failed and would have been tried again.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        why: `deadline`: it could not have finished; `budget`: too many were tried again lately.
+    """
+
+    service: str
+    call: str
+    why: Literal["deadline", "budget"]
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A call was not made, to spare its service.
+
+    Args:
+        service: The service.
+        by: The policy that refused it.
+    """
+
+    service: str
+    by: Literal["breaker", "limit", "rate"]
+
+
+class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
+    """A call was made to go wrong, as the configuration asks.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        fault: What was done to it.
+    """
+
+    service: str
+    call: str
+    fault: Literal["abort", "corrupt", "delay", "hang"]
+
+
 Event: TypeAlias = (
     RequestStarted
     | RequestEnded
@@ -138,5 +218,10 @@ Event: TypeAlias = (
     | ThreadAbandoned
     | AbandonedThreadEnded
     | WorkerStarted
+    | BreakerChanged
+    | Retried
+    | RetryWithheld
+    | Refused
+    | FaultInjected
 )
 """Everything that can be told."""

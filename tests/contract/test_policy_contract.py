@@ -18,10 +18,17 @@ from gateway.core.errors import ERRORS, DeadlineExceeded, GatewayError, Skipped
 from gateway.core.messages import Partial, Progress, Reply, Request
 from gateway.core.service import CallFacts, Policy, discard, guard
 from gateway.policies import POLICIES
+from gateway.policies.timeout import Timeout
 from gateway.testing import Cancellable, ScriptedService, cancel_at_every_checkpoint
 from tests.apps import request
 
-WRITTEN: dict[str, Any] = {"timeout": "5s"}
+WRITTEN: dict[str, Any] = {
+    "timeout": "5s",
+    "retry": {"attempts": 2},
+    "breaker": {},
+    "rate": "100/s",
+    "fault": {"abort": "unreachable", "abort_share": "0.000001%"},
+}
 
 EVERY = pytest.mark.parametrize("key", WRITTEN)
 
@@ -112,7 +119,7 @@ async def test_no_deadline_is_ever_lengthened(autojump_clock: MockClock, key: st
 def test_cancelled_anywhere_it_leaves_nothing(key: str, inner: Any) -> None:
     async def scenario(cancellable: Cancellable) -> None:
         service = inner()
-        guarded = guard(service, [policy(key)])
+        guarded = guard(service, [Timeout(10), policy(key)])  # whatever hangs, hangs for so long
 
         async def call() -> None:
             try:
