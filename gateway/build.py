@@ -291,8 +291,7 @@ class _Services:
                 self.adapters[name] = _StandIn(_unmade)
             self._policies[name] = {
                 key: POLICIES[key].create(value, environment)
-                for key, value in service.policies.items()
-                if value not in (math.inf, False)  # "none": it is off, and not in the stack
+                for key, value in _effective(service.policies).items()
             }
 
     def kind(self, name: str) -> Kind:
@@ -321,6 +320,7 @@ class _Services:
             idempotent=is_idempotent(kind, call),
             read_only=kind.read_only(call.keys),
             identity=repr(call.keys),
+            headers=kind.forwards(self._config.services[call.common.service].settings),
         )
         # The call's timeout bounds all attempts together: outside whatever tries again.
         if (call.common.timeout or math.inf) < math.inf:
@@ -336,9 +336,23 @@ class _Services:
                 yield policy
 
 
+def _effective(policies: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a service that are on: `"none"` and `false` take one away."""
+    written = {"coalesce": True, **policies} if "cache" in policies else policies
+    return {
+        key: value for key, value in written.items() if value is not False and value != math.inf
+    }
+
+
 _ORDER = (
+    # Outermost: what it knows costs nothing else.
+    "cache",
+    # What is not known is asked once, however many want it.
+    "coalesce",
     # Around all that guards one attempt, for it makes several.
     "retry",
+    # An attempt that is slow is not one that failed: inside what tries again.
+    "hedge",
     # It judges attempts, and spares the queues behind it those it refuses.
     "breaker",
     # Every attempt is traffic to the service.

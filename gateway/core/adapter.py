@@ -92,6 +92,7 @@ class Kind:
         idempotent: Whether making a call twice is harmless, as far as its keys tell.
         read_only: Whether a call changes nothing, as far as its keys tell.
         inputs_key: The key of a call that, left out, holds all of the tool's inputs.
+        forwards: The client's headers that a service with these settings sees, in lower case.
     """
 
     settings: type[Any]
@@ -101,3 +102,4 @@ class Kind:
     idempotent: Callable[[Any], bool] = lambda _call: False
     read_only: Callable[[Any], bool] = lambda _call: False
     inputs_key: str | None = None
+    forwards: Callable[[Any], tuple[str, ...]] = lambda _settings: ()

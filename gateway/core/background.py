@@ -20,17 +20,28 @@ class Background:
 
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
+        self._kept: list[Callable[[], Awaitable[None]]] = []
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Take work; leaving the context cancels what is still under way, and waits for its end."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            for work in self._kept:
+                nursery.start_soon(work)
             try:
                 yield
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
+
+    def keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` whenever the gateway is open: from its opening on, until it is cancelled.
+
+        Args:
+            work: Never fails, nor ends by itself.
+        """
+        self._kept.append(work)
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` from the next turn of the loop on.

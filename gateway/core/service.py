@@ -152,12 +152,14 @@ class CallFacts:
         read_only: Whether it changes nothing.
         identity: The same for calls whose requests, with the same arguments, are the same to the
             service; empty where that cannot be known.
+        headers: The client's headers that the service sees.
     """
 
     name: str
     idempotent: bool
     read_only: bool
     identity: str = ""
+    headers: tuple[str, ...] = ()
 
 
 async def discard(partial: Partial, /) -> None:

@@ -15,7 +15,7 @@ from gateway.config import fields, values
 from gateway.config.fields import Codec
 from gateway.core.adapter import Environment
 from gateway.core.service import CallFacts, Policy
-from gateway.policies import breaker, fault, rate, retry, timeout
+from gateway.policies import breaker, cache, coalesce, fault, hedge, rate, retry, timeout
 
 __all__ = ["POLICIES", "PolicyKind"]
 
@@ -48,6 +48,12 @@ POLICIES: Mapping[str, PolicyKind] = {
         fields.table(retry.RetrySettings, doc="Tries calls again that failed in passing."),
         retry.create,
     ),
+    "hedge": _kind(
+        fields.table(
+            hedge.HedgeSettings, doc="Makes slow calls once more, and takes what comes first."
+        ),
+        hedge.create,
+    ),
     "breaker": _kind(
         fields.table(
             breaker.BreakerSettings, doc="Leaves the service alone while it mostly fails."
@@ -57,6 +63,18 @@ POLICIES: Mapping[str, PolicyKind] = {
     "rate": _kind(
         fields.rate(doc="How many calls a second, a minute, an hour or a day go out at most."),
         rate.create,
+    ),
+    "cache": _kind(
+        fields.table(cache.CacheSettings, doc="Gives replies again while they are good."),
+        cache.create,
+    ),
+    "coalesce": PolicyKind(
+        fields.codec_of(
+            fields.boolean(
+                doc="Whether identical calls under way at the same time are made once; with a `cache` they are."
+            )
+        ),
+        coalesce.create,
     ),
     "fault": _kind(
         fields.table(fault.FaultSettings, doc="Makes calls go wrong on purpose: for tests."),

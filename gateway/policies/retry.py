@@ -11,11 +11,12 @@ import trio
 from gateway.config import fields, values
 from gateway.core.adapter import Environment
 from gateway.core.errors import GatewayError
-from gateway.core.messages import Partial, Reply, Request
+from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.failures import Failure, failure_codec, matches
 from gateway.policies.latencies import Latencies
+from gateway.policies.watched import Watched
 from gateway.telemetry.events import Retried, RetryWithheld
 
 __all__ = ["Retry", "RetrySettings", "create"]
@@ -88,7 +89,7 @@ class Retry:
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner` until it succeeds, or trying again makes no sense."""
         self._extra.earn()
-        watched = _Emitting(emit)
+        watched = Watched(emit)
         attempt = 1
         while True:
             start = trio.current_time()
@@ -134,20 +135,6 @@ class Retry:
     def _withhold(self, why: Literal["budget", "deadline"]) -> None:
         service = self._environment.service
         self._environment.record(RetryWithheld(service=service, call=self._call, why=why))
-
-
-class _Emitting:
-    """An `Emit` that knows whether it was called."""
-
-    __slots__ = ("_emit", "emitted")
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self.emitted = False
-
-    async def __call__(self, partial: Partial) -> None:
-        self.emitted = True
-        await self._emit(partial)
 
 
 def create(

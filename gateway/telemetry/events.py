@@ -14,10 +14,13 @@ __all__ = [
     "AbandonedThreadEnded",
     "BreakerChanged",
     "BreakerState",
+    "CacheAsked",
     "CallEnded",
     "CallStarted",
+    "Coalesced",
     "Event",
     "FaultInjected",
+    "Hedged",
     "Refused",
     "RequestEnded",
     "RequestOutcome",
@@ -196,6 +199,46 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     by: Literal["breaker", "limit", "rate"]
 
 
+class Hedged(msgspec.Struct, frozen=True, kw_only=True):
+    """A slow call was made once more, and one of the two has ended by now.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        won: Whether the later one gave the reply.
+    """
+
+    service: str
+    call: str
+    won: bool
+
+
+class Coalesced(msgspec.Struct, frozen=True, kw_only=True):
+    """A call was not made, since the same one is under way: it waits for that one's reply.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+    """
+
+    service: str
+    call: str
+
+
+class CacheAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's cache was asked for a reply.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        found: `hit`: a good one; `stale`: one that is given while a new one is fetched; `miss`.
+    """
+
+    service: str
+    call: str
+    found: Literal["hit", "miss", "stale"]
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
     """A call was made to go wrong, as the configuration asks.
 
@@ -223,5 +266,8 @@ Event: TypeAlias = (
     | RetryWithheld
     | Refused
     | FaultInjected
+    | Hedged
+    | Coalesced
+    | CacheAsked
 )
 """Everything that can be told."""
