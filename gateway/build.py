@@ -357,6 +357,8 @@ _ORDER = (
     "breaker",
     # Every attempt is traffic to the service.
     "rate",
+    # A place is for who may go out: behind the rate, or those who wait for that would hold places.
+    "limit",
     # It bounds one attempt, the waiting for a connection included, but none for its turn.
     "timeout",
     # In the service's place: all that guards it sees faults as it would see the service's own.

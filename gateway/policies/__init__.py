@@ -15,7 +15,7 @@ from gateway.config import fields, values
 from gateway.config.fields import Codec
 from gateway.core.adapter import Environment
 from gateway.core.service import CallFacts, Policy
-from gateway.policies import breaker, cache, coalesce, fault, hedge, rate, retry, timeout
+from gateway.policies import breaker, cache, coalesce, fault, hedge, limit, rate, retry, timeout
 
 __all__ = ["POLICIES", "PolicyKind"]
 
@@ -59,6 +59,10 @@ POLICIES: Mapping[str, PolicyKind] = {
             breaker.BreakerSettings, doc="Leaves the service alone while it mostly fails."
         ),
         breaker.create,
+    ),
+    "limit": _kind(
+        fields.table(limit.LimitSettings, doc="How many calls are under way at once, and wait."),
+        limit.create,
     ),
     "rate": _kind(
         fields.rate(doc="How many calls a second, a minute, an hour or a day go out at most."),

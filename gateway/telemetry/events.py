@@ -21,6 +21,7 @@ __all__ = [
     "Event",
     "FaultInjected",
     "Hedged",
+    "LimitChanged",
     "Refused",
     "RequestEnded",
     "RequestOutcome",
@@ -239,6 +240,18 @@ class CacheAsked(msgspec.Struct, frozen=True, kw_only=True):
     found: Literal["hit", "miss", "stale"]
 
 
+class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls a service has under way at most was found to be another.
+
+    Args:
+        service: The service.
+        concurrency: How many now.
+    """
+
+    service: str
+    concurrency: int
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
     """A call was made to go wrong, as the configuration asks.
 
@@ -269,5 +282,6 @@ Event: TypeAlias = (
     | Hedged
     | Coalesced
     | CacheAsked
+    | LimitChanged
 )
 """Everything that can be told."""

@@ -29,6 +29,7 @@ WRITTEN: dict[str, Any] = {
     "retry": {"attempts": 2},
     "hedge": {"after": "10s"},
     "breaker": {},
+    "limit": {"concurrency": 100},
     "rate": "100/s",
     "cache": {"ttl": "1ms"},
     "coalesce": True,
