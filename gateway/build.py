@@ -17,9 +17,9 @@ import attrs
 from gateway.adapters import ADAPTERS
 from gateway.adapters.http import HttpAdapter
 from gateway.config.addresses import METHODS
+from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
-from gateway.config.settings import CallConfig, Config
 from gateway.config.text import KeyPath, did_you_mean, show
 from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.background import Background

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from gateway.config import fields
 from gateway.config.fields import Secret
 from gateway.config.headers import RESERVED
+from gateway.config.secret import Redaction
 from gateway.config.styled import styled_parameters
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, Rejected, Unreachable
@@ -31,12 +32,12 @@ from gateway.net.client import (
     Origin,
     open_client,
 )
-from gateway.net.credentials import basic_authorization
+from gateway.net.credentials import basic_authorization, secrets_of_url
 from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import checked_json, decode_json
 from gateway.net.redirects import Redirecting
-from gateway.net.retry_after import parse_retry_after
+from gateway.net.refusal import refusal
 from gateway.net.styles import Spelling, misuse
 from gateway.net.texts import as_it_came, encoded_target, form, header_text, with_query
 
@@ -46,13 +47,9 @@ _METHODS = ("get", "post", "put", "patch", "delete", "head")
 _BODIES = ("json", "form", "body")
 _SAFE = frozenset({"get", "head"})
 _IDEMPOTENT = frozenset({"get", "head", "put", "delete"})
-_MAX_QUOTED = 500
-"""Characters of a service's refusal that are shown to the caller."""
 _MAX_LOOKED_AT = 65_536
-"""Bytes of it that are searched for secrets first."""
+"""Bytes of a service's refusal that are decoded."""
 _OURS = "the gateway writes it"
-_LONG_WORD = 8
-"""Characters from which on a word of a secret is one itself."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -168,7 +165,7 @@ class HttpAdapter:
             },
         }
         self._fixed = tuple(self.headers.items())
-        self._secrets = _secrets(settings)
+        self._shown = Redaction((*settings.headers.values(), *secrets_of_url(settings.url)))
         self._forward = settings.forward
         self.budget_header = settings.budget_header.lower()
         self.http2 = settings.http2
@@ -249,14 +246,8 @@ class HttpAdapter:
 
     def refusal(self, reply: HttpReply) -> Rejected | BadReply:
         """What a reply that is no success means."""
-        said = reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace").strip()
-        for secret in self._secrets:  # before it is cut: half a secret is one too
-            said = said.replace(secret, "***")
-        said = said[:_MAX_QUOTED]
-        detail = f"{self._name} answered {reply.status}" + (f": {said}" if said else "")
-        retry_after_s = parse_retry_after(reply.header("retry-after"))
-        kind = Rejected if 400 <= reply.status < 500 else BadReply
-        return kind(detail, service_status=reply.status, retry_after_s=retry_after_s)
+        said = self._shown(reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace"))
+        return refusal(self._name, reply.status, said, reply.header("retry-after"))
 
 
 class _Call:
@@ -325,20 +316,6 @@ class _Call:
             if raw is not None:
                 return Reply(raw)
         return self._reply(reply)
-
-
-def _secrets(settings: HttpSettings) -> tuple[str, ...]:
-    """What must not be repeated, the longest first: of `Bearer X`, X by itself too."""
-    secrets: set[str] = set()
-    for value in settings.headers.values():
-        if isinstance(value, Secret):
-            text = value.reveal()
-            secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
-    parts = urlsplit(settings.url)
-    if parts.password:
-        pair = basic_authorization(settings.url)["authorization"].removeprefix("Basic ")
-        secrets |= {parts.password, unquote(parts.password), pair}
-    return tuple(sorted(secrets - {""}, key=len, reverse=True))
 
 
 _ENCODERS: Mapping[str, tuple[str, Callable[[Any], bytes]]] = {

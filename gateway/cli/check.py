@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from gateway.build import build
-from gateway.config.settings import Config
+from gateway.config.decoded import Config
 from gateway.config.text import printable
 
 __all__ = ["add_to", "contents", "count"]

@@ -49,6 +49,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--prefix", default="", metavar="TEXT", help="what the tools' names begin with"
     )
+    parser.add_argument(
+        "--check-replies",
+        action="store_true",
+        help="print the schemas that their answers are held against",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -61,6 +66,7 @@ def _run(options: argparse.Namespace) -> int:
             options.operations,
             service=service,
             prefix=options.prefix,
+            check_replies=options.check_replies,
             decode=tool_decoder({service: "http"}, ADAPTERS),
         )
     except Unfit as unfit:
@@ -70,6 +76,8 @@ def _run(options: argparse.Namespace) -> int:
         return _refuse(mistakes)
     for skipped in selection.skipped:
         print(printable(f"not imported: {skipped}"), file=sys.stderr)
+    for unchecked in selection.unchecked:
+        print(printable(f"answers not checked: {unchecked}"), file=sys.stderr)
     print(f"# {count(len(selection.tools), 'tool', 'tools')}, by gateway import-openapi")
     if options.service is None:
         print("\n".join(_service(service, document)))

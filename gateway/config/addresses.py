@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from gateway.config.codec import Codec, decode_each, expected
+from gateway.config.codec import Codec, decode_each, expected, sound
 from gateway.config.faults import (
     address_of,
     fault_of_bind,
@@ -22,7 +22,6 @@ from gateway.config.secret import is_reference, reason, resolve
 from gateway.config.text import alternatives, did_you_mean, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.config.problems import Place
@@ -53,22 +52,12 @@ _METHOD = re.compile(r"(?!CONNECT$|TRACE$)[A-Z][A-Z-]{0,31}")
 _BIND_PATTERN = r"^(unix:/.+|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}|[A-Za-z0-9_.-]+:[0-9]{1,5})$"
 
 
-def _sound(value: Any, wanted: str, fault_of: Callable[[str], str | None]) -> str:
-    """`value` if it is text without a fault."""
-    if not isinstance(value, str):
-        raise expected(wanted, value)
-    fault = fault_of(value)
-    if fault is not None:
-        raise Refused(f"expected {wanted}, got {show(value)}: {fault}")
-    return value
-
-
 def bind() -> Codec:
     """An address to listen on: `host:port`, `[::1]:port` or `unix:/path`."""
     wanted = 'an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock"'
 
     def decode(value: Any, _place: Place) -> str:
-        return _sound(value, wanted, fault_of_bind)
+        return sound(value, wanted, fault_of_bind)
 
     schema = {"type": "string", "pattern": _BIND_PATTERN}
     return Codec(decode=decode, wanted=wanted, schema=schema)
@@ -168,7 +157,7 @@ def path() -> Codec:
     wanted = 'a path such as "/mcp"'
 
     def decode(value: Any, _place: Place) -> str:
-        return _sound(value, wanted, fault_of_path)
+        return sound(value, wanted, fault_of_path)
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/[^?#\\s]*$"})
 
@@ -178,7 +167,7 @@ def prefix() -> Codec:
     wanted = 'a path that ends with /, such as "/files/"'
 
     def decode(value: Any, _place: Place) -> str:
-        return _sound(value, wanted, fault_of_prefix)
+        return sound(value, wanted, fault_of_prefix)
 
     return Codec(
         decode=decode, wanted=wanted, schema={"type": "string", "pattern": "^/([^/?#%\\s]+/)+$"}

@@ -13,7 +13,7 @@ from gateway.config.text import show
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
-__all__ = ["Codec", "Decode", "Template", "decode_each", "expected"]
+__all__ = ["Codec", "Decode", "Template", "decode_each", "expected", "sound"]
 
 Decode: TypeAlias = "Callable[[Any, Place], Any]"
 """From a value as TOML holds it to what the class holds, or `Refused`."""
@@ -79,3 +79,22 @@ def decode_each(items: Iterable[tuple[Any, Any]], place: Place, decode: Decode) 
     if not whole:
         raise Refused(None)
     return decoded
+
+
+def sound(value: Any, wanted: str, fault_of: Callable[[str], str | None]) -> str:
+    """`value`, if it is text without a fault.
+
+    Args:
+        value: As it is written.
+        wanted: What is expected, for the message.
+        fault_of: What is wrong with a text; `None` if nothing is.
+
+    Raises:
+        Refused: It is no text, or has a fault.
+    """
+    if not isinstance(value, str):
+        raise expected(wanted, value)
+    fault = fault_of(value)
+    if fault is not None:
+        raise Refused(f"expected {wanted}, got {show(value)}: {fault}")
+    return value

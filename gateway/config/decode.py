@@ -18,13 +18,12 @@ from gateway.config.codec import Codec, expected
 from gateway.config.decode_offers import decode_prompts, decode_resources
 from gateway.config.decode_proxies import decode_proxies
 from gateway.config.decode_tools import decode_tools
+from gateway.config.decoded import Config, ServiceConfig
 from gateway.config.problems import Refused
 from gateway.config.settings import (
     AccessSettings,
-    Config,
     McpSettings,
     ServerSettings,
-    ServiceConfig,
     StateSettings,
     TelemetrySettings,
 )

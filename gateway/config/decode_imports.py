@@ -14,19 +14,24 @@ import attrs
 
 from gateway.config import unavailable
 from gateway.config.decode_proxies import http_service
+from gateway.config.decoded import ToolConfig
 from gateway.config.openapi.document import Unfit
 from gateway.config.openapi.names import MAX_NAME, fitted
 from gateway.config.openapi.operations import Document, Operation, chosen, read_document
+from gateway.config.openapi.replies import output_schema_of
 from gateway.config.openapi.tables import table_of
 from gateway.config.problems import Location, Origins, Problems
-from gateway.config.settings import ImportSettings, ToolConfig
+from gateway.config.settings import ImportSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import did_you_mean, dotted, one_line, show
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
-__all__ = ["DecodeTool", "Imported", "Imports", "Selection", "is_import", "select"]
+__all__ = ["MAX_TOOLS", "DecodeTool", "Imported", "Imports", "Selection", "is_import", "select"]
+
+MAX_TOOLS = 10_000
+"""Tools of one table."""
 
 _KEY = "from_openapi"
 _TOO_DEEP = "nested too deeply"
@@ -63,12 +68,14 @@ class Selection:
         tools: By name, in the document's order.
         wrong: Those that are no tools though they were asked for by their own names.
         skipped: Those that are no tools and were asked for by a `*` or the like.
+        unchecked: Those whose answers have a schema that no answer can be held against.
         unmatched: Patterns that no operation fits.
     """
 
     tools: Mapping[str, Imported]
     wrong: Sequence[Unfit]
     skipped: Sequence[Unfit]
+    unchecked: Sequence[Unfit]
     unmatched: Sequence[str]
 
 
@@ -79,6 +86,7 @@ def select(
     service: str,
     prefix: str = "",
     keys: Mapping[str, Any] | None = None,
+    check_replies: bool = False,
     decode: DecodeTool | None,
 ) -> Selection:
     """The operations of a document that patterns ask for, as tools.
@@ -89,11 +97,20 @@ def select(
         service: The name of the service that is called.
         prefix: What the tools' names begin with.
         keys: Further keys of each.
+        check_replies: Whether their answers are held against the document's schemas.
         decode: Decodes each; without it none is judged as a table.
+
+    Raises:
+        Unfit: They are more than `MAX_TOOLS`.
     """
     names, unmatched = chosen(document.operations, patterns)
+    if len(names) > MAX_TOOLS:
+        raise document.library.root.unfit(
+            f"expected at most {MAX_TOOLS} operations, got {len(names)}: ask for fewer of them"
+        )
     tools: dict[str, Imported] = {}
     wrong: list[Unfit] = []
+    unchecked: list[Unfit] = []
     skipped = list(document.unfit) if "*" in patterns else []
     for operation in document.operations:
         if operation.name not in names:
@@ -101,32 +118,69 @@ def select(
         name = fitted(prefix, operation.name)
         try:
             table = table_of(operation, document, service) | {**(keys or {})}
-            config = None if decode is None else _decoded(name, table, operation, decode)
-            tools[name] = Imported(table, config, operation.node.where)
+            why = None
+            if check_replies:
+                tools[name], why = _with_output(name, table, operation, document, decode)
+            else:
+                tools[name] = _imported(name, table, operation, decode)
         except (Unfit, RecursionError) as error:
-            unfit = error if isinstance(error, Unfit) else operation.node.unfit(_TOO_DEEP)
-            shown = one_line(operation.id or operation.name, MAX_NAME)
-            named = Unfit(unfit.where, f"{shown}: {unfit.message}")
-            (wrong if names[operation.name] else skipped).append(named)
-    return Selection(tools=tools, wrong=wrong, skipped=skipped, unmatched=unmatched)
+            (wrong if names[operation.name] else skipped).append(_of(operation, error))
+            continue
+        if why is not None:
+            unchecked.append(_of(operation, why))
+    return Selection(
+        tools=tools, wrong=wrong, skipped=skipped, unchecked=unchecked, unmatched=unmatched
+    )
 
 
-def _decoded(
-    name: str, table: Mapping[str, Any], operation: Operation, decode: DecodeTool
-) -> ToolConfig:
+def _with_output(
+    name: str,
+    table: Mapping[str, Any],
+    operation: Operation,
+    document: Document,
+    decode: DecodeTool | None,
+) -> tuple[Imported, Unfit | RecursionError | None]:
+    """The tool of a table, with the schema of its answers if it has one; else perhaps why not.
+
+    Raises:
+        Unfit: As `_imported`.
+    """
+    why: Unfit | RecursionError | None = None
+    try:
+        schema = output_schema_of(operation, document)
+        if schema is not None:
+            whole = {**table, "output_schema": schema}
+            return _imported(name, whole, operation, decode), None
+    except (Unfit, RecursionError) as error:
+        why = error
+    return _imported(name, table, operation, decode), why
+
+
+def _of(operation: Operation, error: Unfit | RecursionError) -> Unfit:
+    """What is wrong with an operation, with its name."""
+    unfit = error if isinstance(error, Unfit) else operation.node.unfit(_TOO_DEEP)
+    shown = one_line(operation.id or operation.name, MAX_NAME)
+    return Unfit(unfit.where, f"{shown}: {unfit.message}")
+
+
+def _imported(
+    name: str, table: Mapping[str, Any], operation: Operation, decode: DecodeTool | None
+) -> Imported:
     """The tool of a table that nobody wrote: its mistakes are the document's.
 
     Raises:
         Unfit: It has some.
     """
     where = operation.node.where
+    if decode is None:
+        return Imported(table, None, where)
     problems = Problems(Origins(Location(where, None, Path())))
     config = decode(name, table, problems.place(("tools", name)))
     for problem in problems:
         raise Unfit(where, f"{dotted(problem.path[2:])}: {problem.message}")
     if config is None:
         raise AssertionError("a table that nothing is wrong with is a tool")
-    return config
+    return Imported(table, config, where)
 
 
 class Imports:
@@ -175,6 +229,7 @@ class Imports:
                 service=settings.service,
                 prefix=settings.prefix,
                 keys={key: table[key] for key in ("deadline",) if key in table},
+                check_replies=settings.check_replies,
                 decode=None if decoded.failed else self._decode,
             )
         except Unfit as unfit:
@@ -237,6 +292,8 @@ def _notes(selection: Selection, document: Document) -> Iterator[str]:
             yield f"not sent: {scheme.where}: the key {show(scheme.key)}: services send headers alone"
     for unfit in selection.skipped:
         yield f"not imported: {unfit}"
+    for unfit in selection.unchecked:
+        yield f"answers not checked: {unfit}"
 
 
 def _tell(unfit: Unfit, place: Place) -> None:

@@ -11,7 +11,8 @@ import attrs
 from gateway.config import unavailable
 from gateway.config.codec import Codec, expected
 from gateway.config.decode_imports import DecodeTool, Imports, is_import
-from gateway.config.settings import CallConfig, CallSettings, ToolConfig, ToolSettings
+from gateway.config.decoded import CallConfig, ToolConfig
+from gateway.config.settings import CallSettings, ToolSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import KeyPath, did_you_mean, nearest, show
 from gateway.config.values import check_name, syntax_problem

@@ -15,7 +15,7 @@ from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.problems import Refused
 from gateway.config.secret import Secret, is_reference, names_secret, resolve, reveal
 from gateway.config.text import show
-from gateway.config.values import to_json
+from gateway.config.values import table_of, to_json
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -97,7 +97,6 @@ def header_templates() -> Codec:
 
     Secrets belong into the headers of the service: there they are known as such.
     """
-    wanted = "a table"
 
     def decode_one(value: Any, place: Place) -> Any:
         name = header_name(place.path[-1])
@@ -112,12 +111,7 @@ def header_templates() -> Codec:
             place.note_literal()
         return to_json(value, place)
 
-    def decode(value: Any, place: Place) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise expected(wanted, value)
-        return decode_each(value.items(), place, decode_one)
-
-    return Codec(decode=decode, wanted=wanted, schema={"type": "object"})
+    return table_of(decode_one)
 
 
 def header_name(name: object, *, but: str = "") -> str:

@@ -9,10 +9,13 @@ from gateway.config.problems import Refused
 from gateway.config.text import show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.config.problems import Place
 
 __all__ = [
     "REFERENCE_PATTERN",
+    "Redaction",
     "Secret",
     "is_reference",
     "names_secret",
@@ -26,6 +29,10 @@ REFERENCE_PATTERN = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _MAX_FILE_BYTES = 64 * 1024
+_MAX_LOOKED_AT = 65_536
+"""Characters of a text that are searched for secrets."""
+_LONG_WORD = 8
+"""Characters from which on a word of a secret is one itself."""
 _NAMES = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _PARTS = ("token", "secret", "key", "password")
 
@@ -56,6 +63,37 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
+
+
+class Redaction:
+    """Shows what others say without the secrets they repeat.
+
+    Args:
+        values: Those among them that are `Secret` are hidden; of `Bearer X`, X by itself too.
+    """
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, values: Iterable[str | Secret]) -> None:
+        secrets: set[str] = set()
+        for value in values:
+            if isinstance(value, Secret):
+                text = value.reveal()
+                secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
+        # The longest first: none is hidden in part because another is a part of it.
+        self._secrets = tuple(sorted(secrets - {""}, key=len, reverse=True))
+
+    def __call__(self, text: str, at_most: int = 500) -> str:
+        """What may be shown of `text`: without secrets and without white space around it.
+
+        Args:
+            text: As it came.
+            at_most: Characters of it.
+        """
+        text = text[:_MAX_LOOKED_AT]
+        for secret in self._secrets:  # before it is cut: half a secret is one too
+            text = text.replace(secret, "***")
+        return text.strip()[:at_most]
 
 
 def reveal(value: str | Secret) -> str:

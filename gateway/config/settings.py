@@ -1,4 +1,4 @@
-"""The whole file as frozen attrs classes: their fields *are* the TOML keys.
+"""The tables of a file as frozen attrs classes: their fields *are* the TOML keys.
 
 What belongs to one kind of service or one policy stands in its own file, not here.
 """
@@ -19,20 +19,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessSettings",
     "AdminSettings",
-    "CallConfig",
     "CallSettings",
-    "Config",
     "ImportSettings",
     "McpSettings",
     "PromptSettings",
     "ProxySettings",
     "ResourceSettings",
     "ServerSettings",
-    "ServiceConfig",
     "StateSettings",
     "TelemetrySettings",
     "TlsSettings",
-    "ToolConfig",
     "ToolSettings",
 ]
 
@@ -256,6 +252,10 @@ class ImportSettings:
     deadline: float | None = fields.duration(
         none=True, default=None, doc="Each tool's budget; the server's deadline is the ceiling."
     )
+    check_replies: bool = fields.boolean(
+        default=False,
+        doc="Whether answers are held against the document's schemas, which clients are shown; one that breaks its own is `bad_reply`.",
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -330,76 +330,3 @@ class ResourceSettings:
     def key(self) -> str:
         """The URI or the template."""
         return self.uri_template or self.uri or ""
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class CallConfig:
-    """One call of a plan, decoded.
-
-    Args:
-        name: Its name in the plan.
-        common: The keys every call has.
-        keys: The keys of its service's kind: an instance of that kind's `call` class.
-        has_default: Whether `default` was written.
-    """
-
-    name: str
-    common: CallSettings
-    keys: Any
-    has_default: bool
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class ToolConfig:
-    """One tool, decoded.
-
-    Args:
-        calls: By name, in the file's order.
-    """
-
-    name: str
-    settings: ToolSettings
-    calls: Mapping[str, CallConfig]
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class ServiceConfig:
-    """One service, decoded, its profile merged in.
-
-    Args:
-        kind: The key of the adapter's table.
-        profile: The profile it uses, where it uses one.
-        settings: The keys of its kind: an instance of that kind's `settings` class.
-        policies: The decoded value of each policy key that is written, by key.
-    """
-
-    name: str
-    kind: str
-    profile: str | None = None
-    settings: Any
-    policies: Mapping[str, Any]
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class Config:
-    """A whole `gateway.toml`.
-
-    Args:
-        path: The file it came from.
-        explicit: Dotted paths of all keys that were written, such as `server.allowed_hosts`.
-        notes: What is no mistake and worth knowing: operations that are not imported.
-    """
-
-    path: Path
-    server: ServerSettings
-    services: Mapping[str, ServiceConfig]
-    tools: Mapping[str, ToolConfig]
-    proxies: Mapping[str, ProxySettings]
-    prompts: Mapping[str, PromptSettings]
-    resources: Mapping[str, ResourceSettings]
-    access: AccessSettings
-    state: StateSettings
-    telemetry: TelemetrySettings
-    mcp: McpSettings
-    explicit: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()

@@ -34,6 +34,8 @@ STYLES: Mapping[str, tuple[str, ...]] = {
 }
 """Where a value may go, and the styles it may have there, the usual one first."""
 
+_WITH_RESERVED = ("query", "form")
+
 
 @attrs.frozen(slots=True, kw_only=True)
 class StyledParameter:
@@ -49,6 +51,10 @@ class StyledParameter:
     )
     explode: bool | None = fields.boolean(
         default=None, doc="Whether each item is by itself. Left out: only where the style is form."
+    )
+    allow_reserved: bool = fields.boolean(
+        default=False,
+        doc="Whether `:/?@!$'()*,` stay as they are where no value ends by them; in a query or a form.",
     )
 
 
@@ -70,6 +76,11 @@ def styled_parameters() -> Codec:
             (place / "style").refuse(f"expected {alternatives(styles)}, got {show(style)}")
         if written["to"] == "header":
             header_name(written["name"])
+        if written.get("allow_reserved") and written["to"] not in _WITH_RESERVED:
+            (place / "to").refuse(
+                f"expected {alternatives(_WITH_RESERVED)} where reserved characters are allowed, "
+                f"got {show(written['to'])}"
+            )
         written.setdefault("explode", style == "form")
         return written
 

@@ -14,7 +14,7 @@ import jmespath
 import jmespath.exceptions
 
 from gateway.config import units
-from gateway.config.codec import Codec, decode_each, expected
+from gateway.config.codec import Codec, Decode, decode_each, expected, sound
 from gateway.config.problems import Refused
 from gateway.config.secret import Secret, is_reference, resolve
 from gateway.config.text import alternatives, did_you_mean, one_line, show
@@ -44,6 +44,7 @@ __all__ = [
     "string",
     "strings",
     "syntax_problem",
+    "table_of",
     "to_json",
     "wait",
     "workers",
@@ -339,12 +340,18 @@ def mapping(*, tables: bool = True) -> Codec:
     Args:
         tables: Whether a value may be a table itself.
     """
-    wanted = "a table"
 
     def decode_item(value: Any, place: Place) -> Any:
         if not tables and isinstance(value, Mapping):
             raise expected("a string, a number, true, false or a list of these", value)
         return to_json(value, place)
+
+    return table_of(decode_item)
+
+
+def table_of(decode_item: Decode) -> Codec:
+    """A table of any keys → a dict, each value decoded by `decode_item`."""
+    wanted = "a table"
 
     def decode(value: Any, place: Place) -> dict[str, Any]:
         if not isinstance(value, Mapping):
@@ -379,12 +386,7 @@ def jmespath_expression() -> Codec:
     wanted = 'a JMESPath expression such as "profile.name"'
 
     def decode(value: Any, _place: Place) -> str:
-        if not isinstance(value, str):
-            raise expected(wanted, value)
-        problem = syntax_problem(value)
-        if problem is not None:
-            raise Refused(f"expected {wanted}, got {show(value)}: {problem}")
-        return value
+        return sound(value, wanted, syntax_problem)
 
     return Codec(decode=decode, wanted=wanted, schema={"type": "string", "minLength": 1})
 

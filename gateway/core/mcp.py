@@ -6,6 +6,7 @@ Source: MCP 2026-07-28, Versioning; Overview, "`_meta`", "Error Codes"; Streamab
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -35,6 +36,7 @@ __all__ = [
     "VERSION_HEADER",
     "VERSION_KEY",
     "header_text",
+    "header_value",
     "implementation",
 ]
 
@@ -106,7 +108,7 @@ UNSUPPORTED_VERSION: Final = -32022
 """The revision is not spoken (2026-07-28)."""
 
 _PLAIN: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?|")
-_ENCODED: Final = re.compile(r"=\?base64\?.*\?=")
+_ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
 
 
 def header_text(value: str) -> str:
@@ -117,6 +119,23 @@ def header_text(value: str) -> str:
     if _PLAIN.fullmatch(value) and not _ENCODED.fullmatch(value):
         return value
     return f"=?base64?{base64.b64encode(value.encode('utf-8', 'replace')).decode()}?="
+
+
+def header_value(text: str | None) -> str | None:
+    """What a header's `text` stands for: the reverse of `header_text`.
+
+    Returns:
+        It, decoded where it is base64; `None` if it is absent or malformed.
+
+    Source: MCP 2026-07-28, Streamable HTTP, "Value Encoding".
+    """
+    encoded = _ENCODED.fullmatch(text) if text is not None else None
+    if encoded is None:
+        return text
+    try:
+        return base64.b64decode(encoded[1], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
 
 
 @cache

@@ -7,27 +7,45 @@ what lasts as long as the process does lies beside the requests, not around them
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
 __all__ = ["detached_nursery", "in_the_background"]
 
+logger = logging.getLogger(__name__)
 
-@contextlib.contextmanager
-def in_the_background(work: Callable[[], Awaitable[None]]) -> Iterator[None]:
-    """Do `work`, which waits and never fails, within this context."""
+
+@contextlib.asynccontextmanager
+async def in_the_background(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterator[None]:
+    """Do `work` for as long as this context lasts; whether it fails is no matter of the context's.
+
+    Args:
+        work: Cancelled when the context is left, which then waits for its end: that is to be soon.
+        name: Who is gone if it fails, for the log.
+
+    Cancellation: `work` has ended.
+    """
     scope = trio.CancelScope()
+    ended = trio.Event()
 
     async def run() -> None:
-        with scope:
-            await work()
+        try:
+            with scope:
+                await work()
+        except Exception:
+            logger.exception("%s failed, and is not there any more", name)
+        finally:
+            ended.set()
 
     trio.lowlevel.spawn_system_task(run)
     try:
         yield
     finally:
         scope.cancel()
+        with trio.CancelScope(shield=True):
+            await ended.wait()
 
 
 @contextlib.asynccontextmanager

@@ -72,7 +72,7 @@ async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
 
 
 @contextlib.asynccontextmanager
-async def open_http1(  # noqa: ASYNC124 - an asynchronous context, as its kin
+async def open_http1(
     settings: ClientSettings, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Http1Client]:
     """A client that speaks HTTP/1.1 and follows no redirects.
@@ -84,7 +84,7 @@ async def open_http1(  # noqa: ASYNC124 - an asynchronous context, as its kin
     if tls is None and settings.tls:
         tls = ssl.create_default_context()
     pool = Pool(Dialer(settings.guard, tls).connect, settings.max_connections)
-    with in_the_background(pool.expire):
+    async with in_the_background(pool.expire, "what closes idle connections"):
         try:
             yield Http1Client(pool, settings.budget_header, settings.max_reply_bytes)
         finally:

@@ -25,13 +25,7 @@ _BATCH = 1024
 
 
 class Readiness(Protocol):
-    """Whether one socket can be read.
-
-    Attributes:
-        tells: Whether it does so by itself, to who listens.
-    """
-
-    tells: bool
+    """Whether one socket can be read."""
 
     @property
     def ready(self) -> bool:
@@ -46,14 +40,6 @@ class Readiness(Protocol):
         """Wait until it is `ready`; one task at a time.
 
         Cancellation: nothing is lost.
-        """
-        ...
-
-    def listen(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called, once, when it is `ready`, unless somebody waits before.
-
-        Args:
-            tell: Called in the loop's thread, perhaps at once; it neither raises nor waits.
         """
         ...
 
@@ -82,11 +68,10 @@ def readiness(sock: socket.socket) -> Readiness:
 class Asked:
     """Asks Trio each time: for systems without epoll."""
 
-    __slots__ = ("_sock", "ready", "tells")
+    __slots__ = ("_sock", "ready")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self.tells = False
         self.ready = False
 
     def drained(self) -> None:
@@ -98,10 +83,6 @@ class Asked:
         await trio.lowlevel.wait_readable(self._sock)
         self.ready = True
 
-    def listen(self, tell: Callable[[], None]) -> None:
-        """Not here."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """As `Readiness`."""
         trio.lowlevel.notify_closing(self._sock)
@@ -110,7 +91,7 @@ class Asked:
 class Told:
     """Is told by a `Watch`."""
 
-    __slots__ = ("_ended", "_fd", "_task", "_tell", "_watch", "ready", "tells")
+    __slots__ = ("_ended", "_fd", "_task", "_tell", "_watch", "ready")
 
     def __init__(self, fd: int, watch: Watch) -> None:
         self._fd = fd
@@ -119,7 +100,6 @@ class Told:
         self._tell: Callable[[], None] | None = None
         self._ended = False
         self.ready = False
-        self.tells = True
         watch.add(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET, self._told)
 
     def drained(self) -> None:
@@ -138,7 +118,11 @@ class Told:
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def listen(self, tell: Callable[[], None]) -> None:
-        """As `Readiness`."""
+        """Have `tell` called, once, when it is `ready`, unless somebody waits before.
+
+        Args:
+            tell: Called in the loop's thread, perhaps at once; it neither raises nor waits.
+        """
         if self.ready:
             tell()
         else:

@@ -23,6 +23,8 @@ __all__ = ["Spelling", "misuse", "multipart", "spelt_path", "spelt_plainly", "sp
 _DELIMITERS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}
 _PREFIXES = {"simple": "", "label": ".", "matrix": ";"}
 _BODIES = frozenset({"form", "part"})
+_RESERVED = ":/?@!$'()*,"
+"""Reserved characters that may stay as they are: others would end a value, or be read as a space."""
 
 
 def misuse(
@@ -119,7 +121,13 @@ def _has_body(spelt: dict[str, Any]) -> bool:
 def _spelt_all(parameters: Sequence[Mapping[str, Any]], to: str) -> str:
     """Every value that goes to one place, as a query has them."""
     texts = (
-        spelt_query(each["name"], each["value"], each["style"], explode=each["explode"])
+        spelt_query(
+            each["name"],
+            each["value"],
+            each["style"],
+            explode=each["explode"],
+            allow_reserved=each.get("allow_reserved", False),
+        )
         for each in parameters
         if each["to"] == to
     )
@@ -156,27 +164,35 @@ def spelt_path(name: str, value: Any, style: str, *, explode: bool) -> str:
     return prefix + text
 
 
-def spelt_query(name: str, value: Any, style: str, *, explode: bool) -> str:
-    """A value as a part of a query or a form, percent-encoded; empty where there is none."""
+def spelt_query(
+    name: str, value: Any, style: str, *, explode: bool, allow_reserved: bool = False
+) -> str:
+    """A value as a part of a query or a form, percent-encoded; empty where there is none.
+
+    Args:
+        name: Its name there.
+        value: The value.
+        style: One of a query's.
+        explode: Whether each item is by itself.
+        allow_reserved: Whether reserved characters stay where nothing ends by them.
+    """
     if value is None:
         return ""
     key = _encoded(name)
+    safe = _RESERVED if allow_reserved else ""
     if style == "json":
         return f"{key}={quote(_json(value), safe='')}"
     if style == "deepObject" and isinstance(value, (Mapping, list)):
-        return "&".join(_deep(key, value))
+        return "&".join(_deep(key, value, safe))
     between = _DELIMITERS.get(style, ",")
-    if isinstance(value, Mapping):
-        if explode:
-            return "&".join(filter(None, (_field(k, v) for k, v in value.items())))
-        text = _of_object(value, between, equals=False)
+    if not explode and isinstance(value, (Mapping, list)):
+        safe = safe.replace(between, "")
+        items = _flat(value) if isinstance(value, Mapping) else value
+        text = between.join(_encoded(item, safe) for item in items if item is not None)
         return f"{key}={text}" if text else ""
-    if isinstance(value, list):
-        items = [_encoded(item) for item in value if item is not None]
-        if explode:
-            return "&".join(f"{key}={item}" for item in items)
-        return f"{key}={between.join(items)}" if items else ""
-    return f"{key}={_encoded(value)}"
+    if isinstance(value, Mapping):
+        return "&".join(filter(None, (_field(k, v, safe) for k, v in value.items())))
+    return _field(name, value, safe)
 
 
 def spelt_plainly(value: Any, style: str, *, explode: bool) -> str | None:
@@ -219,10 +235,11 @@ def multipart(parts: Sequence[tuple[str, Any]]) -> tuple[str, str]:
     return f"multipart/form-data; boundary={boundary}", "\r\n".join(lines)
 
 
-def _field(name: str, value: Any) -> str:
+def _field(name: str, value: Any, safe: str = "") -> str:
     """A field of a form: a list repeats it, an object is JSON."""
     items = value if isinstance(value, list) else [value]
-    return "&".join(f"{_encoded(name)}={_encoded(item)}" for item in items if item is not None)
+    key = _encoded(name)
+    return "&".join(f"{key}={_encoded(item, safe)}" for item in items if item is not None)
 
 
 def _of_object(value: Mapping[str, Any], between: str, *, equals: bool) -> str:
@@ -232,7 +249,14 @@ def _of_object(value: Mapping[str, Any], between: str, *, equals: bool) -> str:
     )
 
 
-def _deep(key: str, value: Any) -> Iterator[str]:
+def _flat(value: Mapping[str, Any]) -> Iterator[Any]:
+    """Names and values by turns, null left out with its name."""
+    for name, item in value.items():
+        if item is not None:
+            yield from (name, item)
+
+
+def _deep(key: str, value: Any, safe: str) -> Iterator[str]:
     """`key[a][0]=…` for every plain value within.
 
     OpenAPI leaves open how deep an object goes and what becomes of lists; services that go deeper
@@ -240,17 +264,17 @@ def _deep(key: str, value: Any) -> Iterator[str]:
     """
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _deep(f"{key}%5B{_encoded(name)}%5D", item)
+            yield from _deep(f"{key}%5B{_encoded(name)}%5D", item, safe)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _deep(f"{key}%5B{index}%5D", item)
+            yield from _deep(f"{key}%5B{index}%5D", item, safe)
     elif value is not None:
-        yield f"{key}={_encoded(value)}"
+        yield f"{key}={_encoded(value, safe)}"
 
 
-def _encoded(value: Any) -> str:
+def _encoded(value: Any, safe: str = "") -> str:
     try:
-        return quote(_text(value), safe="")
+        return quote(_text(value), safe=safe)
     except UnicodeEncodeError as error:
         raise InvalidArguments(f"not called: a value is no text: {error.reason}") from error
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import trio
 
 from gateway.core.errors import Unreachable
-from gateway.net.readiness import readiness
+from gateway.net.readiness import Told, readiness
 
 __all__ = ["Prompt", "SocketWire", "StreamWire", "Unsent", "Wire"]
 
@@ -102,8 +102,10 @@ class SocketWire:
         sock.setblocking(False)
         self._socket = sock
         self._unwaited = 0
-        self._readable = readiness(sock)
-        self.prompt: Prompt | None = self if self._readable.tells else None
+        self._readable = readable = readiness(sock)
+        self.prompt: Prompt | None = (
+            _SocketPrompt(sock, readable) if isinstance(readable, Told) else None
+        )
 
     async def send(self, data: bytes) -> None:
         """As `Wire`."""
@@ -151,33 +153,9 @@ class SocketWire:
         except OSError as error:
             raise Unreachable(_broken(error)) from error
 
-    def send_at_once(self, data: bytes) -> bool:
-        """As `Prompt`."""
-        try:
-            return self._socket.send(data) == len(data)
-        except OSError:
-            return False
-
-    def receive_at_once(self) -> bytes | None:
-        """As `Prompt`."""
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            self._readable.drained()
-            return None
-        except OSError as error:
-            raise Unreachable(_broken(error)) from error
-        if len(data) < _READ_BYTES:
-            self._readable.drained()
-        return data
-
-    def listen(self, tell: Callable[[], None]) -> None:
-        """As `Prompt`."""
-        self._readable.listen(tell)
-
     def is_stale(self) -> bool:
         """As `Wire`: the system is asked only if it told, or does not tell, that something came."""
-        if self._readable.tells and not self._readable.ready:
+        if self.prompt is not None and not self._readable.ready:
             return False
         try:
             self._socket.recv(1, socket.MSG_PEEK)
@@ -193,6 +171,40 @@ class SocketWire:
             self._readable.close()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+
+class _SocketPrompt:
+    """A plain TCP socket of which it is told when it can be read."""
+
+    __slots__ = ("_socket", "_told")
+
+    def __init__(self, sock: socket.socket, told: Told) -> None:
+        self._socket = sock
+        self._told = told
+
+    def send_at_once(self, data: bytes) -> bool:
+        """As `Prompt`."""
+        try:
+            return self._socket.send(data) == len(data)
+        except OSError:
+            return False
+
+    def receive_at_once(self) -> bytes | None:
+        """As `Prompt`."""
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._told.drained()
+            return None
+        except OSError as error:
+            raise Unreachable(_broken(error)) from error
+        if len(data) < _READ_BYTES:
+            self._told.drained()
+        return data
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """As `Prompt`."""
+        self._told.listen(tell)
 
 
 class StreamWire:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from gateway.config.settings import CallConfig, ToolConfig, ToolSettings
+from gateway.config.decoded import CallConfig, ToolConfig
+from gateway.config.settings import ToolSettings
 from gateway.core.adapter import Kind
 from gateway.core.service import Service, begin_of
 from gateway.plan.answers import AnswerSchema

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from gateway.config import fields
-from gateway.config.settings import CallConfig
+from gateway.config.decoded import CallConfig
 from gateway.plan.expression import Expression, ExpressionError
 from gateway.plan.template import (
     Template,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import jsonschema_rs
 
-from gateway.plan.bounds import is_explicable, is_within, work_of
+from gateway.config.schema_bounds import is_explicable, is_within, work_of
 
 __all__ = ["Breach", "Validator", "summary"]
 

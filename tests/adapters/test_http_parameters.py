@@ -43,6 +43,14 @@ async def test_targets(autojump_clock: MockClock, keys: Any, target: str) -> Non
     assert service.requests[0].target == target
 
 
+async def test_reserved_characters_reach_the_service(autojump_clock: MockClock) -> None:
+    service = Scripted(http())
+    parameters = [{"to": "query", "name": "q", "value": "{v}", "allow_reserved": True}]
+    async with bench(service, call(parameters)) as made:
+        await made(v=["/a?b:c&d=#e+f", "(g)"])
+    assert service.requests[0].target == "/x?q=/a?b:c%26d%3D%23e%2Bf&q=(g)"
+
+
 async def test_headers_and_cookies(autojump_clock: MockClock) -> None:
     service = Scripted(http())
     parameters = [
@@ -117,6 +125,10 @@ async def test_a_header_stays_one(autojump_clock: MockClock) -> None:
         (
             call([{"to": "query", "name": "q", "value": 1, "style": "matrix"}]),
             "parameters[0].style: expected one of",
+        ),
+        (
+            call([{"to": "cookie", "name": "q", "value": 1, "allow_reserved": True}]),
+            'parameters[0].to: expected one of "query", "form" where',
         ),
         (call([{"to": "querry", "name": "q", "value": 1}]), 'did you mean "query"?'),
         (call([{"to": "query", "value": 1}]), "parameters[0].name: missing"),

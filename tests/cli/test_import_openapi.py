@@ -14,6 +14,7 @@ from gateway.cli import main
 from tests.config.test_decode_imports import DOCUMENT, SKIPPED
 
 SERVICE = '[services.users]\nkind = "http"\nurl = "https://api.test/v1"\n'
+SHOWN = {"type": "object", "properties": {"next": {"type": "string", "nullable": True}}}
 FORM = {
     "requestBody": {
         "required": True,
@@ -23,7 +24,8 @@ FORM = {
                 "encoding": {"a": {"style": "deepObject"}},
             }
         },
-    }
+    },
+    "responses": {"200": {"content": {"application/json": {"schema": SHOWN}}}},
 }
 PATHS = {
     **DOCUMENT["paths"],
@@ -49,20 +51,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("patterns", [[], ["getUser"], ["list*", "styled"]])
 @pytest.mark.parametrize("prefix", ["", "u_"])
+@pytest.mark.parametrize("checked", [False, True])
 def test_what_is_printed_is_what_from_openapi_means(
-    folder: Path, capsys: pytest.CaptureFixture[str], patterns: list[str], prefix: str
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    patterns: list[str],
+    prefix: str,
+    checked: bool,
 ) -> None:
     options = ["--operations", *patterns] if patterns else []
     options += ["--prefix", prefix] if prefix else []
+    options += ["--check-replies"] if checked else []
     assert main(["import-openapi", "api.json", "--service", "users", *options]) == 0
     printed, said = capsys.readouterr()
     assert said == ("" if patterns else SKIPPED + "\n")
     (folder / "printed.toml").write_text(SERVICE + printed)
     imports = f'[tools.api]\nfrom_openapi = "api.json"\nservice = "users"\nprefix = "{prefix}"\n'
     imports += f"operations = {json.dumps(patterns)}\n" if patterns else ""
+    imports += "check_replies = true\n" if checked else ""
     (folder / "meant.toml").write_text(SERVICE + imports)
     written, meant = load_config("printed.toml").tools, load_config("meant.toml").tools
     assert list(written) == list(meant)
+    shown = {name for name, tool in meant.items() if tool.settings.output_schema is not None}
+    assert shown == ({prefix + "form"} if checked and not patterns else set())
     for name, tool in meant.items():
         assert attrs.asdict(written[name]) == attrs.asdict(tool)
 

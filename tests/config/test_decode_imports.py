@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import ConfigError, create_app
 from gateway.build import Built, build
+from gateway.config.decode_imports import MAX_TOOLS
 from gateway.core.messages import Context, Request
 from gateway.testing import ScriptedService, open_client
 from tests.http_service import Scripted, http
@@ -155,6 +156,60 @@ async def test_what_is_asked(
     built(SERVICE + IMPORT)
     request = await asked(tool, **arguments)
     assert (request.method, request.target, request.body) == sent
+
+
+def with_replies(folder: Path, **schemas: Any) -> None:
+    """A document of whose operations some answer by schemas."""
+    content = json.loads(json.dumps(DOCUMENT))
+    for item in content["paths"].values():
+        for operation in item.values():
+            schema = isinstance(operation, dict) and schemas.get(operation.get("operationId"))
+            if schema:
+                content_of = {"application/json": {"schema": schema}}
+                operation["responses"] = {"200": {"content": content_of}}
+    (folder / "api.json").write_text(json.dumps(content))
+
+
+async def test_answers_are_held_against_the_documents_schemas_where_that_is_asked_for(
+    folder: Path,
+) -> None:
+    with_replies(folder, getUser={"$ref": "#/components/schemas/User"}, listUsers={"type": "array"})
+    assert {tool.answers for tool in built(SERVICE + IMPORT).tools.values()} == {None}
+    made = built(SERVICE + IMPORT + "check_replies = true\n")
+    shown = {name for name, tool in made.tools.items() if tool.answers is not None}
+    assert shown == {"getUser"}
+    users = ScriptedService()
+    for value in ({"name": "Ada", "new": 1}, {"name": None}, {"id": 7}):
+        users.reply(value)
+    app = create_app("gateway.toml", services={"users": users})
+    async with open_client(app) as client:
+        answers = [await client.request("POST", "/tools/getUser", json={"id": 7}) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 502]
+    assert answers[2].json()["code"] == "bad_reply"
+    assert answers[2].json()["errors"] == [{"pointer": "/name", "detail": "required, but missing"}]
+
+
+def test_so_many_tools_come_of_one_document(folder: Path) -> None:
+    paths = {f"/{number}": {"get": {}} for number in range(MAX_TOOLS + 1)}
+    (folder / "api.json").write_text(json.dumps({**DOCUMENT, "paths": paths}))
+    assert lines(SERVICE + IMPORT) == [
+        f"api.json: expected at most {MAX_TOOLS} operations, got {MAX_TOOLS + 1}: ask for fewer of them"
+    ]
+
+
+def test_an_answers_schema_that_cannot_be_used_costs_no_tool(folder: Path) -> None:
+    broken = {"type": "object", "minProperties": "many"}
+    with_replies(folder, getUser=broken, deleteUser={"$ref": "#/nowhere"})
+    keys = 'operations = ["getUser", "deleteUser"]\ncheck_replies = true\n'
+    made = built(SERVICE + IMPORT + keys)
+    assert {name: tool.answers for name, tool in made.tools.items()} == {
+        "getUser": None,
+        "deleteUser": None,
+    }
+    first, second = made.config.notes
+    assert first.startswith("answers not checked: api.json#/paths/~1users~1{id}/get: getUser: ")
+    assert "output_schema.minProperties: not valid JSON Schema" in first
+    assert second.endswith('expected a reference to a part, got "#/nowhere"')
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from gateway.net.background import detached_nursery
+from gateway.net.background import detached_nursery, in_the_background
 
 
 async def test_its_tasks_are_waited_for(autojump_clock: MockClock) -> None:
@@ -92,3 +92,36 @@ async def test_its_own_scope_ends_its_tasks_alone() -> None:
         nursery.start_soon(trio.sleep_forever)
         nursery.cancel_scope.cancel()
     assert not trio.current_effective_deadline() < 0
+
+
+# ------------------------------------------------------------------ in the background
+
+
+async def test_work_ends_with_its_context(autojump_clock: MockClock) -> None:
+    ended: list[float] = []
+
+    async def work() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+            ended.append(trio.current_time())
+
+    with trio.move_on_after(1) as scope:
+        async with in_the_background(work, "it"):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert ended == [3] == [trio.current_time()]
+
+
+async def test_work_that_fails_is_told_and_ends_nothing_else(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        raise RuntimeError("a bug")
+
+    async with in_the_background(work, "it"):
+        await trio.sleep(1)
+    assert trio.current_time() == 1
+    assert "it failed, and is not there any more" in caplog.text

@@ -143,6 +143,26 @@ def test_a_path_leads_nowhere_else(style: str, value: Any) -> None:
     assert spelt_path("id", "../x", style, explode=False).endswith("..%2Fx")
 
 
+@pytest.mark.parametrize(
+    ("value", "style", "explode", "text"),
+    [
+        ("http://a/b?c=d&e#f", "form", True, "q=http://a/b?c%3Dd%26e%23f"),
+        ("a+b;c[d] !$'()*,@", "form", True, "q=a%2Bb%3Bc%5Bd%5D%20!$'()*,@"),
+        (["a/b,c", "d"], "form", True, "q=a/b,c&q=d"),
+        (["a/b,c", "d"], "form", False, "q=a/b%2Cc,d"),
+        (["a/b,c", "d"], "pipeDelimited", False, "q=a/b,c%7Cd"),
+        ({"k/": "a/b"}, "form", True, "k%2F=a/b"),
+        ({"k": "a/,b"}, "form", False, "q=k,a/%2Cb"),
+        ({"k/": ["a/b"]}, "deepObject", True, "q%5Bk%2F%5D%5B0%5D=a/b"),
+        ({"k": "a/b"}, "json", False, "q=%7B%22k%22%3A%22a%2Fb%22%7D"),
+    ],
+)
+def test_reserved_characters_stay_where_they_end_nothing(
+    value: Any, style: str, explode: bool, text: str
+) -> None:
+    assert spelt_query("q", value, style, explode=explode, allow_reserved=True) == text
+
+
 def test_values_that_are_no_text_are_refused() -> None:
     with pytest.raises(InvalidArguments, match="no text"):
         spelt_query("q", "\ud800", "form", explode=True)

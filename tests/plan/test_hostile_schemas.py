@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.schema_bounds import MAX_DEPTH, MAX_VALUES, MAX_WORK, work_of
 from gateway.core.errors import InvalidArguments
 from gateway.plan.arguments import ArgumentsSchema
-from gateway.plan.bounds import MAX_DEPTH, MAX_VALUES, MAX_WORK, work_of
 
 NODE = {"$ref": "#/$defs/node"}
 

@@ -6,13 +6,11 @@ What a call gives is described in docs/reference/adapters/mcp.md.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
@@ -27,7 +25,7 @@ from gateway.adapters.mcp.program import ProgramLink
 from gateway.adapters.mcp.results import Errors, value_of
 from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.settings import McpCall, McpSettings, problem_of
-from gateway.config.fields import Secret, reveal
+from gateway.config.fields import reveal
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import NotFound
 from gateway.core.federation import Listed, ListName
@@ -35,11 +33,10 @@ from gateway.core.mcp import HEADER_MISMATCH
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Service
-from gateway.net.credentials import basic_authorization
+from gateway.net.background import in_the_background
+from gateway.net.credentials import secrets_of_url
 
 __all__ = ["KIND", "McpAdapter"]
-
-logger = logging.getLogger(__name__)
 
 _OPENING_S = 0.25
 """Seconds that opening waits for a server: one that is there is listed by the first request.
@@ -65,7 +62,7 @@ class McpAdapter:
         secrets = (
             *settings.headers.values(),
             *settings.environment.values(),
-            *_secrets_of(settings.url or ""),
+            *secrets_of_url(settings.url or ""),
         )
         self._errors = Errors(self.name, secrets)
         self._say = Said(self.name, self._errors)
@@ -108,30 +105,14 @@ class McpAdapter:
 
         Leaving ends what is under way, the session and the program, within seconds.
         """
-        scope = trio.CancelScope()
-        ended = trio.Event()
-
-        async def run() -> None:
-            try:
-                with scope:
-                    async with self._client.open():
-                        await self._catalog.keep()
-            except Exception:
-                logger.exception("%s failed, and is not there any more", self.name)
-            finally:
-                ended.set()
-
-        # In a task of the run's own, not in a nursery around whatever is done meanwhile: that
-        # would lie between every request and its deadline, and wrap what others raise.
-        trio.lowlevel.spawn_system_task(run)
-        try:
+        async with in_the_background(self._keep, self.name):
             with trio.move_on_after(self._opening_s):
                 await self._catalog.tried.wait()
             yield
-        finally:
-            scope.cancel()
-            with trio.CancelScope(shield=True):  # its end has bounds of its own
-                await ended.wait()
+
+    async def _keep(self) -> None:
+        async with self._client.open():
+            await self._catalog.keep()
 
     # What is offered to clients as it is: `Federated`.
 
@@ -199,15 +180,6 @@ class McpAdapter:
     def _came(self) -> None:
         if self._link.life > 1:  # the first one is waited for
             self._catalog.expire()
-
-
-def _secrets_of(url: str) -> list[Secret]:
-    """What may be secret of a URL: the password, also as it is sent, and what its query says."""
-    parts = urlsplit(url)
-    said = [parts.password or "", unquote(parts.password or "")]
-    said += basic_authorization(url).values()
-    said += [value for _, value in parse_qsl(parts.query)]
-    return [Secret(text) for text in said if text]
 
 
 def _check(call: McpCall) -> list[tuple[str, str]]:

@@ -7,22 +7,14 @@ from typing import Any
 
 from gateway.adapters.mcp.link import Refused
 from gateway.adapters.mcp.questions import requires_input
-from gateway.config.secret import Secret
+from gateway.config.secret import Redaction, Secret
 from gateway.core.errors import BadReply, GatewayError, Rejected
 from gateway.core.mcp import INVALID_PARAMS, RESOURCE_NOT_FOUND
 from gateway.core.peer import JsonRpcError
 from gateway.net.json_text import decode_json
+from gateway.net.refusal import refusal
 
 __all__ = ["Errors", "value_of"]
-
-_MAX_QUOTED = 500
-"""Characters of what a server says that are shown to the caller."""
-
-_MAX_LOOKED_AT = 65_536
-"""Characters of it that are searched for secrets first."""
-
-_LONG_WORD = 8
-"""Characters from which on a word of a secret is one itself."""
 
 _STATUS = {INVALID_PARAMS: 422, RESOURCE_NOT_FOUND: 404}
 """HTTP's words for JSON-RPC's, where they mean the same."""
@@ -34,32 +26,19 @@ class Errors:
     Args:
         name: The service's.
         values: What may be secret among its settings.
+
+    Attributes:
+        shown: What may be shown of what it says.
     """
 
     def __init__(self, name: str, values: Iterable[str | Secret]) -> None:
         self._name = name
-        secrets: set[str] = set()
-        for value in values:
-            if isinstance(value, Secret):
-                text = value.reveal()
-                secrets |= {text, *(word for word in text.split() if len(word) >= _LONG_WORD)}
-        self._secrets = tuple(sorted(secrets - {""}, key=len, reverse=True))
-
-    def shown(self, text: str, at_most: int = _MAX_QUOTED) -> str:
-        """What may be shown of `text`: without secrets, and bounded."""
-        text = text[:_MAX_LOOKED_AT]
-        for secret in self._secrets:  # before it is cut: half a secret is one too
-            text = text.replace(secret, "***")
-        return text.strip()[:at_most]
+        self.shown = Redaction(values)
 
     def of_refusal(self, refused: Refused) -> GatewayError:
         """What a status other than 200 means."""
         said = self.shown(refused.said)
-        detail = f"{self._name} answered {refused.status}" + (f": {said}" if said else "")
-        after = refused.retry_after
-        after_s = float(after) if after and after.isdecimal() and len(after) < 10 else None
-        kind = Rejected if 400 <= refused.status < 500 else BadReply
-        return kind(detail, service_status=refused.status, retry_after_s=after_s)
+        return refusal(self._name, refused.status, said, refused.retry_after)
 
     def of_error(self, error: JsonRpcError) -> GatewayError:
         """What a JSON-RPC error means."""

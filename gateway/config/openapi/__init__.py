@@ -8,7 +8,7 @@ In the order of a document's way:
 * `names.py`: names and descriptions that are fit for models
 * `tables.py`: an operation → the table of a tool with one call
 * `parameters.py`, `bodies.py`: what a call takes, from an operation's parameters and body
-* `bounds.py`: how long a value may take to be held against a tool's schema
+* `replies.py`: the schema of what an operation answers
 * `schemas.py`: a document's schemas → JSON Schema 2020-12, each tool's by itself
 
 A table that comes out here is decoded like one that was written: `gateway import-openapi` prints

@@ -126,11 +126,12 @@ def _form(body: _Body) -> tuple[dict[str, Any], Schema]:
     for name in fields:
         how = None if encoding is None else encoding.get(name)
         style, explode = ("form", True) if how is None else style_of(how, "form")
+        reserved = how is not None and how.flag("allowReserved")
         value = placeholder(BODY, name)
-        if style == "form" and explode:
+        if style == "form" and explode and not reserved:
             form[name] = value
             continue
-        body.inputs.style("form", name, value, style, explode=explode)
+        body.inputs.style("form", name, value, style, explode=explode, allow_reserved=reserved)
     # What else is in it would not be sent: better refused than lost.
     closed = schema | {"unevaluatedProperties": False} if isinstance(schema, dict) else schema
     return {"form": form} if form else {}, closed

@@ -33,7 +33,7 @@ MAX_FILES = 10_000
 MAX_DEPTH = 100
 """Parts within one another."""
 
-MAX_PARTS = 5_000_000
+MAX_PARTS = 500_000
 """Parts looked at for one document: each use of a schema counts."""
 
 _MAX_CHAIN = 32
@@ -191,13 +191,13 @@ class Library:
         self.root = Node(self._read(path.resolve(), str(path)), (), None)
         self.root = attrs.evolve(self.root, value=self.root.file.value)
 
-    def spend(self, node: Node) -> None:
-        """Count a part that is looked at.
+    def spend(self, node: Node, parts: int = 1) -> None:
+        """Count parts that are looked at.
 
         Raises:
-            Unfit: It is one too many.
+            Unfit: They are too many.
         """
-        self._parts += 1
+        self._parts += parts
         if self._parts > self._max_parts:
             raise node.unfit(f"more than {self._max_parts} parts, references followed")
 

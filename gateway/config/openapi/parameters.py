@@ -77,7 +77,16 @@ class Inputs:
         if required:
             self.required.append(name)
 
-    def style(self, to: str, name: str, value: str, style: str, *, explode: bool) -> None:
+    def style(
+        self,
+        to: str,
+        name: str,
+        value: str,
+        style: str,
+        *,
+        explode: bool,
+        allow_reserved: bool = False,
+    ) -> None:
         """Add one of the call's `parameters`; what is usual there is not written.
 
         Args:
@@ -86,12 +95,15 @@ class Inputs:
             value: The placeholder of its value.
             style: Of that place.
             explode: Whether each item is by itself; of no meaning to deep objects.
+            allow_reserved: Whether reserved characters stay as they are; in a query or a form.
         """
         written: dict[str, Any] = {"to": to, "name": _literal(name), "value": value}
         if style != STYLES[to][0]:
             written["style"] = style
         if explode != (style == "form") and style != "deepObject":
             written["explode"] = explode
+        if allow_reserved:
+            written["allow_reserved"] = True
         self.styled.append(written)
 
 
@@ -188,14 +200,16 @@ def _add(inputs: Inputs, parameter: _Parameter, argument: str, filled: dict[str,
     types = types_of(schema, inputs.schemas.definitions)
     plain = types <= SCALARS and style == STYLES[place][0]
     value = placeholder(argument)
-    if place == "query" and style == "form" and explode and "object" not in types:
+    # Of other places, and of JSON, it says nothing.
+    reserved = place == "query" and not json and node.flag("allowReserved")
+    if place == "query" and style == "form" and explode and not reserved and "object" not in types:
         inputs.query[parameter.name] = value
     elif place == "header" and plain:
         inputs.headers[parameter.name] = value
     elif place == "path" and plain:
         filled[parameter.name] = value
     else:
-        inputs.style(place, parameter.name, value, style, explode=explode)
+        inputs.style(place, parameter.name, value, style, explode=explode, allow_reserved=reserved)
         if place == "path":
             filled[parameter.name] = f"{{{{{parameter.name}}}}}"
 

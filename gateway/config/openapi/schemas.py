@@ -1,4 +1,4 @@
-"""A document's schemas → JSON Schema 2020-12, as one tool's input needs them.
+"""A document's schemas → JSON Schema 2020-12, as one tool's input or answer needs them.
 
 A schema that is referred to becomes one of the tool's `$defs`, so cycles stay what they are. What
 is no JSON Schema (`xml`, `discriminator`, `example`) is translated or left out, and so is null
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import jsonschema_rs
 import msgspec
 
+from gateway.config.schema_bounds import work_of
 from gateway.config.text import show
 
 if TYPE_CHECKING:
@@ -26,15 +27,13 @@ if TYPE_CHECKING:
     from gateway.config.openapi.document import Library, Node
 
 __all__ = [
-    "LIST",
+    "MAX_BYTES",
     "MAX_SCHEMAS",
-    "NAMED",
-    "ONE",
     "SCALARS",
     "TYPES",
     "Schema",
     "Schemas",
-    "name_in",
+    "checked",
     "types_of",
 ]
 
@@ -50,10 +49,16 @@ TYPES = SCALARS | {"array", "object"}
 MAX_SCHEMAS = 5000
 """Schemas of one tool, those within others too."""
 
+MAX_BYTES = 65_536
+"""Largest schema of a tool, as JSON: models read it whole."""
+
+_BYTES_A_PART = 256
+"""Bytes that are converted in the time that a part of a document takes, or less."""
+
 _MAX_EXAMPLE = 200
 """Characters of an example that is kept: it is there to show a form."""
 
-ONE = frozenset(
+_ONE = frozenset(
     {
         *("items", "additionalProperties", "not", "if", "then", "else", "contains"),
         *("propertyNames", "unevaluatedItems", "unevaluatedProperties"),
@@ -61,11 +66,14 @@ ONE = frozenset(
 )
 """Keywords whose value is a schema."""
 
-LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 """Keywords whose value is a list of schemas."""
 
-NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
 """Keywords whose value is an object of schemas."""
+
+_MAX_PATTERN_BYTES = 1024 * 1024
+"""Of a pattern as it is compiled: larger ones take long to compile."""
 
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AS_IT_IS = frozenset(
@@ -79,8 +87,31 @@ _AS_IT_IS = frozenset(
 )
 _WORDS = ("title", "description", "deprecated")
 _ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
+_CLOSING = frozenset({"additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
+_EXCLUDING = frozenset({"not", "if", "then", "else"})
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _APPLIED = ("allOf", "anyOf", "oneOf")
+
+
+def checked(schema: dict[str, Any], node: Node, what: str) -> dict[str, Any]:
+    """`schema`, if clients can be shown it, and values be held against it in time.
+
+    Args:
+        schema: A tool's.
+        node: Its operation.
+        what: Which of the tool's it is.
+
+    Raises:
+        Unfit: It is too large, or branches too much.
+    """
+    size = len(msgspec.json.encode(schema))
+    if size > MAX_BYTES:
+        raise node.unfit(f"its {what} has {size // 1024}KiB, of at most {MAX_BYTES // 1024}KiB")
+    try:
+        work_of(schema)
+    except ValueError as error:
+        raise node.unfit(f"its {what}: {error}") from None
+    return schema
 
 
 class Schemas:
@@ -89,16 +120,20 @@ class Schemas:
     Args:
         library: The document.
         old: Whether it is OpenAPI 3.0, where nothing but words counts beside a `$ref`.
+        replies: Whether what a service says is to fit, rather than what it is told: then objects may
+            have more properties than are named, and more than one of several schemas may fit.
 
     Attributes:
         definitions: What the converted schemas refer to: the tool's `$defs`.
     """
 
-    def __init__(self, library: Library, *, old: bool) -> None:
+    def __init__(self, library: Library, *, old: bool, replies: bool = False) -> None:
         self.definitions: dict[str, Schema] = {}
         self._library = library
         self._old = old
+        self._replies = replies
         self._count = 0
+        self._bytes = 0
         self._pending: deque[tuple[str, Node]] = deque()
         self._names: dict[tuple[Path, tuple[str, ...]], str] = {}
 
@@ -106,19 +141,31 @@ class Schemas:
         """The schema at `node`, what it refers to among `definitions`.
 
         Raises:
-            Unfit: A part of it is no schema, or refers to nothing.
+            Unfit: A part of it is no schema, or refers to nothing; or all of it is too large.
         """
         schema = self._convert(node)
+        self._weigh(schema, node)
         while self._pending:
             name, target = self._pending.popleft()
-            self.definitions[name] = self._convert(target)
+            self.definitions[name] = definition = self._convert(target)
+            self._bytes += self._weigh(definition, target)
+            if self._bytes > MAX_BYTES:
+                raise node.unfit(
+                    f"a schema of more than {MAX_BYTES // 1024}KiB, references followed"
+                )
         return schema
+
+    def _weigh(self, schema: Schema, node: Node) -> int:
+        """How many bytes a schema has: values in it cost as well."""
+        size = len(msgspec.json.encode(schema))
+        self._library.spend(node, size // _BYTES_A_PART)
+        return size
 
     def _convert(self, node: Node) -> Schema:
         self._library.spend(node)
         self._count += 1
         if self._count > MAX_SCHEMAS:
-            raise node.unfit(f"more than {MAX_SCHEMAS} schemas in the input of one tool")
+            raise node.unfit(f"more than {MAX_SCHEMAS} schemas in one of a tool's")
         if isinstance(node.value, bool):
             return node.value
         written = node.table("a schema").value
@@ -131,6 +178,8 @@ class Schemas:
             if not (self._old and refers) or name in _WORDS:
                 self._keyword(schema, name, part, hidden)
         _spell_out_bounds(schema)
+        if self._replies:
+            _let_several_fit(schema)
         if refers:
             schema["$ref"] = self._reference(node)
         elif isinstance(written.get("enum"), list):
@@ -157,25 +206,27 @@ class Schemas:
         return f"#/$defs/{name}"
 
     def _hidden(self, node: Node) -> frozenset[str]:
-        """The properties that only replies have."""
+        """The properties that only replies have, or of replies those that they never have."""
         properties = node.get("properties")
         if properties is None:
             return frozenset()
         return frozenset(
             name
             for name, item in properties.items()
-            if self._library.resolve(item).flag("readOnly")
+            if self._library.resolve(item).flag("writeOnly" if self._replies else "readOnly")
         )
 
     def _keyword(
         self, schema: dict[str, Any], name: str, part: Node, hidden: Container[str]
     ) -> None:
         """Add what a keyword says to `schema`."""
-        if name in ONE:
+        if self._replies and (name in _EXCLUDING or (name in _CLOSING and part.value is False)):
+            return
+        if name in _ONE:
             schema[name] = self._convert(part)
-        elif name in LIST:
+        elif name in _LIST:
             schema[name] = [self._convert(element) for element in part.elements()]
-        elif name in NAMED:
+        elif name in _NAMED:
             left_out = hidden if name == "properties" else ()
             schema[name] = {
                 key: self._convert(item) for key, item in part.items() if key not in left_out
@@ -248,6 +299,15 @@ def _spell_out_bounds(schema: dict[str, Any]) -> None:
             del schema[exclusive]
 
 
+def _let_several_fit(schema: dict[str, Any]) -> None:
+    """Of several schemas of which one is to fit, any may: where one says more, others fit as well."""
+    branches = schema.pop("oneOf", None)
+    if branches is not None and "anyOf" in schema:
+        schema.setdefault("allOf", []).append({"anyOf": branches})
+    elif branches is not None:
+        schema["anyOf"] = branches
+
+
 def _examples(values: Any) -> list[Any]:
     """Those that show a form; of a media type's examples, which are an object, none."""
     return [
@@ -265,8 +325,9 @@ def _has_null(value: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_pattern(text: str) -> bool:
+    options = jsonschema_rs.FancyRegexOptions(size_limit=_MAX_PATTERN_BYTES)
     try:
-        jsonschema_rs.Draft202012Validator({"pattern": text})
+        jsonschema_rs.Draft202012Validator({"pattern": text}, pattern_options=options)
     except jsonschema_rs.ValidationError:
         return False
     return True
@@ -293,7 +354,7 @@ def types_of(
     elif "enum" in schema:
         types = frozenset[str]().union(*(_types_of_value(value) for value in schema["enum"]))
     if "$ref" in schema:
-        name = name_in(schema)
+        name = _name_in(schema)
         if name not in known:
             known[name] = TYPES  # where it refers to itself, it says nothing
             known[name] = types_of(definitions[name], definitions, known)
@@ -307,7 +368,7 @@ def types_of(
     return types
 
 
-def name_in(schema: dict[str, Any]) -> str:
+def _name_in(schema: dict[str, Any]) -> str:
     """Which definition a schema with a `$ref` refers to."""
     return str(schema["$ref"]).removeprefix("#/$defs/")
 

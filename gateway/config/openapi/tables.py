@@ -8,23 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gateway.config.openapi.bodies import add_body
-from gateway.config.openapi.bounds import endless
 from gateway.config.openapi.names import described
 from gateway.config.openapi.operations import Document, Operation, server_of
 from gateway.config.openapi.parameters import Inputs, add_parameters
-from gateway.config.openapi.schemas import Schemas
+from gateway.config.openapi.schemas import Schemas, checked
 from gateway.config.text import show
 
 if TYPE_CHECKING:
     from gateway.config.openapi.document import Node
 
-__all__ = ["MAX_INPUT_BYTES", "table_of"]
-
-MAX_INPUT_BYTES = 65_536
-"""Largest input schema, as JSON: models read it whole."""
+__all__ = ["table_of"]
 
 _REPLY = "reply"
 
@@ -86,15 +80,7 @@ def _input(inputs: Inputs, node: Node) -> dict[str, Any]:
     }
     if inputs.schemas.definitions:
         schema["$defs"] = inputs.schemas.definitions
-    why = endless(schema, inputs.schemas.definitions)
-    if why is not None:
-        raise node.unfit(f"its input would be {why}")
-    size = len(msgspec.json.encode(schema))
-    if size > MAX_INPUT_BYTES:
-        raise node.unfit(
-            f"its input schema has {size // 1024}KiB, of at most {MAX_INPUT_BYTES // 1024}KiB"
-        )
-    return schema
+    return checked(schema, node, "input schema")
 
 
 def _check_server(operation: Operation, document: Document) -> None:

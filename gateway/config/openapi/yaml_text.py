@@ -2,7 +2,7 @@
 
 What is written is read by YAML 1.2's core schema, so that `no` and `on` stay text, and keys are
 text always: `200:` is `"200":`. The tree is built from the parser's events: an alias adds no
-copies, depth is bounded, and a tag makes no objects.
+copies, what `<<` copies is bounded as depth is, and a tag makes no objects.
 
 Source: YAML 1.2.2, section 10.3; OpenAPI 3.1.1, "Format".
 """
@@ -22,6 +22,8 @@ _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,2})?")
 _MERGE = "<<"
+_MAX_MERGED = 1_000_000
+"""Keys that mappings have from others: unlike an alias, each is copied."""
 _TAGS = {None, "!"} | {f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq")}
 
 
@@ -82,6 +84,7 @@ class _Builder:
         self.value: Any = None
         self._max_depth = max_depth
         self._documents = 0
+        self._merged = 0
         self._open: list[_Open] = []
         self._anchors: dict[str, Any] = {}
 
@@ -115,6 +118,9 @@ class _Builder:
     def _end(self, event: Any) -> None:
         ended = self._open.pop()
         for mapping in ended.merged:
+            self._merged += len(mapping)
+            if self._merged > _MAX_MERGED:
+                raise _refused(event, f"more than {_MAX_MERGED} keys from <<, all of them together")
             ended.whole |= {key: mapping[key] for key in mapping if key not in ended.whole}
         if ended.anchor is not None:
             self._anchors[ended.anchor] = ended.whole

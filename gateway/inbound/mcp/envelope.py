@@ -6,21 +6,21 @@ Validation".
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.mcp import (
     CAPABILITIES_KEY,
     HEADER_MISMATCH,
     INVALID_PARAMS,
+    METHOD_HEADER,
     MODERN,
+    NAME_HEADER,
     NAMED,
     UNSUPPORTED_VERSION,
     VERSION_HEADER,
     VERSION_KEY,
+    header_value,
 )
 from gateway.core.mcp_parameters import Parameters
 from gateway.inbound.mcp.jsonrpc import Message, ProtocolError
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.plan.tool import Tool
 
-__all__ = ["Marked", "check_envelope", "check_version", "header_value"]
-
-_ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
+__all__ = ["Marked", "check_envelope", "check_version"]
 
 
 def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
@@ -62,31 +60,17 @@ def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
         )
     version = meta[VERSION_KEY]
     _check_header(VERSION_HEADER, named, version)
-    _check_header("mcp-method", headers.get("mcp-method"), message.method)
+    _check_header(METHOD_HEADER, headers.get(METHOD_HEADER), message.method)
     if message.method in NAMED:
         name = message.params.get(NAMED[message.method])
         if name is not None:
-            _check_header("mcp-name", header_value(headers.get("mcp-name")), name)
+            _check_header(NAME_HEADER, header_value(headers.get(NAME_HEADER)), name)
     check_version(version)
     if not isinstance(meta[CAPABILITIES_KEY], dict):
         raise ProtocolError(
             INVALID_PARAMS,
             f"Invalid params: _meta: {CAPABILITIES_KEY}: expected an object",
         )
-
-
-def header_value(value: str | None) -> str | None:
-    """A header's value, decoded where it is base64; `None` if it is absent or malformed.
-
-    Source: MCP 2026-07-28, Streamable HTTP, "Value Encoding".
-    """
-    encoded = _ENCODED.fullmatch(value) if value is not None else None
-    if encoded is None:
-        return value
-    try:
-        return base64.b64decode(encoded[1], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
 
 
 def _check_header(name: str, value: str | None, body_value: Any) -> None:

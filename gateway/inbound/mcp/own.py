@@ -11,8 +11,8 @@ from gateway.inbound.mcp.resources import Resource
 from gateway.inbound.mcp.search import HELPERS
 
 if TYPE_CHECKING:
+    from gateway.config.decoded import Config
     from gateway.config.problems import Problems
-    from gateway.config.settings import Config
     from gateway.plan.tool import Tool
 
 __all__ = ["check_search", "make_prompts", "make_resources"]

@@ -86,8 +86,9 @@ def test_the_styles_of_a_form(documents: Any) -> None:
         "a": {"style": "deepObject", "explode": True},
         "b": {"style": "form", "explode": False},
         "d": {"contentType": "application/json"},
+        "e": {"allowReserved": True},
     }
-    schema = {"properties": {"a": {"type": "object"}, "b": {}, "c-d": {}, "d": {}}}
+    schema = {"properties": {"a": {"type": "object"}, "b": {}, "c-d": {}, "d": {}, "e": {}}}
     media = {"schema": schema, "encoding": encoding}
     assert documents.call(posted({FORM: media}), method="post") == {
         "post": "/x",
@@ -95,6 +96,7 @@ def test_the_styles_of_a_form(documents: Any) -> None:
         "parameters": [
             {"to": "form", "name": "a", "value": "{body.a}", "style": "deepObject"},
             {"to": "form", "name": "b", "value": "{body.b}", "explode": False},
+            {"to": "form", "name": "e", "value": "{body.e}", "allow_reserved": True},
         ],
     }
 

@@ -68,6 +68,13 @@ def test_aliases_are_no_bomb() -> None:
     assert value["a59"]["y"][0] is value["a58"]
 
 
+def test_what_is_merged_is_bounded() -> None:
+    keys = ", ".join(f"k{number}: 1" for number in range(1000))
+    text = f"a: &a {{{keys}}}\nb:\n" + "- {<<: *a}\n" * 1001
+    with pytest.raises(NotYaml, match="more than 1000000 keys from <<, all of them together, line"):
+        decode_yaml(text.encode(), 5)
+
+
 def test_without_the_library_it_says_what_is_missing() -> None:
     program = (
         "import sys; sys.modules['yaml'] = None\n"
