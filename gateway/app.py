@@ -329,6 +329,7 @@ class Gateway:
                 await stack.enter_async_context(adapter.open())
             if not self.takes_over:
                 self._mcp.check_names()
+            await stack.enter_async_context(self._built.background.open())
             yield
 
     @contextlib.asynccontextmanager

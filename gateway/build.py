@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
@@ -21,6 +22,7 @@ from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Problems
 from gateway.config.text import KeyPath, did_you_mean, show
 from gateway.core.adapter import Adapter, Environment, Kind, Record
+from gateway.core.background import Background
 from gateway.core.federation import Federated
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Policy, Service, guard
@@ -53,6 +55,7 @@ class Built:
         federated: The servers whose own tools are offered as they are, by service.
         prompts: By name.
         resources: In the file's order.
+        background: Where policies start what belongs to several requests; to be opened.
     """
 
     config: Config
@@ -62,6 +65,7 @@ class Built:
     federated: Mapping[str, Passable]
     prompts: Mapping[str, Prompt]
     resources: tuple[Resource, ...]
+    background: Background
 
 
 def load_config(source: Source) -> Config:
@@ -83,6 +87,7 @@ def build(
     adapters: Mapping[str, Kind] | None = None,
     services: Mapping[str, Service] | None = None,
     strict: bool = False,
+    seed: int | None = None,
 ) -> Built:
     """Make the objects of the configuration in `source`.
 
@@ -92,6 +97,8 @@ def build(
         adapters: Further kinds of services, by the name that `kind` gives; may replace ours.
         services: Services by name that stand in for the adapters of the file: fakes, simulations.
         strict: Whether a secret that is written out in the file is a mistake.
+        seed: What all chance in it follows from: with the same one, the same is drawn. `None`
+            draws one.
 
     Raises:
         ConfigError: The configuration has mistakes; all of them, one line each.
@@ -105,7 +112,7 @@ def build(
         loaded = load(source, kinds=kinds, policies=codecs)
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
     _check_stand_ins(services or {}, config)
-    made = _Services(config, kinds, record, services or {}, problems)
+    made = _Services(config, kinds, record, services or {}, problems, seed=seed)
     tools = _tools(loaded, config, made)
     proxies = _proxies(config, made, problems)
     federated = made.federated()
@@ -127,6 +134,7 @@ def build(
         federated=federated,
         prompts=prompts,
         resources=resources,
+        background=made.background,
     )
 
 
@@ -253,15 +261,25 @@ class _Services:
         record: Record,
         instead: Mapping[str, Service],
         problems: Problems,
+        *,
+        seed: int | None,
     ) -> None:
         self._config = config
         self._kinds = kinds
+        self.background = Background()
         self.adapters: dict[str, Adapter] = {}
-        self._policies: dict[str, Mapping[str, Callable[[CallFacts], Policy]]] = {}
+        self._policies: dict[str, Mapping[str, Callable[[CallFacts], Policy | None]]] = {}
         for name, service in config.services.items():
             # Beside the file that names it: an included one too.
             directory = problems.origins.find(("services", name)).directory
-            environment = Environment(service=name, record=record, directory=directory)
+            environment = Environment(
+                service=name,
+                record=record,
+                directory=directory,
+                background=self.background,
+                # One for each: what one service draws moves no other's.
+                random=random.Random(None if seed is None else f"{seed} {name}"),  # noqa: S311 - no secret
+            )
             try:
                 self.adapters[name] = (
                     _StandIn(instead[name])
@@ -273,8 +291,7 @@ class _Services:
                 self.adapters[name] = _StandIn(_unmade)
             self._policies[name] = {
                 key: POLICIES[key].create(value, environment)
-                for key, value in service.policies.items()
-                if value != math.inf  # "none": it is off, and not in the stack
+                for key, value in _effective(service.policies).items()
             }
 
     def kind(self, name: str) -> Kind:
@@ -302,6 +319,8 @@ class _Services:
             name=call.name,
             idempotent=is_idempotent(kind, call),
             read_only=kind.read_only(call.keys),
+            identity=repr(call.keys),
+            headers=kind.forwards(self._config.services[call.common.service].settings),
         )
         # The call's timeout bounds all attempts together: outside whatever tries again.
         if (call.common.timeout or math.inf) < math.inf:
@@ -311,10 +330,41 @@ class _Services:
     def _of_service(self, name: str, facts: CallFacts) -> Iterator[Policy]:
         """The service's own policies."""
         policies = self._policies[name]
-        # It bounds one attempt: innermost, next to the adapter.
-        if "timeout" in policies:
-            yield policies["timeout"](facts)
+        for key in _ORDER:
+            policy = policies[key](facts) if key in policies else None
+            if policy is not None:
+                yield policy
 
+
+def _effective(policies: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a service that are on: `"none"` and `false` take one away."""
+    written = {"coalesce": True, **policies} if "cache" in policies else policies
+    return {
+        key: value for key, value in written.items() if value is not False and value != math.inf
+    }
+
+
+_ORDER = (
+    # Outermost: what it knows costs nothing else.
+    "cache",
+    # What is not known is asked once, however many want it.
+    "coalesce",
+    # Around all that guards one attempt, for it makes several.
+    "retry",
+    # An attempt that is slow is not one that failed: inside what tries again.
+    "hedge",
+    # It judges attempts, and spares the queues behind it those it refuses.
+    "breaker",
+    # Every attempt is traffic to the service.
+    "rate",
+    # A place is for who may go out: behind the rate, or those who wait for that would hold places.
+    "limit",
+    # It bounds one attempt, the waiting for a connection included, but none for its turn.
+    "timeout",
+    # In the service's place: all that guards it sees faults as it would see the service's own.
+    "fault",
+)
+"""The policies of a service, outermost first, each position with its reason."""
 
 _AS_IT_CAME = CallFacts(name="", idempotent=False, read_only=False)
 """What is known at load of a client's request that goes on as it came: nothing."""

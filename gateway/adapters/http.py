@@ -387,5 +387,6 @@ KIND = Kind(
     check=check,
     idempotent=lambda call: _verb(call) in _IDEMPOTENT,
     read_only=lambda call: _verb(call) in _SAFE,
+    forwards=lambda settings: settings.forward,
 )
 """How `http` is declared."""

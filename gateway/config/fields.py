@@ -56,8 +56,10 @@ __all__ = [
     "one_of",
     "path",
     "prefix",
+    "rate",
     "reveal",
     "route",
+    "share",
     "size",
     "string",
     "strings",
@@ -174,6 +176,16 @@ def duration(*, doc: str, default: Any = attrs.NOTHING, none: bool = False) -> A
 def size(*, doc: str, default: Any = attrs.NOTHING, none: bool = False) -> Any:
     """`"64KiB"`, `"1MB"`: above zero → `int`, bytes; `"none"` → inf, where `none` allows it."""
     return field(values.size(none=none), doc=doc, default=default)
+
+
+def rate(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """`"500/s"`, `"100/h"`: above zero → `float`, so many a second."""
+    return field(values.rate(), doc=doc, default=default)
+
+
+def share(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """`"20%"`: above zero → `float`, 0.2."""
+    return field(values.share(), doc=doc, default=default)
 
 
 def one_of(*choices: Any, doc: str, default: Any = attrs.NOTHING) -> Any:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import jmespath
 import jmespath.exceptions
 
@@ -26,14 +27,19 @@ __all__ = [
     "boolean",
     "check_name",
     "duration",
+    "either",
     "integer",
     "is_integer",
     "jmespath_expression",
     "jmespath_output",
     "json_value",
+    "list_of",
     "mapping",
     "name",
     "one_of",
+    "or_none",
+    "rate",
+    "share",
     "size",
     "string",
     "strings",
@@ -165,7 +171,70 @@ def size(*, none: bool = False) -> Codec:
     return _quantity(wanted, units.parse_size, units.SIZE_PATTERN, none=none)
 
 
-def _quantity(wanted: str, parse: Callable[[str], float], pattern: str, *, none: bool) -> Codec:
+def rate() -> Codec:
+    """A rate above zero → so many a second."""
+    return _quantity('a rate such as "100/s"', units.parse_rate, units.RATE_PATTERN)
+
+
+def share() -> Codec:
+    """A share above zero, at most `"100%"` → a number up to 1."""
+    return _quantity('a share such as "10%"', units.parse_share, units.SHARE_PATTERN)
+
+
+def either(*codecs: Codec) -> Codec:
+    """What the first of `codecs` that takes the value makes of it; none of them may have parts."""
+    wanted = " or ".join(codec.wanted for codec in codecs)
+
+    def decode(value: Any, place: Place) -> Any:
+        for codec in codecs:
+            try:
+                return codec.decode(value, place)
+            except Refused:
+                continue
+        raise expected(wanted, value)
+
+    schemas = [codec.schema for codec in codecs]
+    return Codec(decode=decode, wanted=wanted, schema={"anyOf": schemas})
+
+
+def or_none(codec: Codec) -> Codec:
+    """What `codec` decodes, or `"none"`, which decodes to inf: none of it."""
+    wanted = f'{codec.wanted} or "none"'
+
+    def decode(value: Any, place: Place) -> Any:
+        if value == "none":
+            return math.inf
+        if isinstance(value, str):
+            try:
+                return codec.decode(value, place)
+            except Refused:
+                raise expected(wanted, value) from None
+        return codec.decode(value, place)
+
+    schema = {"anyOf": [codec.schema, {"const": "none"}]}
+    return attrs.evolve(codec, decode=decode, wanted=wanted, schema=schema)
+
+
+def list_of(item: Codec, *, wanted: str) -> Codec:
+    """A list of at least one of what `item` decodes → a tuple.
+
+    Args:
+        item: The codec of each.
+        wanted: What belongs here, as messages say it.
+    """
+
+    def decode(value: Any, place: Place) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not value:
+            raise expected(wanted, value)
+        return tuple(decode_each(enumerate(value), place, item.decode).values())
+
+    schema = {"type": "array", "items": item.schema, "minItems": 1}
+    return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def _quantity(
+    wanted: str, parse: Callable[[str], float], pattern: str, *, none: bool = False
+) -> Codec:
     def decode(value: Any, _place: Place) -> float:
         if none and value == "none":
             return math.inf

@@ -7,19 +7,23 @@ TOML keys of `[services.NAME]`, the attrs class whose fields are the keys of a c
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
 
+from gateway.core.background import Background
 from gateway.core.service import Service
 
 __all__ = ["Adapter", "Environment", "Kind", "Record"]
 
 Record: TypeAlias = Callable[[Any], None]
 """Takes an event of `gateway.telemetry.events`; synchronous, never raises."""
+
+T = TypeVar("T")
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -30,11 +34,23 @@ class Environment:
         service: The service's name.
         record: Where its events go.
         directory: The folder of the file it is written in; what it names may stand there.
+        background: Where it starts what belongs to several requests, or to none.
+        random: Where all of its chance comes from; a simulation seeds it.
     """
 
     service: str
     record: Record
     directory: Path = Path()
+    background: Background = attrs.field(factory=Background)
+    random: random.Random = attrs.field(factory=random.Random)
+    _shared: dict[type[Any], Any] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+
+    def shared(self, kind: type[T]) -> T:
+        """The one `kind` of this service, made when first asked for: what several policies share."""
+        if kind not in self._shared:
+            self._shared[kind] = kind()
+        made: T = self._shared[kind]
+        return made
 
 
 class Adapter(Protocol):
@@ -76,6 +92,7 @@ class Kind:
         idempotent: Whether making a call twice is harmless, as far as its keys tell.
         read_only: Whether a call changes nothing, as far as its keys tell.
         inputs_key: The key of a call that, left out, holds all of the tool's inputs.
+        forwards: The client's headers that a service with these settings sees, in lower case.
     """
 
     settings: type[Any]
@@ -85,3 +102,4 @@ class Kind:
     idempotent: Callable[[Any], bool] = lambda _call: False
     read_only: Callable[[Any], bool] = lambda _call: False
     inputs_key: str | None = None
+    forwards: Callable[[Any], tuple[str, ...]] = lambda _settings: ()

@@ -19,6 +19,7 @@ __all__ = [
     "Internal",
     "InvalidArguments",
     "InvalidRequest",
+    "NotCalled",
     "NotFound",
     "Overloaded",
     "RateLimited",
@@ -286,6 +287,10 @@ class DeadlineExceeded(GatewayError):
     code = "deadline_exceeded"
     title = "Deadline exceeded"
     status = 504
+
+
+class NotCalled(DeadlineExceeded):
+    """Time would run out before the service could answer, so it was not asked at all."""
 
 
 class Skipped(GatewayError):

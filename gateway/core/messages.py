@@ -18,12 +18,14 @@ from gateway.core.peer import Peer
 from gateway.core.trace import Trace
 
 __all__ = [
+    "PRIORITIES",
     "Branch",
     "Chunk",
     "Context",
     "Log",
     "Outcome",
     "Partial",
+    "Priority",
     "Progress",
     "Reply",
     "Request",
@@ -31,6 +33,12 @@ __all__ = [
 
 Outcome: TypeAlias = Literal["ok", "timeout", "error", "skipped"]
 """How a branch of a plan ends."""
+
+Priority: TypeAlias = Literal["high", "normal", "low"]
+"""Whose calls go first where not all can be made."""
+
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+"""All of them, the highest first."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +52,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         headers: The client's headers, names in lower case; services see only what their
             `forward` lists.
         trace: This request's place in a distributed trace.
+        priority: Whose calls go first where not all can be made.
         peer: The client itself, where services may ask something back; `None` where they cannot.
         log_level: From which level on it is told of logs; empty if of none.
     """
@@ -54,6 +63,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     headers: Mapping[str, str] = MappingProxyType({})
     trace: Trace = msgspec.field(default_factory=Trace.new)
+    priority: Priority = "normal"
     peer: Peer | None = None
     log_level: str = ""
 

@@ -150,11 +150,16 @@ class CallFacts:
         name: The call's name in its plan.
         idempotent: Whether making it twice is harmless.
         read_only: Whether it changes nothing.
+        identity: The same for calls whose requests, with the same arguments, are the same to the
+            service; empty where that cannot be known.
+        headers: The client's headers that the service sees.
     """
 
     name: str
     idempotent: bool
     read_only: bool
+    identity: str = ""
+    headers: tuple[str, ...] = ()
 
 
 async def discard(partial: Partial, /) -> None:

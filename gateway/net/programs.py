@@ -88,8 +88,8 @@ class Programs:
         try:
             # Cancelled in the middle of it, nobody would know of the process.
             with trio.CancelScope(shield=True):
-                process = await spawn(program, directory, environment)
-            yield process
+                process = started = await spawn(program, directory, environment)
+            yield started
         finally:
             if process is None or self._ending is None:
                 self._places.release_on_behalf_of(place)

@@ -14,7 +14,7 @@ from typing import NoReturn
 import trio
 
 from gateway.core.deadline import remaining_ms
-from gateway.core.errors import DeadlineExceeded, Internal, InvalidArguments
+from gateway.core.errors import Internal, InvalidArguments, NotCalled
 from gateway.net.messages import HttpRequest
 
 __all__ = ["IDEMPOTENT", "check_target", "closing", "head_of", "tell_budget", "too_late"]
@@ -148,7 +148,7 @@ async def too_late() -> NoReturn:
             and ends as cancelled.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+    raise NotCalled("not called: less than 1 ms of the budget is left")
 
 
 def closing(content: object) -> AbstractAsyncContextManager[object]:

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from gateway.core.deadline import whole_ms
-from gateway.core.errors import DeadlineExceeded, Unreachable
+from gateway.core.errors import NotCalled, Unreachable
 from gateway.net.connection import Connection
 from gateway.net.messages import HttpReply, Origin
 from gateway.net.request import IDEMPOTENT
@@ -200,7 +200,7 @@ class Queued(Generic[T]):
 
     def _check_time(self) -> None:
         if self._late:
-            raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+            raise NotCalled("not called: less than 1 ms of the budget is left")
 
     def close(self) -> None:
         """As `Begun`."""

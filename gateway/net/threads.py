@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from gateway.core.adapter import Record
-from gateway.core.errors import DeadlineExceeded
+from gateway.core.errors import NotCalled
 from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
 
 __all__ = ["Threads"]
@@ -48,7 +48,7 @@ class Threads:
                 if there is no limit. It is not called once everybody has left.
 
         Raises:
-            DeadlineExceeded: Less than 1 ms was left when its turn came; it was not called.
+            NotCalled: Less than 1 ms was left when its turn came; it was not called.
             Exception: What `function` raised.
 
         Cancellation: `function` is abandoned: it runs to its end, holding its place.
@@ -98,7 +98,7 @@ class _Work(Generic[T]):
         left_s = self._deadline - self._clock.current_time()
         # A nanosecond's grace, as in `remaining_ms`.
         if left_s + 1e-9 < _LEAST_S:
-            raise DeadlineExceeded("not called: less than 1 ms of the budget is left")
+            raise NotCalled("not called: less than 1 ms of the budget is left")
         return left_s
 
     def leave(self) -> None:

@@ -9,6 +9,7 @@ import attrs
 
 from gateway.core.service import Begin, Service
 from gateway.plan.expression import Expression
+from gateway.plan.fastest import Fastest
 from gateway.plan.merge import Merge
 
 __all__ = ["Node", "Plan"]
@@ -33,6 +34,7 @@ class Node:
         opaque: Whether nothing reads its value, which is passed on whole.
         commit_timeout_s: For a committed call, the seconds it may go on without its client;
             `None` for every other.
+        fastest: How quickly it has succeeded lately.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Node:
     has_default: bool = False
     opaque: bool = False
     commit_timeout_s: float | None = None
+    fastest: Fastest = attrs.field(factory=Fastest, init=False, eq=False, repr=False)
 
 
 @attrs.frozen(slots=True)

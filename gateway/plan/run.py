@@ -15,7 +15,14 @@ from typing import Any
 import trio
 
 from gateway.core.adapter import Record
-from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Overloaded, Skipped
+from gateway.core.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    Internal,
+    NotCalled,
+    Overloaded,
+    Skipped,
+)
 from gateway.core.messages import Branch, Reply, Request
 from gateway.core.service import Begun, Emit, discard
 from gateway.plan.flight import Flight
@@ -111,7 +118,7 @@ class Run:
         others: list[Node] = []
         for node in self._plan.first:
             begin = node.begin
-            if begin is None:
+            if begin is None or self._is_late(node):
                 others.append(node)
                 continue
             begun, error = tried(lambda: begin(self._asked(node), self._until))  # noqa: B023 - called at once
@@ -231,6 +238,9 @@ class Run:
             if skipped is not None:
                 self._end(node, error=skipped)
                 return False
+        if self._is_late(node):
+            self._end(node, error=self._too_late(node))
+            return False
         self._started[node.name] = trio.current_time() - self._start
         self._record(
             CallStarted(
@@ -241,6 +251,20 @@ class Run:
             )
         )
         return True
+
+    def _is_late(self, node: Node) -> bool:
+        """Whether less time is left than `node`'s call has ever taken lately."""
+        if not node.fastest.least_s:
+            return False
+        now = trio.current_time()
+        return node.fastest.exceeds(self._until - now, now)
+
+    def _too_late(self, node: Node) -> NotCalled:
+        left_s, least_s = self._until - trio.current_time(), node.fastest.least_s
+        return NotCalled(
+            f"not called: {shown(max(0.0, left_s))} of the budget are left, "
+            f"and lately it has taken {shown(least_s)} at the least"
+        )
 
     async def _make(self, node: Node, emit: Emit, begun: Begun | None) -> None:
         if node.commit_timeout_s is not None and self._commits is not None:
@@ -328,6 +352,9 @@ class Run:
             self._tell(branch)
         if branch.error is None:
             self._succeeded += 1
+            if branch.started_s is not None:
+                took_s = branch.ended_s - branch.started_s
+                node.fastest.add(took_s, self._start + branch.ended_s)
         elif self._plan.quorum is None and not node.optional and self._fatal is None:
             self._fatal = failure_behind(branch.error)
 

@@ -12,12 +12,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbandonedThreadEnded",
+    "BreakerChanged",
+    "BreakerState",
+    "CacheAsked",
     "CallEnded",
     "CallStarted",
+    "Coalesced",
     "Event",
+    "FaultInjected",
+    "Hedged",
+    "LimitChanged",
+    "Refused",
     "RequestEnded",
     "RequestOutcome",
     "RequestStarted",
+    "Retried",
+    "RetryWithheld",
     "ThreadAbandoned",
     "WorkerStarted",
 ]
@@ -130,6 +140,132 @@ class WorkerStarted(msgspec.Struct, frozen=True):
     restarts: int
 
 
+BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+"""What a breaker is: it lets calls through, none, or one to see how that goes."""
+
+
+class BreakerChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's breaker opened, closed, or lets a call through to see how that goes.
+
+    Args:
+        service: The service.
+        state: What it is now.
+    """
+
+    service: str
+    state: BreakerState
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """A call failed and will be tried again.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        attempt: Which one will follow, 2 or more.
+        wait_s: Seconds until then.
+        error: What the last one failed with.
+    """
+
+    service: str
+    call: str
+    attempt: int
+    wait_s: float
+    error: GatewayError
+
+
+class RetryWithheld(msgspec.Struct, frozen=True, kw_only=True):
+    """A call failed and would have been tried again.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        why: `deadline`: it could not have finished; `budget`: too many were tried again lately.
+    """
+
+    service: str
+    call: str
+    why: Literal["deadline", "budget"]
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A call was not made, to spare its service.
+
+    Args:
+        service: The service.
+        by: The policy that refused it.
+    """
+
+    service: str
+    by: Literal["breaker", "limit", "rate"]
+
+
+class Hedged(msgspec.Struct, frozen=True, kw_only=True):
+    """A slow call was made once more, and one of the two has ended by now.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        won: Whether the later one gave the reply.
+    """
+
+    service: str
+    call: str
+    won: bool
+
+
+class Coalesced(msgspec.Struct, frozen=True, kw_only=True):
+    """A call was not made, since the same one is under way: it waits for that one's reply.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+    """
+
+    service: str
+    call: str
+
+
+class CacheAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's cache was asked for a reply.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        found: `hit`: a good one; `stale`: one that is given while a new one is fetched; `miss`.
+    """
+
+    service: str
+    call: str
+    found: Literal["hit", "miss", "stale"]
+
+
+class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls a service has under way at most was found to be another.
+
+    Args:
+        service: The service.
+        concurrency: How many now.
+    """
+
+    service: str
+    concurrency: int
+
+
+class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
+    """A call was made to go wrong, as the configuration asks.
+
+    Args:
+        service: The service.
+        call: The call's name in its plan.
+        fault: What was done to it.
+    """
+
+    service: str
+    call: str
+    fault: Literal["abort", "corrupt", "delay", "hang"]
+
+
 Event: TypeAlias = (
     RequestStarted
     | RequestEnded
@@ -138,5 +274,14 @@ Event: TypeAlias = (
     | ThreadAbandoned
     | AbandonedThreadEnded
     | WorkerStarted
+    | BreakerChanged
+    | Retried
+    | RetryWithheld
+    | Refused
+    | FaultInjected
+    | Hedged
+    | Coalesced
+    | CacheAsked
+    | LimitChanged
 )
 """Everything that can be told."""

@@ -1,0 +1,230 @@
+"""The cache: a reply is good for a while, and better than none for a while longer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Literal
+
+import attrs
+import msgspec
+import trio
+
+from gateway.config import fields, values
+from gateway.core.adapter import Environment
+from gateway.core.content import Content
+from gateway.core.errors import GatewayError, Overloaded
+from gateway.core.messages import Reply, Request
+from gateway.core.service import CallFacts, Emit, Service, discard
+from gateway.policies.keys import Keys, Vary, keys_for
+from gateway.policies.watched import Watched
+from gateway.telemetry.events import CacheAsked
+from gateway.telemetry.logs import logger
+
+__all__ = ["Cache", "CacheSettings", "Entries", "create"]
+
+_REFRESH_S = 30.0
+"""A refresh takes no longer: nobody waits for it, so no deadline bounds it."""
+
+_MAX_REFRESHES = 100
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class CacheSettings:
+    """The keys of `cache`."""
+
+    ttl: float = fields.duration(doc="How long a reply is good.")
+    stale: float | None = fields.duration(
+        default=None,
+        doc="How long after that it is still given, at once, while a new one is fetched or cannot be.",
+    )
+    max_entries: int = fields.integer(
+        minimum=1,
+        default=10_000,
+        doc="How many replies are kept; of more, those longest unused go.",
+    )
+    max_size: int = fields.size(default="64MiB", doc="How much they may amount to, as JSON.")
+    vary: tuple[str, ...] | None = fields.field(
+        values.list_of(values.one_of("principal"), wanted='a list such as ["principal"]'),
+        default=None,
+        doc="What replies follow from beside what is asked; client headers that are forwarded always count.",
+    )
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """A reply that was kept.
+
+    Args:
+        body: Its value as JSON: nobody's changes to a value can reach another.
+        at: When it came, on Trio's clock.
+    """
+
+    body: bytes
+    at: float
+
+
+class Entries:
+    """The replies that are kept, the longest unused first; bound by number and by size.
+
+    Args:
+        max_entries: How many.
+        max_bytes: How much, as JSON; one larger than a sixteenth of it is not kept.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable) -> _Entry | None:
+        """The entry of this key, used just now."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def put(self, key: Hashable, body: bytes) -> None:
+        """Keep a reply."""
+        self.drop(key)
+        if len(body) > self._max_bytes // 16:
+            return
+        self._entries[key] = _Entry(body, trio.current_time())
+        self.size_bytes += len(body)
+        while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self.size_bytes -= len(oldest.body)
+
+    def drop(self, key: Hashable) -> None:
+        """Keep it no longer."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size_bytes -= len(entry.body)
+
+
+class Cache:
+    """Gives a reply again that came not long ago to the same call with the same values.
+
+    While it is good it is given; after that, while it is stale, it is given too, and one call of
+    its own fetches a new one. Failures are not kept, nor are replies that emitted anything, nor
+    what has no JSON form.
+
+    Only calls that change nothing.
+
+    Args:
+        settings: Its keys.
+        environment: The service's.
+        entries: The service's.
+        refreshing: Keys that are fetched anew just now, of all calls of the service.
+        keys: What is asked.
+        call: The call's name.
+
+    Source: RFC 5861 for `stale`: stale-while-revalidate, stale-if-error.
+    """
+
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        settings: CacheSettings,
+        environment: Environment,
+        entries: Entries,
+        refreshing: set[Hashable],
+        keys: Keys,
+        call: str,
+    ) -> None:
+        self._ttl_s = settings.ttl
+        self._end_s = settings.ttl + (settings.stale or 0.0)
+        self._environment = environment
+        self._entries = entries
+        self._refreshing = refreshing
+        self._keys = keys
+        self._call = call
+
+    async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
+        """A kept reply, else that of `inner`."""
+        key = self._keys.of(request)
+        if key is None:
+            return await inner(request, emit)
+        entry = self._entries.get(key)
+        if entry is not None:
+            age_s = trio.current_time() - entry.at
+            if age_s < self._end_s:
+                fresh = age_s < self._ttl_s
+                self._tell("hit" if fresh else "stale")
+                if not fresh:
+                    self._refresh(key, request, inner)
+                await trio.lowlevel.checkpoint()
+                return _reply(entry.body, request)
+            self._entries.drop(key)
+        self._tell("miss")
+        return await self._fetch(key, request, emit, inner)
+
+    async def _fetch(self, key: Hashable, request: Request, emit: Emit, inner: Service) -> Reply:
+        watched = Watched(emit)
+        reply = await inner(request, watched)
+        body = None if watched.emitted else _body(reply)
+        if body is not None:
+            self._entries.put(key, body)
+        return reply
+
+    def _refresh(self, key: Hashable, request: Request, inner: Service) -> None:
+        """Fetch a new reply beside the request, unless that is under way."""
+        if key in self._refreshing or len(self._refreshing) >= _MAX_REFRESHES:
+            return
+        try:
+            self._environment.background.start(partial(self._fetch_anew, key, request, inner))
+        except Overloaded:  # the gateway is closing
+            return
+        self._refreshing.add(key)
+
+    async def _fetch_anew(self, key: Hashable, request: Request, inner: Service) -> None:
+        try:
+            with trio.move_on_after(_REFRESH_S):
+                await self._fetch(key, request, discard, inner)
+        except GatewayError:
+            pass  # what is there stays as long as it may; the next who asks tries again
+        except Exception:  # noqa: BLE001 - a bug; nobody waits who could be told
+            logger("gateway.policies.cache").exception(
+                "refresh failed", service=self._environment.service, call=self._call
+            )
+        finally:
+            self._refreshing.discard(key)
+
+    def _tell(self, found: Literal["hit", "miss", "stale"]) -> None:
+        environment = self._environment
+        environment.record(CacheAsked(service=environment.service, call=self._call, found=found))
+
+
+def _body(reply: Reply) -> bytes | None:
+    """A reply's value as JSON; `None` if that is not all of it."""
+    if isinstance(reply.value, Content):
+        return None
+    try:
+        return msgspec.json.encode(reply.value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _reply(body: bytes, request: Request) -> Reply:
+    return Reply(msgspec.Raw(body) if request.opaque else msgspec.json.decode(body))
+
+
+def create(
+    settings: CacheSettings, environment: Environment
+) -> Callable[[CallFacts], Cache | None]:
+    """The service's `cache`: one for all of its calls."""
+    entries = Entries(settings.max_entries, settings.max_size)
+    refreshing: set[Hashable] = set()
+    vary = environment.shared(Vary)
+    vary.by_principal = "principal" in (settings.vary or ())
+
+    def policy(call: CallFacts) -> Cache | None:
+        keys = keys_for(call, by_principal=vary.by_principal)
+        if keys is None:
+            return None
+        return Cache(settings, environment, entries, refreshing, keys, call.name)
+
+    return policy

@@ -1,0 +1,114 @@
+"""Faults on purpose: delays, failures, silence and nonsense, for some share of the calls."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from gateway.config import fields
+from gateway.core.adapter import Environment
+from gateway.core.messages import Reply, Request
+from gateway.core.service import CallFacts, Emit, Service
+from gateway.policies.failures import Failure, failure_codec, failure_of
+from gateway.telemetry.events import FaultInjected
+from gateway.telemetry.logs import logger
+
+__all__ = ["Fault", "FaultSettings", "create"]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class FaultSettings:
+    """The keys of `fault`."""
+
+    delay: float | None = fields.duration(default=None, doc="How long a call is held back first.")
+    delay_share: float | None = fields.share(
+        default=None, doc="Of how many calls; without it of all, if there is a `delay`."
+    )
+    abort: Failure | None = fields.field(
+        failure_codec(), default=None, doc="The failure that calls end with: a code or a status."
+    )
+    abort_share: float | None = fields.share(
+        default=None, doc="How many calls; without it all, if there is an `abort`."
+    )
+    corrupt_share: float | None = fields.share(
+        default=None, doc="How many replies are cut in half."
+    )
+    hang_share: float | None = fields.share(default=None, doc="How many calls are never answered.")
+    seed: int | None = fields.integer(
+        default=None, doc="What chance follows from, to have the same faults again."
+    )
+
+
+class Fault:
+    """Makes calls go wrong, each kind of fault by its own share of chance.
+
+    Args:
+        settings: Its keys.
+        environment: The service's.
+        chance: What decides.
+        call: The call's name.
+
+    Raises:
+        GatewayError: The `abort`.
+    """
+
+    def __init__(
+        self,
+        settings: FaultSettings,
+        environment: Environment,
+        chance: random.Random,
+        call: str,
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._chance = chance
+        self._call = call
+
+    async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
+        """Call `inner`, or have that go wrong."""
+        settings = self._settings
+        # Drawn all at once: what one share decides must not move what the others draw.
+        delay, hang, abort, corrupt = (self._chance.random() for _ in range(4))
+        if settings.delay is not None and delay < _share(settings.delay_share):
+            self._tell("delay")
+            await trio.sleep(settings.delay)
+        if settings.hang_share is not None and hang < settings.hang_share:
+            self._tell("hang")
+            await trio.sleep_forever()
+        if settings.abort is not None and abort < _share(settings.abort_share):
+            self._tell("abort")
+            await trio.lowlevel.checkpoint()
+            raise failure_of(settings.abort, "a fault that was asked for in the configuration")
+        reply = await inner(request, emit)
+        if settings.corrupt_share is not None and corrupt < settings.corrupt_share:
+            self._tell("corrupt")
+            return _cut(reply)
+        return reply
+
+    def _tell(self, fault: Any) -> None:
+        environment = self._environment
+        environment.record(FaultInjected(service=environment.service, call=self._call, fault=fault))
+
+
+def _share(written: float | None) -> float:
+    return 1.0 if written is None else written
+
+
+def _cut(reply: Reply) -> Reply:
+    """The first half of a reply, as the text it is."""
+    text = msgspec.json.encode(reply.value).decode("utf-8", "replace")
+    return Reply(text[: len(text) // 2])
+
+
+def create(settings: FaultSettings, environment: Environment) -> Callable[[CallFacts], Fault]:
+    """The service's `fault`; loud, for nobody wants it to be forgotten."""
+    logger("gateway.policies.fault").warning(
+        "faults are injected on purpose", service=environment.service
+    )
+    chance = environment.random if settings.seed is None else random.Random(settings.seed)  # noqa: S311 - no secret
+    return lambda call: Fault(settings, environment, chance, call.name)

@@ -1,0 +1,82 @@
+"""A service's rate: calls go out no closer together than it allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from gateway.config.units import format_rate
+from gateway.core.adapter import Environment
+from gateway.core.errors import Overloaded
+from gateway.core.messages import Reply, Request
+from gateway.core.service import CallFacts, Emit, Service
+from gateway.telemetry.events import Refused
+
+__all__ = ["Rate", "create"]
+
+_BURST_S = 1.0
+"""What was not used may be used at once: up to a second's worth, one call at least."""
+
+
+class Rate:
+    """Holds calls back until their turn; one whose turn does not come before its deadline is refused.
+
+    The generic cell rate algorithm: one number, the time at which the next call is due if all come
+    evenly. A call may be ahead of it by a second's worth.
+
+    One for all calls of a service.
+
+    Args:
+        per_s: Calls a second, above 0.
+        environment: The service's.
+
+    Raises:
+        Overloaded: Its turn would not come in time; refused at once.
+
+    Cancellation: while it waits, its turn is another's if nobody came after it.
+
+    Source: ITU-T I.371, the virtual scheduling algorithm.
+    """
+
+    def __init__(self, per_s: float, environment: Environment) -> None:
+        self._per_s = per_s
+        self._interval_s = 1 / per_s
+        self._ahead_s = max(0.0, _BURST_S - self._interval_s)
+        self._environment = environment
+        self._due = 0.0
+
+    async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
+        """Call `inner` when its turn comes."""
+        now = trio.current_time()
+        due = max(self._due, now)
+        turn = due - self._ahead_s
+        if turn > now:
+            if turn >= trio.current_effective_deadline():
+                self._refuse(turn - now)
+            self._due = mine = due + self._interval_s
+            came = False
+            try:
+                await trio.sleep_until(turn)
+                came = True
+            finally:
+                if not came and self._due == mine:
+                    self._due = due
+        else:
+            self._due = due + self._interval_s
+        return await inner(request, emit)
+
+    def _refuse(self, wait_s: float) -> None:
+        environment = self._environment
+        environment.record(Refused(service=environment.service, by="rate"))
+        raise Overloaded(
+            f"not called: its rate of {format_rate(self._per_s)} is used up for longer than the "
+            "budget lasts",
+            retry_after_s=wait_s,
+        )
+
+
+def create(per_s: float, environment: Environment) -> Callable[[CallFacts], Rate]:
+    """The service's `rate`: one for all of its calls."""
+    policy = Rate(per_s, environment)
+    return lambda _call: policy
