@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import command, http, mcp, python
+from gateway.adapters import command, files, http, mcp, python, tcp
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
 
 ADAPTERS: Mapping[str, Kind] = {
     "command": command.KIND,
+    "files": files.KIND,
     "http": http.KIND,
     "mcp": mcp.KIND,
     "python": python.KIND,
+    "tcp": tcp.KIND,
 }
 """Every kind of service, by the value of `kind`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import re
 import stat
@@ -52,6 +53,9 @@ _METHOD = re.compile(r"(?!CONNECT$|TRACE$)[A-Z][A-Z-]{0,31}")
 _BIND_PATTERN = r"^(unix:/.+|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}|[A-Za-z0-9_.-]+:[0-9]{1,5})$"
 
 
+_ADDRESS = re.compile(r"^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")
+
+
 def bind() -> Codec:
     """An address to listen on: `host:port`, `[::1]:port` or `unix:/path`."""
     wanted = 'an address such as "127.0.0.1:8080", "[::1]:8080" or "unix:/run/gateway.sock"'
@@ -61,6 +65,38 @@ def bind() -> Codec:
 
     schema = {"type": "string", "pattern": _BIND_PATTERN}
     return Codec(decode=decode, wanted=wanted, schema=schema)
+
+
+def address() -> Codec:
+    """An address to connect to: `host:port` or `[::1]:port`."""
+    wanted = 'an address such as "plc.internal:7000" or "[fd00::1]:7000"'
+
+    def decode(value: Any, _place: Place) -> str:
+        if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+            raise expected(wanted, value)
+        if not 0 < int(value.rpartition(":")[2]) <= 65535:
+            raise expected(wanted, value)
+        return value
+
+    return Codec(
+        decode=decode, wanted=wanted, schema={"type": "string", "pattern": _ADDRESS.pattern}
+    )
+
+
+def encoding() -> Codec:
+    """The name of a text encoding that Python has."""
+    wanted = 'an encoding such as "utf-8"'
+
+    def decode(value: Any, _place: Place) -> str:
+        try:
+            found = codecs.lookup(value) if isinstance(value, str) else None
+        except LookupError:
+            found = None
+        if found is None or not getattr(found, "_is_text_encoding", True):
+            raise expected(wanted, value)
+        return found.name
+
+    return Codec(decode=decode, wanted=wanted, schema={"type": "string"})
 
 
 def binds() -> Codec:

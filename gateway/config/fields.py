@@ -33,12 +33,14 @@ from gateway.config.tables import codec_of, codecs_of
 __all__ = [
     "Codec",
     "Secret",
+    "address",
     "bind",
     "binds",
     "boolean",
     "codec_of",
     "codecs_of",
     "duration",
+    "encoding",
     "field",
     "file",
     "forwarded_headers",
@@ -201,6 +203,16 @@ def strings(*, doc: str, default: Any = attrs.NOTHING, template: Template | None
 def file(*, doc: str, default: Any = attrs.NOTHING, example: str = "file:tls.crt") -> Any:
     """`"file:PATH"` or `"PATH"`, a file that is there → `Path`; messages show `example`."""
     return field(addresses.file(example), doc=doc, default=default)
+
+
+def address(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """`"host:port"`, `"[::1]:port"` of a peer → `str`."""
+    return field(addresses.address(), doc=doc, default=default)
+
+
+def encoding(*, doc: str, default: Any = attrs.NOTHING) -> Any:
+    """A text encoding, by a name that Python knows → `str`, its usual one."""
+    return field(addresses.encoding(), doc=doc, default=default)
 
 
 def bind(*, doc: str, default: Any = attrs.NOTHING) -> Any:
