@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import command, files, http, mcp, python, tcp
+from gateway.adapters import command, files, http, mcp, python, sql, tcp
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
@@ -19,6 +19,7 @@ ADAPTERS: Mapping[str, Kind] = {
     "http": http.KIND,
     "mcp": mcp.KIND,
     "python": python.KIND,
+    "sql": sql.KIND,
     "tcp": tcp.KIND,
 }
 """Every kind of service, by the value of `kind`."""
