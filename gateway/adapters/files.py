@@ -28,7 +28,7 @@ from gateway.net.threads import Threads
 
 __all__ = ["KIND", "FilesAdapter", "FilesCall", "FilesSettings"]
 
-_NOT_FOUND, _TOO_LARGE = 404, 413
+_NOT_FOUND = 404
 _READ_BYTES = 256 * 1024
 
 
@@ -132,7 +132,7 @@ class FilesAdapter:
             if not piece:
                 return bytes(data)
             data += piece
-        raise Rejected(f"{shown!r} is over {most} bytes", service_status=_TOO_LARGE)
+        raise BadReply(f"{shown!r} is over {most} bytes")
 
     def _listed(self, opened: int) -> dict[str, Any]:
         most = self._settings.max_entries

@@ -55,6 +55,10 @@ class Process(Protocol):
         """Send a signal to all of its group."""
         ...
 
+    def close(self) -> None:
+        """Close the streams at once."""
+        ...
+
     async def aclose(self) -> None:
         """Close the streams."""
         ...
@@ -123,6 +127,10 @@ class _Process:
         # Its number names its group for as long as any of that is left, whether it itself is or not.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+    def close(self) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr):
+            stream.close()  # type: ignore[union-attr] # pipes' streams have it
 
     async def aclose(self) -> None:
         for stream in (self.stdin, self.stdout, self.stderr):

@@ -91,7 +91,11 @@ class Programs:
                 process = started = await spawn(program, directory, environment)
             yield started
         finally:
-            if process is None or self._ending is None:
+            if process is None:
+                self._places.release_on_behalf_of(place)
+            elif process.status is not None or self._ending is None:
+                process.signal(signal.SIGKILL)  # what it started and left behind
+                process.close()
                 self._places.release_on_behalf_of(place)
             else:
                 self._ending.start_soon(partial(self._end, process, place))

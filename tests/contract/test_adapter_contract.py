@@ -5,11 +5,15 @@ A new kind needs an entry in `SCENES`: how its service is made to reply, to hang
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
+import sqlite3
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -40,11 +44,13 @@ class Scene:
         app: Open.
         left: What is left of calls: connections under way, tokens taken.
         budget_s: The seconds the service was told are left, per call.
+        written: What the app was made of.
     """
 
     app: Gateway
     left: Callable[[], int]
     budget_s: Callable[[], list[float]]
+    written: dict[str, Any]
 
 
 @attrs.frozen
@@ -57,7 +63,8 @@ class Kind:
         value: What it replies.
         failures: How many ways of failing it has.
         bounded: Whether what it replies comes from outside and has a bound.
-        virtual: Whether it hangs in virtual time; a thread does not.
+        virtual: Whether it hangs in virtual time; threads and programs do not.
+        told: Whether it is told what is left of the budget.
     """
 
     kind: str
@@ -66,6 +73,7 @@ class Kind:
     failures: int
     bounded: bool
     virtual: bool = True
+    told: bool = True
 
 
 def tool(service: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +121,8 @@ async def over_http(does: Does) -> AsyncGenerator[Scene]:
     async with network() as net:
         net.name("api.test", "10.0.0.1")
         net.serve("10.0.0.1", 80, service)
-        app = create_app(tool(settings, {"get": "/x"}))
+        written = tool(settings, {"get": "/x"})
+        app = create_app(written)
 
         def left() -> int:
             client = app._built.adapters["s"]._client  # type: ignore[attr-defined]
@@ -123,7 +132,7 @@ async def over_http(does: Does) -> AsyncGenerator[Scene]:
             return [int(one.header("x-request-timeout-ms")) / 1000 for one in service.requests]
 
         async with app.running():
-            yield Scene(app, left, budget_s)
+            yield Scene(app, left, budget_s, written)
         assert not net.open
 
 
@@ -178,7 +187,8 @@ async def over_mcp(does: Does) -> AsyncGenerator[Scene]:
     async with network() as net:
         net.name("api.test", "10.0.0.1")
         net.serve("10.0.0.1", 80, service)
-        app = create_app(tool(settings, {"tool": "x"}))
+        written = tool(settings, {"tool": "x"})
+        app = create_app(written)
 
         def left() -> int:
             link = app._built.adapters["s"]._link  # type: ignore[attr-defined]
@@ -189,7 +199,7 @@ async def over_mcp(does: Does) -> AsyncGenerator[Scene]:
             return [int(one.header(header)) / 1000 for one in service.asked("tools/call")]
 
         async with app.running():
-            yield Scene(app, left, budget_s)
+            yield Scene(app, left, budget_s, written)
         assert not net.open
 
 
@@ -198,37 +208,184 @@ async def over_mcp(does: Does) -> AsyncGenerator[Scene]:
 PYTHON_FAILURES = ("value", "key", "group", "exit", "not_found", "overloaded", "timeout")
 
 
-def python(does: Does, names: Mapping[str, str]) -> Any:
+def python(does: Does, names: Mapping[str, str]) -> dict[str, Any]:
     function, arguments = names.get(str(does), names["fail"]), {}
     if isinstance(does, int):
         arguments = {"name": PYTHON_FAILURES[does]}
     elif does == "hang" and function == "held":
         arguments = {"gate": "contract"}
     settings = {"kind": "python", "module": functions.__name__, "threads": 2}
-    return create_app(tool(settings, {"function": function, "arguments": arguments}))
+    return tool(settings, {"function": function, "arguments": arguments})
 
 
 @asynccontextmanager
 async def async_functions(does: Does) -> AsyncGenerator[Scene]:
     names = {"reply": "left_async", "hang": "forever", "fail": "fail_async"}
-    app = python(does, names)
+    written = python(does, names)
+    app = create_app(written)
     budgets: list[float] = []
     async with app.running():
-        yield Scene(app, lambda: 0, lambda: budgets)
+        yield Scene(app, lambda: 0, lambda: budgets, written)
 
 
 @asynccontextmanager
 async def blocking_functions(does: Does) -> AsyncGenerator[Scene]:
-    app = python(does, {"reply": "left", "hang": "held", "fail": "fail"})
+    written = python(does, {"reply": "left", "hang": "held", "fail": "fail"})
+    app = create_app(written)
     async with app.running():
         limiter = app._built.adapters["s"]._limiter
-        yield Scene(app, lambda: int(limiter.borrowed_tokens), list)
+        yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
+
+
+# ------------------------------------------------------------------ command
+
+COMMAND_FAILURES = (
+    ["no-such-program-anywhere"],
+    ["sh", "-c", "echo $TOKEN >&2; exit 3"],
+    ["sh", "-c", "echo $TOKEN; kill -9 $$"],
+    ["sh", "-c", "echo $TOKEN {"],
+    ["printf", r"\377"],
+)
+
+
+@asynccontextmanager
+async def programs(does: Does) -> AsyncGenerator[Scene]:
+    program: Any = {
+        "reply": ["echo", '{"n": 1}'],
+        "hang": ["sleep", "60"],
+        "too much": ["printf", "%2000s"],
+    }.get(does) or COMMAND_FAILURES[int(does)]  # type: ignore[arg-type]
+    settings = {
+        "kind": "command",
+        "program": program,
+        "environment": {"TOKEN": SECRET},
+        "max_output": "1KiB",
+        "max_processes": 2,
+    }
+    written = tool(settings, {"output": "json"})
+    app = create_app(written)
+    async with app.running():
+        adapter: Any = app._built.adapters["s"]
+        yield Scene(app, lambda: int(adapter._programs.running), list, written)
+    assert adapter._programs.running == 0
+
+
+# ------------------------------------------------------------------ files
+
+FILES_FAILURES = ("none", "../up", "/etc/passwd", "secret", "raw", "link", ".hidden")
+
+
+@asynccontextmanager
+async def files(does: Does) -> AsyncGenerator[Scene]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "reply").write_text('{"n": 1}')
+        (folder / "too much").write_text("x" * 2000)
+        (folder / "secret").write_text("{" + SECRET)
+        (folder / "raw").write_bytes(b"\xff")
+        (folder / "link").symlink_to(folder / "reply")
+        (folder / ".hidden").write_text("1")
+        settings = {"kind": "files", "root": name, "max_size": "1KiB", "threads": 2}
+        path = FILES_FAILURES[does] if isinstance(does, int) else does
+        written = tool(settings, {"path": path, "output": "json"})
+        app = create_app(written)
+        async with app.running():
+            limiter = app._built.adapters["s"]._threads.limiter  # type: ignore[attr-defined]
+            yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
+
+
+# ------------------------------------------------------------------ sql
+
+SQL_FAILURES = (
+    f"select {SECRET} from nowhere",
+    "insert into t values (1)",
+    "select 1 as a, 2 as a",
+    "select n from t union all select 2",
+)
+
+
+@asynccontextmanager
+async def sqlite(does: Does) -> AsyncGenerator[Scene]:
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / f"{SECRET}.db"
+        with contextlib.closing(sqlite3.connect(file)) as made:
+            made.execute("create table t(n integer primary key)")
+            made.execute("insert into t values (1)")
+            made.commit()
+        statement = {
+            "reply": "select n from t",
+            "hang": "with recursive c(x) as (select 1 union all select x + 1 from c) select max(x) from c",
+            "too much": "select printf('%2000s', n) as n from t",
+        }.get(str(does)) or SQL_FAILURES[int(does)]
+        settings = {"kind": "sql", "url": f"sqlite:///{file}", "threads": 2, "max_reply": "1KiB"}
+        written = tool(settings, {"sql": statement, "one": True})
+        app = create_app(written)
+        async with app.running():
+            limiter = app._built.adapters["s"]._limiter
+            yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
+
+
+# ------------------------------------------------------------------ tcp
+
+TCP_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    b"",
+    SECRET.encode(),
+    SECRET.encode() + b"\n",
+    b"\xff\n",
+)
+
+
+@asynccontextmanager
+async def over_tcp(does: Does) -> AsyncGenerator[Scene]:
+    answer: Any = {"reply": b'{"n": 1}\r\n', "hang": None, "too much": b"x" * 2000 + b"\n"}
+    says = TCP_FAILURES[does] if isinstance(does, int) else answer[does]
+
+    async def peer(stream: trio.abc.Stream) -> None:
+        assert await stream.receive_some() in (b"hello\n", b"")  # nothing, if it was cancelled
+        if says is None:
+            await trio.sleep_forever()
+        await trio.sleep(0.1)
+        await stream.send_all(says)
+
+    settings = {
+        "kind": "tcp",
+        "address": "plc.test:7000",
+        "allow_private": True,
+        "max_reply": "1KiB",
+        "max_connections": 2,
+    }
+    async with network() as net:
+        net.name("plc.test", "10.0.0.1")
+        net.serve("10.0.0.1", 7000, says if isinstance(says, OSError) else peer)
+        written = tool(settings, {"send": "hello", "output": "json"})
+        app = create_app(written)
+        async with app.running():
+            adapter: Any = app._built.adapters["s"]
+            yield Scene(app, lambda: int(adapter.taken), list, written)
+        assert not net.open
 
 
 # ------------------------------------------------------------------ the table
 
 SCENES = {
     "http": Kind("http", over_http, {"n": 1}, len(HTTP_FAILURES), bounded=True),
+    "command": Kind(
+        "command",
+        programs,
+        {"n": 1},
+        len(COMMAND_FAILURES),
+        bounded=True,
+        virtual=False,
+        told=False,
+    ),
+    "files": Kind(
+        "files", files, {"n": 1}, len(FILES_FAILURES), bounded=True, virtual=False, told=False
+    ),
+    "sql, SQLite": Kind(
+        "sql", sqlite, {"n": 1}, len(SQL_FAILURES), bounded=True, virtual=False, told=False
+    ),
+    "tcp": Kind("tcp", over_tcp, {"n": 1}, len(TCP_FAILURES), bounded=True, told=False),
     "mcp": Kind("mcp", over_mcp, {"n": 1}, len(MCP_FAILURES), bounded=True),
     "python, async": Kind(
         "python", async_functions, pytest.approx(60), len(PYTHON_FAILURES), bounded=False
@@ -354,7 +511,7 @@ def test_cancelled_anywhere_it_leaves_nothing(kind: Kind, does: Does) -> None:
             try:
                 await cancellable(call)
             except AssertionError:
-                assert kind.kind in {"http", "mcp"}
+                assert kind.kind in {"http", "mcp", "tcp", "command"}
             while scene.left() and not kind.virtual:  # threads end in real time
                 await trio.lowlevel.checkpoint()
             assert scene.left() == 0
@@ -367,12 +524,15 @@ def test_cancelled_anywhere_it_leaves_nothing(kind: Kind, does: Does) -> None:
     "kind", [kind for kind in SCENES.values() if kind.bounded], ids=lambda kind: kind.kind
 )
 async def test_a_reply_has_a_bound(autojump_clock: MockClock, kind: Kind) -> None:
+    still(autojump_clock, kind)
     async with kind.open("too much") as scene:
         with pytest.raises(BadReply, match="over"):
             await scene.app.call(request())
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "kind", [kind for kind in SCENES.values() if kind.told], ids=lambda kind: kind.kind
+)
 async def test_what_is_left_of_the_budget_goes_along(autojump_clock: MockClock, kind: Kind) -> None:
     still(autojump_clock, kind)
     async with kind.open("reply") as scene:
@@ -385,22 +545,8 @@ async def test_what_is_left_of_the_budget_goes_along(autojump_clock: MockClock, 
 async def test_it_opens_again_after_it_closed(autojump_clock: MockClock, kind: Kind) -> None:
     still(autojump_clock, kind)
     async with kind.open("reply") as scene:
-        again = create_app(tool(*_written(scene.app)))
+        assert (await scene.app.call(request())).value == kind.value
+        again = create_app(scene.written)
         for _ in range(2):
             async with again.running():
                 assert (await again.call(request())).value == kind.value
-
-
-def _written(app: Gateway) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The service and the call of a scene, as a file would have them."""
-    service, call = app.config.services["s"], app.config.tools["t"].calls["a"]
-    if service.kind == "http":
-        settings = {"kind": "http", "url": service.settings.url, "allow_private": True}
-        return settings, {"get": call.keys.get}
-    if service.kind == "mcp":
-        settings = {"kind": "mcp", "url": service.settings.url, "allow_private": True}
-        return settings, {"tool": call.keys.tool}
-    return (
-        {"kind": "python", "module": service.settings.module},
-        {"function": call.keys.function, "arguments": call.keys.arguments},
-    )
