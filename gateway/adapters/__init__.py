@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import command, files, http, mcp, python, sql, tcp
+from gateway.adapters import command, files, graphql, http, mcp, python, sql, tcp, websocket
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
@@ -16,10 +16,12 @@ __all__ = ["ADAPTERS"]
 ADAPTERS: Mapping[str, Kind] = {
     "command": command.KIND,
     "files": files.KIND,
+    "graphql": graphql.KIND,
     "http": http.KIND,
     "mcp": mcp.KIND,
     "python": python.KIND,
     "sql": sql.KIND,
     "tcp": tcp.KIND,
+    "websocket": websocket.KIND,
 }
 """Every kind of service, by the value of `kind`."""

@@ -1,0 +1,248 @@
+"""Programs behind a tool: arguments, input, output, ends; nothing is left of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.app import Gateway, create_app
+from gateway.config.problems import ConfigError
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArguments,
+    Rejected,
+    Unreachable,
+)
+from gateway.core.messages import Chunk, Partial
+from tests.apps import request
+
+
+def app_of(program: list[str], service: Any = None, /, **call: Any) -> Gateway:
+    return create_app(
+        {
+            "services": {"s": {"kind": "command", "program": program, **(service or {})}},
+            "tools": {
+                "t": {
+                    "input": {"properties": {"x": {}, "y": {}}},
+                    "output": "a",
+                    "calls": {"a": {"service": "s", **call}},
+                }
+            },
+        }
+    )
+
+
+async def ran(app: Gateway, timeout_s: float = 10, /, **arguments: Any) -> Any:
+    async with app.running():
+        return (await app.call(request(**arguments), timeout_s=timeout_s)).value
+
+
+ARGUMENTS = ["sh", "-c", 'for each in "$@"; do printf "<%s>" "$each"; done', "sh"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "x", "given"),
+    [
+        (["{x}"], "a b; rm -rf / $HOME `id` *", "<a b; rm -rf / $HOME `id` *>"),
+        (["{x}"], "", "<>"),
+        (["{x}"], 5, "<5>"),
+        (["{x}"], 1.5, "<1.5>"),
+        (["{x}"], True, "<true>"),
+        (["--name={x}", "y"], "-v", "<--name=-v><y>"),
+        (["--", "{x}"], "-v", "<--><-v>"),
+        (["é{x}"], "ü\n", "<éü\n>"),
+    ],
+)
+async def test_a_placeholder_is_one_argument_whatever_it_holds(
+    arguments: list[str], x: Any, given: str
+) -> None:
+    assert await ran(app_of(ARGUMENTS, arguments=arguments), x=x) == given
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        ("-rf", "begins with a dash"),
+        (None, "expected text or a number, got null"),
+        ([1], "expected text or a number, got list"),
+        ("a\0b", "null character"),
+    ],
+)
+async def test_what_is_no_argument_is_refused(x: Any, says: str) -> None:
+    with pytest.raises(InvalidArguments, match=says):
+        await ran(app_of(ARGUMENTS, arguments=["{x}"]), x=x)
+
+
+async def test_a_call_may_let_options_through() -> None:
+    assert await ran(app_of(ARGUMENTS, arguments=["{x}"], dashes=True), x="-v") == "<-v>"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "x", "output", "value"),
+    [
+        ("{x}", "text", "text", "text"),
+        ("{x}", [1, {"a": None}], "json", [1, {"a": None}]),
+        ({"q": "{x}"}, 7, "json", {"q": 7}),
+        ("a\nb\r\nc", 0, "lines", ["a", "b", "c"]),
+        (None, 0, "text", ""),
+    ],
+)
+async def test_it_reads_and_writes(stdin: Any, x: Any, output: str, value: Any) -> None:
+    call = {"output": output} if stdin is None else {"stdin": stdin, "output": output}
+    assert await ran(app_of(["cat"], **call), x=x) == value
+
+
+async def test_lines_go_out_as_they_come() -> None:
+    seen: list[Partial] = []
+
+    async def emit(item: Partial) -> None:
+        seen.append(item)
+
+    app = app_of(["printf", "a\\nb\\nc"], output="lines")
+    async with app.running():
+        await app._built.tools["t"].plan.nodes[0].invoke(
+            request(arguments=[], stdin=None), emit
+        )
+    assert seen == [Chunk("a"), Chunk("b"), Chunk("c")]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "says"),
+    [
+        ("echo oops >&2; exit 3", BadReply, "ended with status 3: oops"),
+        ("exit 1", Rejected, "status 1"),
+        ("exit 75", Unreachable, "status 75"),
+        ("kill -9 $$", BadReply, "by signal 9"),
+        ("echo {", BadReply, "not JSON"),
+        ("yes", BadReply, "over 1024 bytes"),
+        ("echo $TOKEN >&2; exit 3", BadReply, r"status 3: \*\*\*"),
+    ],
+)
+async def test_how_it_ends_is_told(script: str, kind: type[GatewayError], says: str) -> None:
+    service = {
+        "statuses": {"1": "rejected", "75": "unreachable"},
+        "max_output": "1KiB",
+        "environment": {"TOKEN": "s3cr3t-and-long"},
+    }
+    with pytest.raises(kind, match=says):
+        await ran(app_of(["sh", "-c", script], service, output="json"))
+
+
+async def test_a_status_may_be_well() -> None:
+    service = {"statuses": {"1": "ok"}}
+    assert await ran(app_of(["sh", "-c", "echo none; exit 1"], service)) == "none\n"
+
+
+async def test_a_program_that_is_not_there_is_unreachable() -> None:
+    with pytest.raises(Unreachable, match="cannot be started: No such file"):
+        await ran(app_of(["no-such-program-anywhere"]))
+
+
+async def test_its_environment_is_its_own(tmp_path: Path) -> None:
+    os.environ["GATEWAY_TEST_SECRET"] = "hidden"
+    try:
+        said = await ran(app_of(["env"], {"environment": {"MINE": "1"}}))
+    finally:
+        del os.environ["GATEWAY_TEST_SECRET"]
+    assert "MINE=1" in said
+    assert "GATEWAY_TEST_SECRET" not in said
+    assert await ran(app_of(["pwd"], {"directory": str(tmp_path)})) == f"{tmp_path}\n"
+
+
+def alive(pids: list[int]) -> list[int]:
+    found = []
+    for pid in pids:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            continue
+        state = Path(f"/proc/{pid}/stat")
+        if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+            raise AssertionError(f"{pid} is a zombie")
+        found.append(pid)
+    return found
+
+
+async def test_at_the_deadline_all_that_it_started_ends(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = (
+        f"trap '' TERM; (trap '' TERM; sleep 60) & echo $! >> {pids}; echo $$ >> {pids}; "
+        "sleep 60; sleep 60"
+    )
+    app = app_of(["sh", "-c", script], {"terminate_after": "200ms"})
+    async with app.running():
+        start = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await app.call(request(), timeout_s=0.3)
+        assert time.monotonic() - start < 0.3 + 1
+        started = [int(pid) for pid in pids.read_text().split()]
+        assert len(started) == 2
+        with trio.fail_after(5):
+            while alive(started):
+                await trio.sleep(0.01)
+
+
+async def test_closing_waits_for_the_end_of_those_that_are_left(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    app = app_of(
+        ["sh", "-c", f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.05; done"],
+        {"terminate_after": "100ms"},
+    )
+    async with app.running():
+        with pytest.raises(DeadlineExceeded):
+            await app.call(request(), timeout_s=0.2)
+    assert not alive([int(pid.read_text())])
+
+
+async def test_what_it_leaves_behind_when_it_ends_by_itself_is_ended_too(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    app = app_of(["sh", "-c", f"sleep 60 > /dev/null 2>&1 & echo $! > {pid}"])
+    async with app.running():
+        await app.call(request())
+        with trio.fail_after(5):
+            while alive([int(pid.read_text())]):
+                await trio.sleep(0.01)
+
+
+async def test_no_more_run_at_once_than_may(tmp_path: Path) -> None:
+    app = app_of(["sh", "-c", "sleep 0.1"], {"max_processes": 2})
+    async with app.running():
+        adapter: Any = app._built.adapters["s"]
+        most = 0
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(app.call, request())
+            while adapter._programs.running < 2:
+                await trio.sleep(0.001)
+            most = adapter._programs.running
+        assert most == 2
+    assert adapter._programs.running == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "says"),
+    [
+        ({"program": []}, {}, "program: expected a list"),
+        ({"statuses": {"0": "ok"}}, {}, "exit status from 1 to 255"),
+        ({"statuses": {"1": "fine"}}, {}, "statuses"),
+        ({}, {"output": "xml"}, "output"),
+    ],
+)
+def test_mistakes_of_the_file_are_told(
+    service: dict[str, Any], call: dict[str, Any], says: str
+) -> None:
+    program = service.pop("program", ["true"])
+    with pytest.raises(ConfigError, match=says):
+        app_of(program, service, **call)
+
+
+def test_signals_are_what_they_were() -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
