@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 help:
 	@echo 'make demo    the gateway before sample services on loopback; prints what to try'
 	@echo 'make test    the test suite (make test ARGS="-k plan" for a part of it)'
-	@echo 'make conformance  the MCP conformance suite, fetched from npm, against the gateway'
+	@echo 'make conformance  the MCP conformance suite, fetched from npm, against the gateway and through it'
 	@echo 'make check   lint and types'
 	@echo 'make bench   measured ratios against named peers, in 15 minutes (ARGS=--quick: whether it works)'
 	@echo 'make venv    $(VENV) with everything a developer needs'

@@ -7,15 +7,17 @@ import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import in_trio_task
 
 from gateway.access.browsers import BrowserGuard
 from gateway.access.proxies import TrustedProxies
+from gateway.access.sight import May
 from gateway.build import Built, Source, build
 from gateway.config.addresses import METHODS
+from gateway.config.secret import reveal
 from gateway.config.settings import ServerSettings
 from gateway.core.adapter import Kind
 from gateway.core.errors import (
@@ -23,15 +25,15 @@ from gateway.core.errors import (
     GatewayError,
     Internal,
     NotFound,
-    Overloaded,
 )
 from gateway.core.federation import Federated
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
-from gateway.inbound.front import check_head, context_of, tell
+from gateway.inbound.front import TellOthers, check_head, context_of, tell
 from gateway.inbound.http import Http
 from gateway.inbound.mcp import Mcp
 from gateway.inbound.proxy import Proxies
+from gateway.lifespan import Lifespan
 from gateway.net.asgi import (
     ClientLeft,
     Incoming,
@@ -69,6 +71,8 @@ def create_app(
     adapters: Mapping[str, Kind] | None = None,
     services: Mapping[str, Service] | None = None,
     listeners: Iterable[Listener] = (),
+    may: May | None = None,
+    key: bytes | None = None,
 ) -> Gateway:
     """The gateway of a `gateway.toml`, as an ASGI application for servers and hosts.
 
@@ -79,6 +83,8 @@ def create_app(
         adapters: Further kinds of services, by the name that `kind` gives.
         services: Services by name that stand in for those of the file: fakes, simulations.
         listeners: Further listeners of telemetry events.
+        may: Who may know of what, and so ask for it; without it everybody of everything.
+        key: Signs what clients keep, where the file has no key for it; without it a random one.
 
     Raises:
         ConfigError: The configuration has mistakes; all of them, one line each.
@@ -86,7 +92,7 @@ def create_app(
     metrics = Metrics()
     telemetry = Telemetry((metrics, RequestLog(), *listeners))
     built = build(source, record=telemetry.record, adapters=adapters, services=services)
-    return Gateway(built, telemetry, metrics)
+    return Gateway(built, telemetry, metrics, may=may, key=key)
 
 
 class Gateway:
@@ -100,14 +106,28 @@ class Gateway:
         built: The configuration, made into objects.
         telemetry: Where events go.
         metrics: The listener that `/metrics` shows.
+        may: Who may know of what; `None` where everybody may know of everything.
+        key: As `create_app` is given it.
 
     Attributes:
+        may: As above.
+        tell_others: As `Front` has it; given by whoever runs several workers.
         takes_over: Whether it opens in the place of one that served: then names of servers behind
             us that clash do not keep it from opening.
     """
 
-    def __init__(self, built: Built, telemetry: Telemetry, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        built: Built,
+        telemetry: Telemetry,
+        metrics: Metrics,
+        *,
+        may: May | None = None,
+        key: bytes | None = None,
+    ) -> None:
         self.config = built.config
+        self.may = may
+        self.tell_others: TellOthers | None = None
         self.takes_over = False
         self.metrics = metrics
         self._built = built
@@ -121,14 +141,17 @@ class Gateway:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._federated = {name: one.server for name, one in built.federated.items()}
         self._http = Http(self)
-        self._mcp = Mcp(self, built.config.mcp, built.prompts, built.resources)
+        shared = built.config.state.key
+        self._mcp = Mcp(
+            self,
+            built.config.mcp,
+            built.prompts,
+            built.resources,
+            key=key if shared is None else reveal(shared).encode(),
+            shared=shared is not None,
+        )
         self._proxied = Proxies(self, built.proxies)
-        self._state: Literal["closed", "opening", "open", "closing"] = "closed"
-        self._settled = trio.Event()
-        self._driven = False
-        self._commits: trio.Nursery | None = None
-        self._roots: set[trio.CancelScope] = set()
-        self._drain_deadline = math.inf
+        self._life = Lifespan(self._opened, drain_s=server.drain, opening_s=server.deadline)
 
     @property
     def server(self) -> ServerSettings:
@@ -154,12 +177,12 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome: everything is open, and no drain has begun."""
-        return self._state == "open" and self._drain_deadline == math.inf
+        return self._life.ready
 
     @property
     def in_flight(self) -> int:
         """Requests under way."""
-        return len(self._roots)
+        return self._life.in_flight
 
     async def call(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
@@ -186,19 +209,21 @@ class Gateway:
     ) -> Reply:
         """As `call`, for who sends `encoded` on: parts of the value may be JSON as it came."""
         tool = self.tools.get(request.name)
+        if self.may is not None and not self.may(request.context, "tools", request.name, ""):
+            tool = None
         budget_s = timeout_s if tool is None else min(timeout_s, tool.deadline_s)
         ledger = Ledger(self._telemetry, request, "" if tool is None else tool.name, budget_s)
         with bound(request), ledger:
-            self._check_not_closing()
+            self._life.check_not_closing()
             if tool is None:
                 raise NotFound(f"there is no tool {request.name[:100]!r}")
             try:
                 arguments = tool.arguments.validate(request.arguments)
                 valid = Request(request.name, arguments, request.context)
-                ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._commits)
+                ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._life.commits)
                 if budget_s < 0.001:
                     raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")  # noqa: TRY301 - a call less
-                with self.within(budget_s):
+                with self._life.within(budget_s):
                     await run(emit)
                 if client_has_left():
                     raise ClientLeft  # noqa: TRY301 - likewise
@@ -247,10 +272,10 @@ class Gateway:
         budget_s = min(timeout_s, self.server.deadline)
         ledger = Ledger(self._telemetry, request, name, budget_s)
         with bound(request), ledger:
-            self._check_not_closing()
+            self._life.check_not_closing()
             to = self._built.federated[service]
             passing = Passing(to, method, params, request, self._telemetry.record)
-            return await passing.under(ledger, budget_s, self.within, emit)
+            return await passing.under(ledger, budget_s, self._life.within, emit)
 
     def record(self, event: Event) -> None:
         """Tell telemetry of what is no call of a tool."""
@@ -262,11 +287,19 @@ class Gateway:
 
     def within(self, timeout_s: float) -> Root:
         """A scope for what is in flight for a client: a drain and the client's leaving reach it."""
-        return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
+        return self._life.within(timeout_s)
+
+    def waiting(self) -> Root:
+        """A scope for what only waits for news: the client's leaving ends it, a drain at once."""
+        return self._life.waiting()
+
+    def hear(self, message: bytes) -> None:
+        """Heed what another worker tells by its `tell_others`."""
+        self._mcp.hear(message)
 
     def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:
         """Give a scope of `within` so many seconds from now; the end of a drain comes first."""
-        scope.deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
+        self._life.prolong(scope, timeout_s)
 
     # ------------------------------------------------------------------ lifespan
 
@@ -285,47 +318,19 @@ class Gateway:
             async with self._hosted.running():
                 yield
             return
-        self._begin()
-        self._driven = True
-        async with self._opened():
+        async with self._life.running():
             yield
-
-    def _begin(self) -> None:
-        if self._state != "closed":
-            raise RuntimeError(f"the gateway is {self._state}: `running` is entered once at a time")
-        self._state, self._settled = "opening", trio.Event()
-        self._drain_deadline = math.inf
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        """From opening, which has begun, over open and closing to closed."""
-        failure: Exception | None = None
-        try:
-            async with contextlib.AsyncExitStack() as stack:
-                for adapter in self._built.adapters.values():
-                    await stack.enter_async_context(adapter.open())
-                if not self.takes_over:
-                    self._mcp.check_names()
-                closing = trio.Event()
-                await stack.enter_async_context(self._built.background.open())
-                async with trio.open_nursery() as nursery:
-                    self._commits = await nursery.start(_hold_commits, closing)
-                    self._state = "open"
-                    self._settled.set()
-                    try:
-                        yield
-                    except Exception as error:  # noqa: BLE001 - carried out of the nursery, so that it stays bare
-                        failure = error
-                    finally:
-                        self._state = "closing"
-                        self.begin_drain(self.server.drain)
-                        self._commits = None
-                        closing.set()
-        finally:
-            self._state = "closed"
-            self._settled.set()
-        if failure is not None:
-            raise failure
+        """Every service, open."""
+        async with contextlib.AsyncExitStack() as stack:
+            for adapter in self._built.adapters.values():
+                await stack.enter_async_context(adapter.open())
+            if not self.takes_over:
+                self._mcp.check_names()
+            await stack.enter_async_context(self._built.background.open())
+            yield
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _host: Any = None) -> AsyncIterator[None]:
@@ -336,46 +341,9 @@ class Gateway:
     def begin_drain(self, seconds: float) -> None:
         """Let no request, here or still to come, go on for longer than `seconds` from now.
 
-        Each answers by then with what it has, as by any deadline.
+        Each answers by then with what it has, as by any deadline. What only waits for news ends now.
         """
-        deadline = trio.current_time() + seconds
-        self._drain_deadline = min(self._drain_deadline, deadline)
-        scopes = [*self._roots]
-        if self._commits is not None:
-            scopes.append(self._commits.cancel_scope)
-        for scope in scopes:
-            scope.deadline = min(scope.deadline, deadline)
-
-    async def _welcome(self) -> None:
-        """Let a request in, opening the gateway for the first one where no host told us to.
-
-        Raises:
-            Overloaded: The gateway is closing, is closed, or could not be opened.
-        """
-        if self._state == "closed" and not self._driven:
-            logger.warning(
-                "opened by the first request: the host forwards no lifespan; "
-                "give it lifespan=app.lifespan to open and close in order"
-            )
-            self._begin()
-            trio.lowlevel.spawn_system_task(self._hold_open)
-        if self._state == "opening":
-            with trio.move_on_after(self.server.deadline):
-                await self._settled.wait()
-        self._check_not_closing()
-        if self._state != "open":
-            raise Overloaded("the gateway is not open; its log says why", retry_after_s=1)
-
-    def _check_not_closing(self) -> None:
-        if self._state == "closing":
-            raise Overloaded("the gateway is closing", retry_after_s=1)
-
-    async def _hold_open(self) -> None:
-        try:
-            async with self._opened():
-                await trio.sleep_forever()
-        except Exception:
-            logger.exception("the gateway could not be opened")
+        self._life.begin_drain(seconds)
 
     # ------------------------------------------------------------------ ASGI
 
@@ -409,8 +377,8 @@ class Gateway:
         try:
             check_head(scope, max_bytes=self.server.max_headers)
             browsers.check(headers, scope.get("scheme", "http"))
-            if self._state != "open":
-                await self._welcome()
+            if not self._life.is_open:
+                await self._life.welcome()
         except GatewayError as error:
             await self._turn_away(scope, send, error)
             return
@@ -454,12 +422,3 @@ class Gateway:
             await send({"type": f"lifespan.{stage}.failed", "message": str(error)})
             return
         await send({"type": "lifespan.shutdown.complete"})
-
-
-async def _hold_commits(
-    closing: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Hold a nursery for commits; a drain that cuts them must not cut its host too."""
-    async with trio.open_nursery() as commits:
-        task_status.started(commits)
-        await closing.wait()

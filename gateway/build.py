@@ -116,7 +116,7 @@ def build(
     tools = _tools(loaded, config, made)
     proxies = _proxies(config, made, problems)
     federated = made.federated()
-    prompts = make_prompts(config, problems)
+    prompts = make_prompts(config, tools, problems)
     resources = make_resources(config, tools, problems)
     _check_routes(config, problems)
     check_search(config, problems, judge_pinned=not federated and not problems.touches(("tools",)))

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import trio
 
+from gateway.access.sight import May
 from gateway.app import Gateway, create_app
 from gateway.core.adapter import Environment, Kind
 from gateway.core.federation import Listed, ListName
@@ -49,6 +50,9 @@ class FakeServer:
     name: str = ""
     asked: list[tuple[str, Mapping[str, Any], Context]] = attrs.field(factory=list)
     cancelled: int = 0
+    tells: tuple[str, ...] = ()
+    listeners: list[Callable[[ListName], None]] = attrs.field(factory=list)
+    watched: list[tuple[str, Callable[[], None]]] = attrs.field(factory=list)
     began: trio.Event = attrs.field(factory=trio.Event)
 
     def listed(self, name: ListName, /) -> Listed:
@@ -56,7 +60,22 @@ class FakeServer:
 
     @contextlib.contextmanager
     def listening(self, hear: Callable[[ListName], None], /) -> Iterator[None]:
+        self.listeners.append(hear)
+        try:
+            yield
+        finally:
+            self.listeners.remove(hear)
+
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> contextlib.AbstractContextManager[None] | None:
+        return self._watching(uri, hear) if uri in self.tells else None
+
+    @contextlib.contextmanager
+    def _watching(self, uri: str, hear: Callable[[], None]) -> Iterator[None]:
+        self.watched.append((uri, hear))
         yield
+        self.watched.remove((uri, hear))
 
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
@@ -92,6 +111,7 @@ async def behind(
     events: Events | None = None,
     takes_over: bool = False,
     instead: Mapping[str, Service] | None = None,
+    may: May | None = None,
     **config: Any,
 ) -> AsyncGenerator[Gateway]:
     """An open gateway before these servers."""
@@ -108,6 +128,7 @@ async def behind(
         {"server": {"allowed_hosts": ["localhost"]}, "services": services, **config},
         adapters={"fake": Kind(settings=_Nothing, call=_Nothing, create=create)},
         services=instead,
+        may=may,
         listeners=[] if events is None else [events.append],
     )
     app.takes_over = takes_over

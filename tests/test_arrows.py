@@ -25,7 +25,8 @@ ARROWS = {
 }
 ARROWS["build"] = {"inbound", "admin"} | ARROWS["inbound"]
 ARROWS["guest"] = {"net", "config", "core", "telemetry"}
-ARROWS["app"] = {"build", "guest"} | ARROWS["build"]
+ARROWS["lifespan"] = {"plan", "net", "core"}
+ARROWS["app"] = {"build", "guest", "lifespan"} | ARROWS["build"]
 ARROWS["server"] = {"app"} | ARROWS["app"]
 ARROWS["testing"] = {"app"} | ARROWS["app"]
 ARROWS["cli"] = {"server"} | ARROWS["server"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from typing import Any
 
 from gateway.app import Gateway, create_app
@@ -36,11 +37,14 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     from gateway.server.supervisor import supervise  # noqa: PLC0415 - not there on Windows
 
+    # One for all that is loaded: sessions outlast a reload.
+    key = secrets.token_bytes(32)
+
     def load() -> Offer:
-        return offer_of(create_app(options.file), _announce)
+        return offer_of(create_app(options.file, key=key), _announce)
 
     def first() -> Offer:
-        app = create_app(options.file)
+        app = create_app(options.file, key=key)
         configure_log(app)
         return offer_of(app, _announce)
 

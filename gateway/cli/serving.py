@@ -45,7 +45,13 @@ def offer_of(gateway: Gateway, on_serving: Callable[[Gateway, Addresses], None])
         configure_log(gateway, post.number if post.size > 1 else None)
         gateway.metrics(WorkerStarted(post.restarts))
         gateway.takes_over = post.restarts > 0
-        return Work(app=gateway, metrics=gateway.metrics.render, admin=partial(_admin, gateway))
+        gateway.tell_others = post.tell
+        return Work(
+            app=gateway,
+            metrics=gateway.metrics.render,
+            admin=partial(_admin, gateway),
+            hear=gateway.hear,
+        )
 
     def serving(addresses: Addresses) -> None:
         configure_log(gateway)

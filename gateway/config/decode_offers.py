@@ -29,9 +29,16 @@ def decode_prompts(tables: Any, place: Place) -> dict[str, PromptSettings]:
         place: Where it stands.
 
     Returns:
-        Those that nothing is wrong with, by name, in the file's order.
+        Those that nothing is wrong with, by name, in the file's order; each has one of `file` and
+        `tool`.
     """
-    return dict(_decoded(PromptSettings, "a table with file", tables, place))
+    prompts: dict[str, PromptSettings] = {}
+    for name, settings in _decoded(PromptSettings, "a table with file", tables, place):
+        if (settings.file is None) == (settings.tool is None):
+            (place / name).problem(_NOTHING if settings.file is None else f"{_NOTHING}, got both")
+        else:
+            prompts[name] = settings
+    return prompts
 
 
 def decode_resources(tables: Any, place: Place) -> dict[str, ResourceSettings]:

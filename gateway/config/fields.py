@@ -133,14 +133,15 @@ def string(
     default: Any = attrs.NOTHING,
     reference: bool = False,
     secret: bool = False,
+    least: int = 0,
     template: Template | None = None,
 ) -> Any:
-    """Text → `str`.
+    """Text, of at least so many characters → `str`.
 
     With `reference` it may be `env:NAME` or `file:PATH`, and such a value is a `Secret`. With
     `secret` it is one always, and `check --strict` refuses a literal.
     """
-    codec = values.string(reference=reference, secret=secret)
+    codec = values.string(reference=reference, secret=secret, least=least)
     return field(codec, doc=doc, default=default, template=template)
 
 

@@ -12,6 +12,7 @@ import attrs
 
 from gateway.config import fields
 from gateway.config.addresses import Network
+from gateway.config.fields import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +132,12 @@ class StateSettings:
     """`[state]`: what workers share."""
 
     url: str = fields.one_of("memory:", default="memory:", doc="Where shared state lives.")
+    key: Secret | None = fields.string(
+        default=None,
+        secret=True,
+        least=32,
+        doc="Signs what clients keep; gateways of one key share it. Left out: made at the start.",
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -287,8 +294,13 @@ class ProxySettings:
 class PromptSettings:
     """`[prompts.NAME]`: a text that clients offer to people, offered over MCP."""
 
-    file: Path = fields.file(
-        example="prompts/summarise.md", doc="The text; its `{placeholders}` are its arguments."
+    file: Path | None = fields.file(
+        example="prompts/summarise.md",
+        default=None,
+        doc="The text; its `{placeholders}` are its arguments.",
+    )
+    tool: str | None = fields.name(
+        default=None, doc="In place of `file`: a tool whose answer it is; its inputs are arguments."
     )
     title: str = fields.string(default="", doc="What people see; the name if it is left out.")
     description: str = fields.string(default="", doc="What it is for.")

@@ -16,7 +16,7 @@ import jmespath.exceptions
 from gateway.config import units
 from gateway.config.codec import Codec, Decode, decode_each, expected, sound
 from gateway.config.problems import Refused
-from gateway.config.secret import Secret, is_reference, resolve
+from gateway.config.secret import Secret, is_reference, resolve, reveal
 from gateway.config.text import alternatives, did_you_mean, one_line, show
 
 if TYPE_CHECKING:
@@ -65,18 +65,25 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def string(*, reference: bool = False, secret: bool = False) -> Codec:
+def string(*, reference: bool = False, secret: bool = False, least: int = 0) -> Codec:
     """Text.
 
     Args:
         reference: Whether it may say where it is instead: `env:NAME`, `file:PATH`; such a value
             decodes to a `Secret`.
         secret: Whether it decodes to a `Secret` always, and a literal is noted as one.
+        least: Characters that it has at least.
     """
     referable = reference or secret
     wanted = 'a string or "env:NAME" or "file:PATH"' if referable else "a string"
 
     def decode(value: Any, place: Place) -> str | Secret:
+        text = read(value, place)
+        if len(reveal(text)) < least:
+            raise Refused(f"expected at least {least} characters")
+        return text
+
+    def read(value: Any, place: Place) -> str | Secret:
         if not isinstance(value, str):
             raise Refused(f"expected {wanted}") if secret else expected(wanted, value)
         if referable and is_reference(value):

@@ -63,6 +63,15 @@ class Federated(Protocol):
         """
         ...
 
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> AbstractContextManager[None] | None:
+        """Within this `with`, `hear` is told whenever the resource changed, or may have.
+
+        It is called as for `listening`. `None` if the server does not tell.
+        """
+        ...
+
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
     ) -> dict[str, Any]:
@@ -77,7 +86,7 @@ class Federated(Protocol):
 
         Returns:
             The result as it came, unknown fields and all. In 2026-07-28 it may be one that
-            requires input, where there is no peer to give it.
+            requires input, where the peer takes that in rounds, or there is none to give it.
 
         Raises:
             JsonRpcError: The server's own.

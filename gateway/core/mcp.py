@@ -22,6 +22,7 @@ __all__ = [
     "INVALID_PARAMS",
     "INVALID_REQUEST",
     "LEGACY",
+    "LOG_LEVEL_KEY",
     "METHOD_HEADER",
     "METHOD_NOT_FOUND",
     "MISSING_CAPABILITY",
@@ -54,6 +55,9 @@ CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 
 CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
 """Where a request's `_meta` says which program its client is (2026-07-28)."""
+
+LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
+"""Where a request's `_meta` says from which level on its client is told of logs (2026-07-28)."""
 
 BUDGET_KEY: Final = "gateway/timeoutMs"
 """Where a request's `_meta` may name its budget, in whole milliseconds: ours."""

@@ -54,6 +54,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         trace: This request's place in a distributed trace.
         priority: Whose calls go first where not all can be made.
         peer: The client itself, where services may ask something back; `None` where they cannot.
+        log_level: From which level on it is told of logs; empty if of none.
     """
 
     request_id: str
@@ -64,6 +65,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     trace: Trace = msgspec.field(default_factory=Trace.new)
     priority: Priority = "normal"
     peer: Peer | None = None
+    log_level: str = ""
 
 
 _encode = msgspec.json.Encoder(enc_hook=plain).encode

@@ -39,11 +39,18 @@ class Peer(Protocol):
     Attributes:
         capabilities: What it said it can do, as MCP's `ClientCapabilities`: `sampling`,
             `elicitation`, `roots`. What is not among them is never asked.
+        in_rounds: Whether it takes a result that requires input, and then makes its request again
+            (2026-07-28).
     """
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
         """What it can do."""
+        ...
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether it takes a result that requires input, and then makes its request again."""
         ...
 
     async def __call__(

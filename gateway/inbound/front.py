@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import trio
 
+from gateway.access.sight import May
 from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, Overloaded, TooLarge
@@ -25,6 +26,7 @@ from gateway.telemetry.events import Event
 __all__ = [
     "Answer",
     "Front",
+    "TellOthers",
     "body_of",
     "check_head",
     "context_of",
@@ -36,6 +38,8 @@ __all__ = [
 Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 """Status, headers, body."""
 
+TellOthers: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Returns once every other worker that is well has heard it, within seconds in any case."""
 
 _POLICY = 1008
 _TRY_AGAIN_LATER = 1013
@@ -60,6 +64,16 @@ class Front(Protocol):
         """The MCP servers whose own tools are offered as they are, by service, in the file's order."""
         ...
 
+    @property
+    def may(self) -> May | None:
+        """Who may know of what; `None` where everybody may know of everything."""
+        ...
+
+    @property
+    def tell_others(self) -> TellOthers | None:
+        """Tells the other workers of this server; `None` where there are none."""
+        ...
+
     def context(self, incoming: Incoming, protocol: str) -> Context:
         """Who sends `incoming`: request id, address, principal, trace.
 
@@ -81,6 +95,10 @@ class Front(Protocol):
 
     def within(self, timeout_s: float) -> Root:
         """A scope for what is done for a client, as `Gateway.within` opens it."""
+        ...
+
+    def waiting(self) -> Root:
+        """A scope for what only waits for news, as `Gateway.waiting` opens it."""
         ...
 
     def prolong(self, scope: trio.CancelScope, timeout_s: float) -> None:

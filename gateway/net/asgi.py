@@ -104,9 +104,22 @@ def headers_of(scope: Scope) -> dict[str, str]:
     """The request's headers: names in lower case, several values of one name joined by `, `."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = str(raw_name, "latin-1").lower(), str(raw_value, "latin-1")
+        name = _names.get(raw_name) or _named(raw_name)
+        value = str(raw_value, "latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+_names: dict[bytes, str] = {}
+"""Names of headers as they came: clients send the same few again and again."""
+_MAX_NAMES, _LONG_NAME = 1000, 64
+
+
+def _named(raw_name: bytes) -> str:
+    name = str(raw_name, "latin-1").lower()
+    if len(_names) < _MAX_NAMES and len(raw_name) <= _LONG_NAME:
+        _names[raw_name] = name
+    return name
 
 
 def path_of(scope: Scope) -> str:

@@ -18,12 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def in_the_background(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterator[None]:
+async def in_the_background(
+    work: Callable[[], Awaitable[None]], name: str, hurry: Callable[[], None] = lambda: None
+) -> AsyncIterator[None]:
     """Do `work` for as long as this context lasts; whether it fails is no matter of the context's.
 
     Args:
         work: Cancelled when the context is left, which then waits for its end: that is to be soon.
         name: Who is gone if it fails, for the log.
+        hurry: Called if the context is cancelled while it waits for that end: who cuts us may kill
+            us next.
 
     Cancellation: `work` has ended.
     """
@@ -44,8 +48,13 @@ async def in_the_background(work: Callable[[], Awaitable[None]], name: str) -> A
         yield
     finally:
         scope.cancel()
-        with trio.CancelScope(shield=True):
-            await ended.wait()
+        try:
+            await ended.wait()  # noqa: ASYNC102 - being cancelled meanwhile is heeded below
+        finally:
+            if not ended.is_set():
+                hurry()
+                with trio.CancelScope(shield=True):
+                    await ended.wait()
 
 
 @contextlib.asynccontextmanager

@@ -65,11 +65,12 @@ class _Worker:
         self.generation.mark(self.post.number, status)
 
     async def _serve(self, task_status: trio.TaskStatus[Addresses]) -> None:
-        work = self.generation.offer.work(self.post)
+        number, siblings = self.post.number, self.generation.siblings
+        tell = None if siblings is None else partial(siblings.tell, number)
+        work = self.generation.offer.work(attrs.evolve(self.post, tell=tell))
         async with trio.open_nursery() as nursery:
-            siblings = self.generation.siblings
             if siblings is not None:
-                nursery.start_soon(siblings.answer, self.post.number, work.metrics)
+                nursery.start_soon(siblings.answer, number, work.metrics, work.hear)
             try:
                 await serve(
                     work.app,
@@ -77,7 +78,7 @@ class _Worker:
                     admin=partial(self._admin, work, siblings),
                     listeners=self.generation.listeners.lent(),
                     succeeds=self.post.on_trial,
-                    ahead=None if siblings is None else partial(siblings.ahead, self.post.number),
+                    ahead=None if siblings is None else partial(siblings.ahead, number),
                     shutdown=self.life.shutdown,
                     reason=lambda: self.life.reason,
                     task_status=task_status,

@@ -36,6 +36,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 _WATCHED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"}
 )
+_PLAIN = frozenset({b"host", b"content-length"})
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/1\.[01]\r\n")
 _HTTP_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.[01]\r\n)")
 _PORT = rb"[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -146,11 +147,14 @@ class Head:
         self.length = 0
         self.expects_continue = False
         self.upgrade = None
-        if len(self._watched) == 1 and self._watched[0][0] == b"host":
-            host = self._watched[0][1]  # nearly always: a request without a body
-            if HOST.fullmatch(host) is None:
+        values = dict(self._watched)
+        if len(values) == len(self._watched) and values.keys() <= _PLAIN and b"host" in values:
+            # Nearly always: nothing twice, and nothing that means something with something else.
+            hosts = [values[b"host"]]
+            if HOST.fullmatch(hosts[0]) is None:
                 raise Refused(400, "the Host header is not a host")
-            hosts = [host]
+            if b"content-length" in values:
+                self._frame([values[b"content-length"]], [])
         else:
             hosts = self._combine()
         if self.target[:1] != b"/":

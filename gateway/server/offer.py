@@ -11,7 +11,7 @@ from gateway.server.siblings import Siblings
 from gateway.server.worker import Addresses, addresses_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from gateway.admin.app import Complete, Render, Status
     from gateway.config.settings import ServerSettings
@@ -30,12 +30,14 @@ class Post:
         size: How many there are.
         restarts: How many workers in this place ended unasked before this one.
         on_trial: Whether others serve, until this one has shown that it can.
+        tell: Tells the other workers something; `None` where there are none.
     """
 
     number: int
     size: int
     restarts: int = 0
     on_trial: bool = False
+    tell: Callable[[bytes], Awaitable[None]] | None = None
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -47,11 +49,13 @@ class Work:
         metrics: What this process counts.
         admin: Makes the admin application, from what tells the status, and from what makes this
             worker's metrics those of all (`None` where it is the only one).
+        hear: Called with what other workers tell.
     """
 
     app: Served
     metrics: Render
     admin: Callable[[Callable[[], Status], Complete | None], ASGIApp]
+    hear: Callable[[bytes], None] = lambda _message: None
 
 
 @attrs.frozen(slots=True, kw_only=True)

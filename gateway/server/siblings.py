@@ -1,8 +1,9 @@
-"""What the workers of one server know of one another: who is ready, and each one's metrics.
+"""What the workers of one server know of one another: who is ready, each one's metrics, what they tell.
 
 Made before they are forked. A worker's state and the number of its connections are two cells of
 memory that all of them share. Its metrics are asked for with a message to its own pair of sockets that carries one end of a fresh
-pair: there the page comes back, and its end is the page's end. So there is nothing to bind, no
+pair: there the page comes back, and its end is the page's end. What it is told comes over one end of a
+fresh pair likewise; that it is heard is the other end's. So there is nothing to bind, no
 file to remove, and nobody else who could ask.
 """
 
@@ -19,7 +20,7 @@ import trio
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.admin.app import Render, Status
 
@@ -39,10 +40,13 @@ _SLACK = 4
 """So many connections more are none that matter: most are short."""
 
 _TIMEOUT_S = 1.0
-"""For a sibling's page, from the question to its last byte."""
+"""For a sibling's page, from the question to its last byte; for what it is told likewise."""
 
 _MAX_QUESTION = 1024
 _MAX_PAGE = 16 << 20
+
+_TOLD = b"!"
+"""In the place of a question: something is told."""
 
 
 class Siblings:
@@ -57,6 +61,7 @@ class Siblings:
         self._board = memoryview(self._memory).cast("I")
         self._ask: list[socket.socket] = []
         self._answer: list[socket.socket] = []
+        self._turns = [trio.Lock() for _ in range(size)]
         try:
             for _ in range(size):
                 # Datagrams: questions of several workers do not mix.
@@ -128,12 +133,53 @@ class Siblings:
                 if page.endswith(b"\n") and not piece:  # whole: it did not end half-way
                     pages[other] = bytes(page)
 
-    async def answer(self, number: int, metrics: Render) -> None:
-        """Answer the other workers' questions until cancelled.
+    async def tell(self, number: int, message: bytes) -> None:
+        """Tell every other worker something, and wait until each that is well has heeded it.
+
+        Within a second: one that does not listen hears nothing.
+
+        Args:
+            number: The worker that tells.
+            message: At most 16 MiB.
+
+        Cancellation: some of them may have heard it.
+        """
+        async with trio.open_nursery() as nursery:
+            for other in range(len(self._ask)):
+                if other != number and self._board[2 * other] != _ABSENT:
+                    nursery.start_soon(self._tell, other, message)
+
+    async def _tell(self, other: int, message: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        async with stream:
+            with trio.move_on_after(_TIMEOUT_S), suppress(OSError, trio.BrokenResourceError):
+                with closing(theirs):
+                    await self._hand_over(other, theirs)
+                await stream.send_all(message)
+                await stream.send_eof()
+                await stream.receive_some()  # its end: it was heeded
+
+    async def _hand_over(self, other: int, end: socket.socket) -> None:
+        """Give one end of a pair to another worker, as soon as there is room for it."""
+        async with self._turns[other]:
+            while True:
+                try:
+                    socket.send_fds(self._ask[other], [_TOLD], [end.fileno()])
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._ask[other])
+                else:
+                    return
+
+    async def answer(
+        self, number: int, metrics: Render, hear: Callable[[bytes], None] = lambda _message: None
+    ) -> None:
+        """Answer the other workers' questions, and hear what they tell, until cancelled.
 
         Args:
             number: The worker that answers.
             metrics: Its own metrics.
+            hear: Called with what it is told.
         """
         questions = self._answer[number]
         async with trio.open_nursery() as nursery:
@@ -145,12 +191,29 @@ class Siblings:
                         os.set_inheritable(fd, False)
                         asker = trio.socket.from_stdlib_socket(socket.socket(fileno=fd))
                         stream = trio.SocketStream(asker)
-                        nursery.start_soon(
-                            _tell, stream, metrics, question.decode(errors="replace")
-                        )
+                        if question == _TOLD:
+                            nursery.start_soon(_hear, stream, hear)
+                        else:
+                            accept = question.decode(errors="replace")
+                            nursery.start_soon(_show, stream, metrics, accept)
 
 
-async def _tell(stream: trio.SocketStream, metrics: Render, accept: str) -> None:
+async def _hear(stream: trio.SocketStream, hear: Callable[[bytes], None]) -> None:
+    async with stream:
+        try:
+            message = bytearray()
+            with trio.fail_after(_TIMEOUT_S):
+                while (piece := await stream.receive_some()) and len(message) <= _MAX_PAGE:
+                    message += piece
+            if message and not piece:
+                hear(bytes(message))
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            return  # who told it has not waited
+        except Exception:  # noqa: BLE001 - one that fails must not end the worker
+            logger("gateway.server").exception("what another worker told failed")
+
+
+async def _show(stream: trio.SocketStream, metrics: Render, accept: str) -> None:
     async with stream:
         try:
             page, _ = metrics(accept)

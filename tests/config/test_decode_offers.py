@@ -33,6 +33,7 @@ def lines(tmp_path: Path, text: str) -> list[str]:
     [
         '[prompts.p]\nfile = "p.md"\n',
         '[prompts.p]\nfile = "file:p.md"\ntitle = "P"\ndescription = "Does p."\n',
+        '[prompts.p]\ntool = "customer"\ntitle = "P"\n',
         '[resources.r]\nuri = "docs://r"\nfile = "p.md"\nmime_type = "text/x"\ntitle = "R"\n',
         '[resources.r]\nuri_template = "crm://c/{id}"\ntool = "customer"\ndescription = "x"\n',
     ],
@@ -51,9 +52,19 @@ A_TEMPLATE = (
     ("text", "wanted"),
     [
         ("prompts = 1\n", [":1: prompts: expected a table, got 1"]),
+        ("[prompts.p]\n", [":7: prompts.p: expected file or tool"]),
         (
-            "[prompts.p]\n",
-            [':7: prompts.p.file: missing; expected a file such as "prompts/summarise.md"'],
+            '[prompts.p]\nfile = "p.md"\ntool = "customer"\n',
+            [":7: prompts.p: expected file or tool, got both"],
+        ),
+        (
+            '[prompts.p]\ntool = "custmer"\n',
+            [
+                (
+                    ':8: prompts.p.tool: expected the name of a tool, got "custmer"; '
+                    'did you mean "customer"?'
+                )
+            ],
         ),
         (
             '[prompts.p]\nfile = "nothing.md"\n',

@@ -1,4 +1,4 @@
-"""A server of the official SDK, as a program: `mcp_fixture.py stdio|http [legacy] [stubborn]`.
+"""A server of the official SDK, as a program: `mcp_fixture.py stdio|http [legacy] [stubborn] [many]`.
 
 What its handlers see cancelled it writes, with the time, into the file that CANCEL_LOG names.
 """
@@ -21,6 +21,7 @@ import uvicorn
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.stdio import stdio_server
+from mcp_types import SamplingMessage, TextContent
 from pydantic import BaseModel
 
 server = MCPServer("fixture", instructions="For tests.")
@@ -71,6 +72,18 @@ async def slow(ctx: Context) -> str:
 async def who(ctx: Context) -> str:
     answer = await ctx.elicit("Who are you?", Name)
     return answer.data.name if answer.action == "accept" else answer.action
+
+
+@server.tool()
+async def sample(ctx: Context) -> str:
+    said = TextContent(type="text", text="Hello")
+    answer = await ctx.session.create_message(
+        messages=[SamplingMessage(role="user", content=said)],
+        max_tokens=10,
+        related_request_id=ctx.request_id,
+    )
+    assert isinstance(answer.content, TextContent)
+    return answer.content.text
 
 
 @server.tool()
@@ -152,6 +165,8 @@ def over_http(*, legacy: bool) -> None:
 
 
 if __name__ == "__main__":
+    for number in range(100 if "many" in sys.argv else 0):
+        server.add_tool(add, name=f"tool_{number}")
     if "stubborn" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "http" in sys.argv:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import trio
 from mcp import Client, MCPError
 
-from gateway.app import Gateway
+from gateway.app import Gateway, create_app
 from tests.end_to_end.processes import running
 from tests.end_to_end.support import serving, until
 
@@ -111,7 +111,7 @@ async def test_what_the_client_cancels_is_cancelled_there(
         for number in range(CANCELS):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.call_tool, "slow")
-                await until(lambda: it.app.in_flight)
+                await until(lambda: it.app.in_flight > 0)
                 await trio.sleep(0.2)  # until it is there
                 at = time.time()
                 nursery.cancel_scope.cancel()
@@ -146,3 +146,47 @@ async def test_a_hung_and_a_dead_server_cost_their_own_tools_alone(
         assert unknown.structured_content is not None
         assert unknown.structured_content["code"] == "unreachable"
     await listener.aclose()
+
+
+@MODES
+async def test_300_tools_of_three_servers_that_clash(mode: str) -> None:
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(3):
+            command = [sys.executable, str(FIXTURE), "http", "many"]
+            process = stack.enter_context(running(command))
+            assert process.stdout is not None
+            ports.append(int(await trio.to_thread.run_sync(process.stdout.readline)))
+
+        def services(*, prefixed: bool) -> dict[str, Any]:
+            return {
+                name: {
+                    "kind": "mcp",
+                    "url": f"http://127.0.0.1:{port}/mcp",
+                    "allow": ["tool_*"],
+                    "prefix": f"{name}_" if prefixed else "",
+                }
+                for name, port in zip("abc", ports, strict=True)
+            }
+
+        clashing = create_app({"services": services(prefixed=False)})
+        refused = r"tool_0 of services.b is offered by services.a too; .* and 180 more"
+        with pytest.raises(ValueError, match=refused):
+            async with clashing.running():
+                raise AssertionError
+        async with serving({"services": services(prefixed=True)}) as (app, port):
+            await until(
+                lambda: all(one.listed("tools").items for one in app.federated.values()),
+                within_s=20,
+            )
+            async with Client(f"http://127.0.0.1:{port}/mcp", mode=mode) as client:
+                names: list[str] = []
+                cursor: str | None = None
+                while cursor is not None or not names:
+                    page = await client.list_tools(cursor=cursor)
+                    names += [tool.name for tool in page.tools]
+                    cursor = page.next_cursor
+                assert names == [f"{one}_tool_{n}" for one in "abc" for n in range(100)]
+                for name in ("a_tool_0", "b_tool_0", "c_tool_99"):
+                    result = await client.call_tool(name, {"a": 1, "b": 2})
+                    assert result.structured_content == {"result": 3}

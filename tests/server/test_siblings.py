@@ -89,6 +89,60 @@ async def test_an_answer_for_an_asker_that_is_gone_harms_nobody(siblings: Siblin
         nursery.cancel_scope.cancel()
 
 
+def no_page(_accept: str) -> tuple[bytes, str]:
+    raise AssertionError
+
+
+async def test_what_one_tells_all_others_have_heard(siblings: Siblings) -> None:
+    heard: dict[int, list[bytes]] = {1: [], 2: []}
+    for number in range(3):
+        siblings.mark(number, "ready")
+    async with trio.open_nursery() as nursery:
+        for number, said in heard.items():
+            nursery.start_soon(siblings.answer, number, no_page, said.append)
+        for size in (1, 1_000_000):
+            await siblings.tell(0, b"x" * size)
+            assert [len(said.pop()) for said in heard.values()] == [size, size]
+        async with trio.open_nursery() as tellers:  # more than a socket holds
+            for number in range(300):
+                tellers.start_soon(siblings.tell, 0, b"%d" % number)
+        for said in heard.values():
+            assert sorted(map(int, said)) == list(range(300))
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_that_does_not_hear_is_waited_for_a_second(
+    siblings: Siblings, autojump_clock: trio.testing.MockClock
+) -> None:
+    siblings.mark(1, "ready")
+    start = trio.current_time()
+    for _ in range(500):
+        await siblings.tell(0, b"x" * 1_000_000)
+    assert trio.current_time() - start == 500
+    siblings.mark(1, None)
+    await siblings.tell(0, b"x")
+    assert trio.current_time() - start == 500
+
+
+async def test_one_that_fails_to_heed_goes_on(
+    siblings: Siblings, caplog: pytest.LogCaptureFixture
+) -> None:
+    siblings.mark(1, "ready")
+    heard: list[bytes] = []
+
+    def hear(message: bytes) -> None:
+        heard.append(message)
+        raise RuntimeError("a bug")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(siblings.answer, 1, no_page, hear)
+        await siblings.tell(0, b"a")
+        await siblings.tell(0, b"b")
+        nursery.cancel_scope.cancel()
+    assert heard == [b"a", b"b"]
+    assert caplog.text.count("what another worker told failed") == 2
+
+
 def test_the_whole_is_ready_as_soon_as_one_is(siblings: Siblings) -> None:
     assert siblings.whole("starting") == "starting"
     siblings.mark(2, "ready")

@@ -25,6 +25,7 @@ from gateway.adapters.mcp.program import ProgramLink
 from gateway.adapters.mcp.results import Errors, value_of
 from gateway.adapters.mcp.said import Said
 from gateway.adapters.mcp.settings import McpCall, McpSettings, problem_of
+from gateway.adapters.mcp.watches import UPDATED, Watches
 from gateway.config.fields import reveal
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import NotFound
@@ -76,6 +77,7 @@ class McpAdapter:
             rename=settings.rename,
         )
         self._catalog = Catalog(self.name, self._client, self._errors, names)
+        self._watches = Watches(self.name, self._client)
 
     def _linked(self, settings: McpSettings, environment: Environment) -> Link:
         if settings.url is not None:
@@ -104,14 +106,17 @@ class McpAdapter:
         """Reach for the server, in the background: whether it is there keeps nothing waiting.
 
         Leaving ends what is under way, the session and the program, within seconds.
+
+        Cancellation: a program is killed at once, and all of its group.
         """
-        async with in_the_background(self._keep, self.name):
+        async with in_the_background(self._keep, self.name, self._client.hurry):
             with trio.move_on_after(self._opening_s):
                 await self._catalog.tried.wait()
             yield
 
     async def _keep(self) -> None:
-        async with self._client.open():
+        async with self._client.open(), trio.open_nursery() as nursery:
+            nursery.start_soon(self._watches.keep)
             await self._catalog.keep()
 
     # What is offered to clients as it is: `Federated`.
@@ -124,14 +129,21 @@ class McpAdapter:
         """As `Federated`."""
         return self._catalog.listening(hear)
 
+    def watching(
+        self, uri: str, hear: Callable[[], None], /
+    ) -> AbstractContextManager[None] | None:
+        """As `Federated`."""
+        return None if self._catalog.hides("resources", uri) else self._watches.watching(uri, hear)
+
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
     ) -> dict[str, Any]:
         """As `Federated`."""
+        in_rounds = context.peer is not None and context.peer.in_rounds
         match method:
             case "tools/call":
                 own = self._catalog.own_name("tools", str(params.get("name")))
-                return await self._call(own, params, context, emit)
+                return await self._call(own, params, context, emit, as_it_comes=in_rounds)
             case "prompts/get":
                 own = self._catalog.own_name("prompts", str(params.get("name")))
                 params = {**params, "name": own}
@@ -141,7 +153,9 @@ class McpAdapter:
                     raise NotFound(f"{self.name} offers no resource {uri[:128]!r}")
             case "completion/complete":
                 params = self._with_own_reference(params)
-        return await self._client.ask(method, params, context=context, emit=emit)
+        return await self._client.ask(
+            method, params, context=context, emit=emit, as_it_comes=in_rounds
+        )
 
     def _with_own_reference(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         reference = params.get("ref")
@@ -151,7 +165,13 @@ class McpAdapter:
         return {**params, "ref": {**reference, "name": own}}
 
     async def _call(
-        self, tool: str, params: Mapping[str, Any], context: Context, emit: Emit
+        self,
+        tool: str,
+        params: Mapping[str, Any],
+        context: Context,
+        emit: Emit,
+        *,
+        as_it_comes: bool = False,
     ) -> dict[str, Any]:
         """Call a tool by the server's own name for it."""
         arguments = params.get("arguments")
@@ -161,7 +181,12 @@ class McpAdapter:
         )
         try:
             return await self._client.ask(
-                "tools/call", {**params, "name": tool}, context=context, emit=emit, headers=headers
+                "tools/call",
+                {**params, "name": tool},
+                context=context,
+                emit=emit,
+                headers=headers,
+                as_it_comes=as_it_comes,
             )
         except JsonRpcError as error:
             if error.code == HEADER_MISMATCH:  # its schema is another one by now
@@ -173,6 +198,8 @@ class McpAdapter:
     def _hear(self, told: Told) -> None:
         if told.method in CHANGES:
             self._catalog.expire(CHANGES[told.method])
+        elif told.method == UPDATED:
+            self._watches.hear(told.params.get("uri"))
         elif told.method == "notifications/message":
             level, data = (str(told.params.get(key))[:_MAX_SAID] for key in ("level", "data"))
             self._say(f"{level}: {data}")

@@ -64,6 +64,9 @@ _MOST_TTL_S = 86_400.0
 _KEPT_S = 600.0
 """For how long a list is offered that could have been fetched anew, had the server been there."""
 
+_BETWEEN_S = 0.5
+"""Between two fetches, however often the server says that there is something new."""
+
 _LEAST_PAUSE_S = 1.0
 _MOST_PAUSE_S = 60.0
 """Between two attempts."""
@@ -162,6 +165,7 @@ class Catalog:
         async with trio.open_nursery() as nursery:
             while True:
                 self._stale = trio.Event()
+                began = trio.current_time()
                 why = await self._refresh(nursery)
                 self._tell(why)
                 self.tried.set()
@@ -170,7 +174,7 @@ class Catalog:
                 with trio.move_on_after(wait_s):
                     await self._stale.wait()
                     # A server that changes its mind all the time is not asked all the time.
-                    await trio.sleep(_LEAST_PAUSE_S)
+                    await trio.sleep_until(began + _BETWEEN_S)
 
     def _left_s(self) -> float:
         """Seconds until the next list is over."""
@@ -279,7 +283,9 @@ class Catalog:
         self._watched = era
         self._watching.cancel()
         self._watching = trio.CancelScope()
-        if any(era.announces(key, "listChanged") for key in ("tools", "prompts", "resources")):
+        tells = any(era.announces(key, "listChanged") for key in ("tools", "prompts", "resources"))
+        # A legacy server tells of resources by the same way; another one has a stream for them.
+        if tells or (era.announces("resources", "subscribe") and not era.is_modern):
             nursery.start_soon(self._listen, era, self._watching)
 
     async def _listen(self, era: Era, scope: trio.CancelScope) -> None:

@@ -88,12 +88,14 @@ class Waiting:
         call: As above.
         session_id: As `Exchange`: none.
         answered: Whether its response came.
+        is_alone: Whether the program has had no other client's request to do meanwhile.
     """
 
     session_id = None
 
-    def __init__(self, call: Call, channel: Channel) -> None:
+    def __init__(self, call: Call, channel: Channel, *, is_alone: bool) -> None:
         self.call = call
+        self.is_alone = is_alone
         self.answered = False
         self._channel = channel
         self._ahead: deque[Message] = deque()
@@ -110,6 +112,12 @@ class Waiting:
         """Whether something may be asked back of whom it is for."""
         context = self.call.context
         return context is not None and context.peer is not None
+
+    @property
+    def hears_logs(self) -> bool:
+        """Whether what the program logs now is about this one, for certain."""
+        era = self.call.era
+        return self.is_alone and era is not None and era.is_modern
 
     def put(self, message: Message) -> None:
         """Take what came for it; never waits."""
@@ -168,6 +176,7 @@ class Channel:
         self._unsent: OrderedDict[int, bytes] = OrderedDict()
         self._unsent_bytes = 0
         self._numbers = 0
+        self._abandoned = False
         self._filled = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
         self.ended: Unreachable | None = None
@@ -185,7 +194,13 @@ class Channel:
             raise self.ended.blamed()
         if len(self._waiting) >= _MAX_WAITING:
             raise Overloaded(f"{_MAX_WAITING} requests to {self._name} are under way")
-        waiting = self._waiting[call.id] = Waiting(call, self)
+        is_alone = True
+        if call.context is not None:
+            others = [each for each in self._waiting.values() if each.call.context is not None]
+            is_alone = not others and not self._abandoned
+            for other in others:
+                other.is_alone = False
+        waiting = self._waiting[call.id] = Waiting(call, self, is_alone=is_alone)
         return waiting
 
     async def send(self, message: bytes) -> int:
@@ -228,7 +243,10 @@ class Channel:
         if line is not None:  # it never left
             self._unsent_bytes -= len(line)
             self._room.unpark_all()
-        elif call.method not in NEVER_CANCELLED:
+            return
+        if call.context is not None:
+            self._abandoned = True
+        if call.method not in NEVER_CANCELLED:
             told = messages.notification("notifications/cancelled", {"requestId": call.id})
             self._queue(told)
 
@@ -294,10 +312,24 @@ class Channel:
                 waiting = self._waiting.get(token) if isinstance(token, int) else None
                 if waiting is not None and not waiting.is_full:
                     waiting.put(message)
+            case Told(method="notifications/message"):
+                self._log(message)
             case Told():
                 self._hear(message)
             case Asked():
                 self._pass_on(message)
+
+    def _log(self, told: Told) -> None:
+        """Have the client told whose request it is about; where that is not certain, nobody is.
+
+        A program does not say which request that is. In 2026-07-28 it is about one that is under
+        way, in former revisions about anything.
+        """
+        possible = [each for each in self._waiting.values() if each.call.context is not None]
+        if len(possible) == 1 and possible[0].hears_logs and not possible[0].is_full:
+            possible[0].put(told)
+        else:
+            self._hear(told)
 
     def _pass_on(self, asked: Asked) -> None:
         """Have the client asked for whose request the server asks.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -68,6 +68,8 @@ class Client:
         self._era: Era | None = None
         self._attempt: _Attempt | None = None
         self._nursery: trio.Nursery | None = None
+        self._courtesy = trio.CancelScope()
+        self._hurried = False
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -77,15 +79,27 @@ class Client:
             trio.open_nursery() as nursery,
         ):
             self._nursery = nursery
+            self._hurried = False
             try:
                 yield
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
                 era, self._era = self._era, None
-                if era is not None and not era.is_modern:
-                    with trio.move_on_after(_END_S, shield=True):
+                if era is not None and not era.is_modern and not self._hurried:
+                    with trio.move_on_after(_END_S, shield=True) as self._courtesy:
                         await self._link.end(era)
+
+    @property
+    def agreed(self) -> Era | None:
+        """What is agreed with the server now; `None` if nothing is."""
+        return self._era
+
+    def hurry(self) -> None:
+        """End at once, now that `open` is left or about to be: nobody is told, programs are killed."""
+        self._hurried = True
+        self._courtesy.cancel()
+        self._link.hurry()
 
     async def era(self) -> Era:
         """What is agreed with the server; if nothing is, it is asked, once for all who wait.
@@ -137,6 +151,7 @@ class Client:
         context: Context | None = None,
         emit: Emit = discard,
         headers: tuple[tuple[str, str], ...] = (),
+        as_it_comes: bool = False,
     ) -> dict[str, Any]:
         """Ask for something, and give what input it requires, as far as the client that waits can.
 
@@ -146,6 +161,7 @@ class Client:
             context: For whom; `None` if it is for the gateway itself.
             emit: Where progress goes.
             headers: Further ones, over HTTP in 2026-07-28.
+            as_it_comes: Whether a result that requires input is returned too.
 
         Returns:
             The result as it came.
@@ -161,7 +177,7 @@ class Client:
         asked = params
         for _ in range(_MAX_ROUNDS):
             result = await self._ask(method, asked, context, emit, headers)
-            if not questions.requires_input(result):
+            if as_it_comes or not questions.requires_input(result):
                 return result
             further = await questions.inputs(result, peer)
             if further is None:
@@ -208,8 +224,12 @@ class Client:
         if self._era is era:
             self._era = None
 
-    async def listen(self, era: Era) -> None:
+    async def listen(self, era: Era, uris: Sequence[str] = ()) -> None:
         """Hear what the server tells beside all requests, until it or the connection ends that.
+
+        Args:
+            era: What is agreed with it.
+            uris: Resources to hear of, in 2026-07-28; none to hear of lists.
 
         Raises:
             GatewayError, JsonRpcError, Refused, Outdated: It cannot be heard.
@@ -222,11 +242,13 @@ class Client:
                 async with heard as exchange:
                     await self._requests.answer(exchange, None)
             return
-        wanted = {
+        wanted: dict[str, Any] = {
             f"{key}ListChanged": True
             for key in ("tools", "prompts", "resources")
-            if era.announces(key, "listChanged")
+            if era.announces(key, "listChanged") and not uris
         }
+        if uris:
+            wanted["resourceSubscriptions"] = uris
         call = self._requests.make(era, "subscriptions/listen", {"notifications": wanted})
         async with self._link.exchange(call) as exchange:
             await self._requests.answer(exchange, call)

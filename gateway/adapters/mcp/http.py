@@ -222,6 +222,10 @@ class HttpLink:
         with contextlib.suppress(GatewayError):
             await self._own.send(self._request("DELETE", era, None, ()))
 
+    def hurry(self) -> None:
+        """As `Link`: nothing of it waits."""
+        return
+
     def _cancel(self, call: Call) -> None:
         """Have a legacy server told that nobody waits any more; in no case wait for that."""
         era = call.era

@@ -188,6 +188,10 @@ class Link(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """Have no patience with the server, now that `open` is left or about to be."""
+        ...
+
 
 Decline: TypeAlias = Callable[[Asked], bytes]
 """The answer to a request of the server's, where nobody can be asked."""

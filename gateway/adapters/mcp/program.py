@@ -71,11 +71,14 @@ class ProgramLink:
         self._why = f"{name} is not open"
         self._settled = trio.Event()
         self._settled.set()
+        self._process: Process | None = None
+        self._patient = True
 
     @contextlib.asynccontextmanager
     async def open(self, hear: Hear, decline: Decline) -> AsyncIterator[None]:
         """As `Link`: one task holds the program for as long as this lasts."""
         self._hear, self._decline = hear, decline
+        self._patient = True
         self._settled = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep)
@@ -121,6 +124,12 @@ class ProgramLink:
         """As `Link`: there is no session but the process."""
         await trio.lowlevel.checkpoint()
 
+    def hurry(self) -> None:
+        """As `Link`: all of the program's group is killed."""
+        self._patient = False
+        if self._process is not None:
+            self._process.signal(signal.SIGKILL)
+
     async def _keep(self) -> None:
         """Start the program, and again whenever it ended, after a pause that grows."""
         pause_s = _FIRST_PAUSE_S
@@ -153,12 +162,16 @@ class ProgramLink:
             self.life += 1
             self._channel = channel
             self._settled.set()
+            self._process = process
             self._came()
             await self._serve(process, channel)
         finally:
             channel.end("it ended")
+            if not self._patient:  # told so while it was being started
+                process.signal(signal.SIGKILL)
             with trio.move_on_after(_STOP_S, shield=True):
                 status = await _stop(process)
+            self._process = None
         if status is None:
             return "it does not end"
         return f"it ended by signal {-status}" if status < 0 else f"it ended with status {status}"

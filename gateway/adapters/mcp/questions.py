@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import trio
+
 from gateway.adapters.mcp import messages
 from gateway.adapters.mcp.messages import Asked
 from gateway.core.errors import BadReply, GatewayError, InvalidArguments
@@ -114,7 +116,7 @@ async def inputs(result: Mapping[str, Any], peer: Peer | None) -> dict[str, Any]
             return None
         if not isinstance(requests, dict) or len(requests) > _MAX_QUESTIONS:
             raise BadReply("what came requires input, and does not say which")
-        further["inputResponses"] = {key: await _asked(one, peer) for key, one in requests.items()}
+        further["inputResponses"] = await _all_given(requests, peer)
     if "requestState" in result:
         further["requestState"] = result["requestState"]
     if not further:
@@ -122,9 +124,30 @@ async def inputs(result: Mapping[str, Any], peer: Peer | None) -> dict[str, Any]
     return further
 
 
-async def _asked(request: Any, peer: Peer) -> Mapping[str, Any]:
+async def _all_given(requests: Mapping[str, Any], peer: Peer) -> dict[str, Mapping[str, Any]]:
+    """Every answer, asked for at once: a client is to see all that it has to find out."""
+    given: dict[str, Mapping[str, Any]] = {}
+    errors: list[JsonRpcError] = []
+
+    async def give(key: str, method: str, params: Mapping[str, Any]) -> None:
+        try:
+            given[key] = await _given(method, params, peer)
+        except JsonRpcError as error:  # carried out of the nursery, so that it stays bare
+            errors.append(error)
+            nursery.cancel_scope.cancel()
+
+    asked = [(key, *_asked(one)) for key, one in requests.items()]
+    async with trio.open_nursery() as nursery:
+        for one in asked:
+            nursery.start_soon(give, *one)
+    if errors:
+        raise errors[0]
+    return given
+
+
+def _asked(request: Any) -> tuple[str, Mapping[str, Any]]:
     method = request.get("method") if isinstance(request, dict) else None
     if not isinstance(method, str) or method not in ASKABLE:
         raise BadReply("what came requires input of a kind that there is not")
     params = request.get("params")
-    return await _given(method, params if isinstance(params, dict) else {}, peer)
+    return method, params if isinstance(params, dict) else {}

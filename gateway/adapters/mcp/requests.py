@@ -13,6 +13,7 @@ from gateway.core.mcp import (
     BUDGET_KEY,
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
+    LOG_LEVEL_KEY,
     VERSION_KEY,
     implementation,
 )
@@ -63,6 +64,8 @@ class Requests:
             meta[VERSION_KEY] = era.version
             meta[CLIENT_INFO_KEY] = implementation()
             meta[CAPABILITIES_KEY] = questions.capabilities_of(peer)
+            if context is not None and context.log_level and emit is not discard:
+                meta[LOG_LEVEL_KEY] = context.log_level
         else:
             headers = ()
         if context is not None:

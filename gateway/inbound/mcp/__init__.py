@@ -10,6 +10,7 @@
 * `legacy.py`: the revisions before it, which begin with `initialize`
 * `sessions.py`: what legacy clients' requests share: a signed token, and whom
   `notifications/cancelled` means
+* `said.py`: what a legacy client says for a call that another worker has
 * `listen.py`: its stream of changes
 * `questions.py`: what a legacy client is asked on its call's own stream
 * `stream.py`: an answer as an event stream; `notes.py`: progress and log messages on it

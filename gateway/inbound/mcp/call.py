@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import msgspec
 
 from gateway.core.content import Content
@@ -45,8 +44,7 @@ _MAX_LINE: Final = 2_000
 _MAX_BREACHES: Final = 20
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a call gave, before an era puts it in its own form.
 
     Args:

@@ -9,15 +9,14 @@ Source: MCP 2025-11-25 and 2026-07-28, Tools; Prompts; Resources; Pagination.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from gateway.core.federation import ListName
 from gateway.inbound.mcp.listing import Entry, Listing, Visible, everything
 from gateway.inbound.mcp.search import HELPERS, Index, helpers
-from gateway.inbound.mcp.versions import CAPABILITIES
 
 if TYPE_CHECKING:
     from gateway.config.settings import McpSettings
@@ -25,12 +24,9 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.plan.tool import Tool
 
-__all__ = ["Catalog", "See", "see_all"]
+__all__ = ["Catalog"]
 
 logger = logging.getLogger(__name__)
-
-See: TypeAlias = "Callable[[Context], Visible]"
-"""From who asks to what he may know of."""
 
 _KEYS: Final[Mapping[ListName, str]] = {
     "tools": "name",
@@ -47,11 +43,6 @@ _MOST_TOLD: Final = 20
 """Clashes that are named at once."""
 
 
-def see_all(_context: Context) -> Visible:
-    """Everybody may know of everything."""
-    return everything
-
-
 class Catalog:
     """Every list, and who offers what of it.
 
@@ -59,8 +50,7 @@ class Catalog:
         front: The tools, and the servers behind us.
         settings: `[mcp]`.
         own: Our own prompts, resources and templates, by list.
-        see: Which entries a client may know of; it filters lists, searches, and whom a request goes
-            on to. Whether a tool of our own may be called is not asked here.
+        has_files: Whether a resource of our own is a file, which may change.
 
     Attributes:
         is_searched: Whether tools are found by searching, not by reading the list.
@@ -71,11 +61,12 @@ class Catalog:
         front: Front,
         settings: McpSettings,
         own: Mapping[ListName, tuple[Entry, ...]],
-        see: See = see_all,
+        *,
+        has_files: bool = False,
     ) -> None:
         self._front = front
         self._own = own
-        self._see = see
+        self._has_files = has_files
         self._pinned = settings.pinned
         self.is_searched = settings.tools == "search"
         self._merged: dict[ListName, tuple[tuple[Any, ...], Listing]] = {}
@@ -87,22 +78,27 @@ class Catalog:
     @property
     def capabilities(self) -> dict[str, Any]:
         """What is advertised: what a server behind us may have counts, for it may come later."""
-        capabilities = dict(CAPABILITIES)
+        # Our own lists change with the file alone, which begins everything anew.
         behind = bool(self._front.federated)
+        changing = {"listChanged": behind}
+        capabilities: dict[str, Any] = {"tools": changing}
         if behind or self._own.get("prompts"):
-            capabilities["prompts"] = CAPABILITIES["tools"]
+            capabilities["prompts"] = changing
             capabilities["completions"] = {}
         if behind or self._own.get("resources") or self._own.get("resourceTemplates"):
-            capabilities["resources"] = CAPABILITIES["tools"]
+            capabilities["resources"] = {**changing, "subscribe": behind or self._has_files}
         return capabilities
 
-    def page(self, name: ListName, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    def page(
+        self, name: ListName, params: Mapping[str, Any], context: Context, *, legacy: bool = False
+    ) -> dict[str, Any]:
         """One page of a list.
 
         Args:
             name: Which list.
             params: Of the request; `cursor` as a former page's `nextCursor` gave it.
             context: Who asks.
+            legacy: Whether it is for a revision before 2026-07-28.
 
         Returns:
             The items, by the list's name: our own in the file's order, then the servers'; and
@@ -114,7 +110,8 @@ class Catalog:
         listing = self.listing(name)
         if name == "tools" and self.is_searched:
             listing = self._few(listing)
-        items, cursor = listing.page(params.get("cursor"), self._see(context))
+        entries, cursor = listing.page(params.get("cursor"), self.visible(name, context))
+        items = [entry.legacy if legacy else entry.encoded for entry in entries]
         page: dict[str, Any] = {name: items}
         if cursor:
             page["nextCursor"] = cursor
@@ -123,7 +120,20 @@ class Catalog:
     def find(self, name: ListName, key: str, context: Context) -> Entry | None:
         """What is asked for by `key`, if it is there and the client may know of it."""
         entry = self.listing(name).get(key)
-        return entry if entry is not None and self._see(context)(entry) else None
+        return entry if entry is not None and self.visible(name, context)(entry) else None
+
+    def visible(self, name: ListName, context: Context) -> Visible:
+        """Which entries of a list the client may know of."""
+        may = self._front.may
+        if may is None:
+            return everything
+        always = HELPERS if name == "tools" and self.is_searched else ()
+        return lambda entry: entry.key in always or may(context, name, entry.key, entry.server)
+
+    def may_call(self, name: Any, context: Context) -> bool:
+        """Whether the client may know of a tool of our own of that name, if there is one."""
+        may = self._front.may
+        return may is None or (isinstance(name, str) and may(context, "tools", name, ""))
 
     async def search(self, query: str, limit: int, context: Context) -> list[Entry]:
         """The tools that fit `query` best.
@@ -135,7 +145,7 @@ class Catalog:
             if self._index is None or self._index[0] is not listing:
                 tools = [entry for entry in listing.entries if entry.key not in HELPERS]
                 self._index = (listing, await Index.of(tools))
-        return self._index[1].search(query, limit, self._see(context))
+        return self._index[1].search(query, limit, self.visible("tools", context))
 
     def unlisted(self, name: ListName) -> list[str]:
         """Why what is not found may be there all the same: of each server that has no list, a line."""

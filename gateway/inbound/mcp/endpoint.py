@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Mcp"]
 
 _JSON: Final = "application/json"
-_ALLOW: Final = (("allow", "POST, DELETE"),)
 
 
 class Mcp:
@@ -60,6 +59,8 @@ class Mcp:
         settings: `[mcp]`.
         prompts: Our own, by name.
         resources: Our own.
+        key: What clients keep for us is signed with it.
+        shared: Whether other gateways sign with it too.
     """
 
     def __init__(
@@ -68,15 +69,25 @@ class Mcp:
         settings: McpSettings,
         prompts: Mapping[str, Prompt] = MappingProxyType({}),
         resources: Sequence[Resource] = (),
+        *,
+        key: bytes | None = None,
+        shared: bool = False,
     ) -> None:
-        self._catalog = catalog = Catalog(front, settings, own_lists(prompts, resources))
+        has_files = any(resource.settings.file for resource in resources)
+        own = own_lists(prompts, resources)
+        self._catalog = catalog = Catalog(front, settings, own, has_files=has_files)
         library = Library(front, catalog, prompts, resources)
         self.settings = settings
         self._front = front
         # Made before the workers are forked: what one of them signed the others know.
-        key = secrets.token_bytes(32)
+        key = secrets.token_bytes(32) if key is None else key
         self._modern = Modern(front, catalog, library, Signer("state", key))
-        self._legacy = Legacy(front, catalog, library, Sessions(Signer("session", key)))
+        sessions = Sessions(Signer("session", key))
+        self._legacy = Legacy(front, catalog, library, sessions, shared=shared)
+
+    def hear(self, message: bytes) -> None:
+        """Heed what another worker tells, as `Front.tell_others` there was given it."""
+        self._legacy.hear(message)
 
     def check_names(self) -> None:
         """No two origins offer a tool or a prompt of the same name, as far as is known by now.
@@ -127,10 +138,14 @@ class Mcp:
                         scope, receive, partial(era.answer, value, context, stream, spent_s=spent_s)
                     )
                 case "DELETE":
-                    return self._legacy.end(context)
+                    return await self._legacy.end(context)
+                case "GET" if self._legacy.tells and not is_modern(None, context.headers):
+                    return await while_connected(
+                        scope, receive, partial(self._legacy.listen, context, stream)
+                    )
                 case _:
-                    # No stream of the server's own is offered, so there is nothing to GET.
-                    raise _refused(405, "Method not allowed", _ALLOW)
+                    taken = "GET, POST, DELETE" if self._legacy.tells else "POST, DELETE"
+                    raise _refused(405, "Method not allowed", (("allow", taken),))
         except ProtocolError as error:
             if not error.booked:
                 duration_s = trio.current_time() - start
@@ -161,6 +176,7 @@ def _check_head(headers: Mapping[str, str]) -> None:
         raise _refused(406, f"Not acceptable: accept must list {_JSON}")
 
 
+@lru_cache(maxsize=128)
 def _accepts_json(accept: str | None) -> bool:
     """Whether a client takes JSON; one that does not say takes anything (RFC 9110, 12.5.1)."""
     if accept is None:

@@ -27,7 +27,9 @@ from gateway.inbound.mcp.jsonrpc import Message, ProtocolError
 from gateway.inbound.mcp.versions import SUPPORTED
 
 if TYPE_CHECKING:
+    from gateway.core.messages import Context
     from gateway.inbound.front import Front
+    from gateway.inbound.mcp.catalog import Catalog
     from gateway.plan.tool import Tool
 
 __all__ = ["Marked", "check_envelope", "check_version"]
@@ -105,21 +107,23 @@ class Marked:
 
     Args:
         front: Whose tools.
+        catalog: Those of the servers behind us.
     """
 
-    __slots__ = ("_by_tool", "_front", "_known")
+    __slots__ = ("_by_tool", "_catalog", "_front", "_known")
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, catalog: Catalog) -> None:
         self._front = front
+        self._catalog = catalog
         self._known: Mapping[str, Tool] | None = None
         self._by_tool: dict[str, Parameters] = {}
 
-    def check(self, params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    def check(self, params: Mapping[str, Any], context: Context) -> None:
         """Hold a call's headers against its arguments.
 
         Args:
             params: The call's.
-            headers: The client's, names in lower case.
+            context: Who makes it; the headers are its.
 
         Raises:
             ProtocolError: A header is missing, malformed, or not what the arguments say.
@@ -129,13 +133,17 @@ class Marked:
             found = {name: Parameters.of(tool.input_schema) for name, tool in tools.items()}
             self._by_tool = {name: each for name, each in found.items() if each is not None}
             self._known = tools
-        if not self._by_tool:
-            return
         name = params.get("name")
-        parameters = self._by_tool.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str):
+            return
+        if name in tools:
+            parameters = self._by_tool.get(name)
+        else:
+            entry = self._catalog.find("tools", name, context)
+            parameters = entry.parameters if entry is not None and entry.server else None
         if parameters is None:
             return
         for header, text in parameters.texts(params.get("arguments")):
-            value = headers.get(header)
+            value = context.headers.get(header)
             if text is not None or value is not None:
                 _check_header(header, header_value(value), text)

@@ -52,6 +52,21 @@ class Files:
         except OSError as error:
             raise Internal("a file cannot be read") from error
 
+    async def stamp(self, path: Path) -> str:
+        """What is another one once the file has changed; empty if there is none.
+
+        Cancellation: as `read`.
+        """
+        return await self._threads.run(lambda _left_s: _stamp_of(path))
+
+
+def _stamp_of(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+
 
 def content_of(path: Path) -> bytes:
     """The content of a file, waited for.

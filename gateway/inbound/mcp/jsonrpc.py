@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias, TypeGuard
 
-import attrs
 import msgspec
 
 from gateway.core.errors import GatewayError, InvalidRequest, NotFound
@@ -84,8 +83,7 @@ class ProtocolError(Exception):
         return self.status or _STATUS.get(self.code, 400)
 
 
-@attrs.frozen(slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A request, or a notification.
 
     Args:
@@ -99,8 +97,7 @@ class Message:
     id: RequestId | None
 
 
-@attrs.frozen(slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP answer.
 
     Args:

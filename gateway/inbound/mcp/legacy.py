@@ -22,6 +22,7 @@ from gateway.core.mcp import (
     INVALID_REQUEST,
     LEGACY,
     METHOD_NOT_FOUND,
+    RESOURCE_NOT_FOUND,
     SESSION_HEADER,
     VERSION_HEADER,
     implementation,
@@ -30,12 +31,16 @@ from gateway.inbound.mcp import jsonrpc
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
-from gateway.inbound.mcp.notes import notes_of, severity
-from gateway.inbound.mcp.questions import Questioned, askable
+from gateway.inbound.mcp.listen import MAX_WATCHED, Changes
+from gateway.inbound.mcp.listen import hear as tell
+from gateway.inbound.mcp.notes import level_of, notes_of, severity
+from gateway.inbound.mcp.questions import OutOfReach, Questioned, askable
+from gateway.inbound.mcp.said import hear, said
 from gateway.inbound.mcp.versions import UNNAMED
 
 if TYPE_CHECKING:
     from gateway.core.messages import Context
+    from gateway.core.peer import Peer
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.library import Library
@@ -75,15 +80,23 @@ class Legacy:
         catalog: What is listed.
         library: What is read.
         sessions: Where sessions are kept.
+        shared: Whether gateways that cannot be told anything know the same sessions.
     """
 
     def __init__(
-        self, front: Front, catalog: Catalog, library: Library, sessions: Sessions
+        self,
+        front: Front,
+        catalog: Catalog,
+        library: Library,
+        sessions: Sessions,
+        *,
+        shared: bool = False,
     ) -> None:
         self._front = front
         self._catalog = catalog
         self._library = library
         self._sessions = sessions
+        self._shared = shared
 
     async def answer(
         self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
@@ -112,11 +125,77 @@ class Legacy:
         # One stream for many answers would end with the slowest: they come together, as JSON.
         return await self._batch(value, _Asker(context, session, None, spent_s))
 
-    def end(self, context: Context) -> Answer:
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to tell of beside all requests."""
+        return bool(self._front.federated) or self._subscribes
+
+    @property
+    def _subscribes(self) -> bool:
+        """Whether resources can be subscribed to: where all that a session says comes here."""
+        resources = self._catalog.capabilities.get("resources", {})
+        return bool(resources.get("subscribe")) and self._front.server.workers == 1
+
+    async def listen(self, context: Context, stream: EventStream) -> Answer:
+        """Answer a GET: tell of changes until the client leaves or the gateway is about to end.
+
+        Raises:
+            ProtocolError: Its session is not known, or has such a stream already.
+
+        Cancellation: nothing is heard any more.
+        """
+        session = self._session(context)
+        changes = Changes()
+        if session is not None:
+            if session.listener is not None:
+                raise ProtocolError(
+                    INVALID_REQUEST, "This session has a stream of this kind already", status=409
+                )
+            session.listener = changes
+        try:
+            for uri in tuple(session.subscribed) if session is not None else ():
+                await changes.follow(uri, partial(self._library.watch, context=context))
+            await tell(self._front, self._front.federated.values(), stream, changes)
+        finally:
+            if session is not None:
+                session.listener = None
+        return Answer()
+
+    async def _subscribe(self, params: dict[str, Any], asker: _Asker, *, on: bool) -> None:
+        """Have a session told of a resource from now on, or no longer."""
+        uri, session = params.get("uri"), asker.session
+        if not isinstance(uri, str):
+            raise ProtocolError(INVALID_PARAMS, "Invalid params: uri: expected a string")
+        if session is None:
+            raise ProtocolError(INVALID_REQUEST, "Subscribing needs a session")
+        if not on:
+            session.subscribed.discard(uri)
+            if session.listener is not None:
+                session.listener.leave(uri)
+            return
+        if len(session.subscribed) >= MAX_WATCHED:
+            message = f"Invalid params: uri: {MAX_WATCHED} are subscribed to already"
+            raise ProtocolError(INVALID_PARAMS, message)
+        begin = partial(self._library.watch, context=asker.context)
+        # Without a stream nobody is told: whether somebody could be is all that is to be known.
+        with Changes([]) as tried:
+            if not await (session.listener or tried).follow(uri, begin):
+                raise ProtocolError(
+                    RESOURCE_NOT_FOUND, "No resource that can be subscribed to", data={"uri": uri}
+                )
+        session.subscribed.add(uri)
+
+    def hear(self, message: bytes) -> None:
+        """Heed what a client of ours said to another worker."""
+        hear(message, self._sessions)
+
+    async def end(self, context: Context) -> Answer:
         """Answer a DELETE: end the session it names, and what is in flight in it.
 
         Raises:
             ProtocolError: There is no such session, or none is named.
+
+        Cancellation: it is ended here, and perhaps not at other workers.
         """
         session = self._session(context)
         if session is None:
@@ -127,6 +206,7 @@ class Legacy:
                 headers=(("allow", "POST, DELETE"),),
             )
         self._sessions.close(session)
+        await self._tell_others(said("end", session))
         return Answer(status=204)
 
     def _session(self, context: Context) -> Session | None:
@@ -141,11 +221,11 @@ class Legacy:
     async def _one(self, value: Any, asker: _Asker) -> Answer:
         message = jsonrpc.read(value)
         if message is None:
-            if asker.session is not None:
-                asker.session.questions.hear(value)
+            if asker.session is not None and not asker.session.questions.hear(value):
+                await self._tell_others(said("answer", asker.session, value))
             return jsonrpc.ACCEPTED
         if message.id is None:
-            _notified(message, asker.session)
+            await self._notified(message, asker.session)
             return jsonrpc.ACCEPTED
         try:
             return await self._answer(message, message.id, asker)
@@ -161,16 +241,23 @@ class Legacy:
             case "ping":
                 return jsonrpc.succeeded(message_id, {})
             case method if method in LISTED_BY and self._catalog.offers(method):
-                page = self._catalog.page(LISTED_BY[method], message.params, asker.context)
+                page = self._catalog.page(
+                    LISTED_BY[method], message.params, asker.context, legacy=True
+                )
                 return jsonrpc.succeeded(message_id, page)
             case "tools/call":
                 return await self._call(message, message_id, asker)
             case method if method in METHODS and self._catalog.offers(method):
                 return await self._call(message, message_id, asker)
+            case "resources/subscribe" | "resources/unsubscribe" as method if self._subscribes:
+                on = method == "resources/subscribe"
+                await self._subscribe(message.params, asker, on=on)
+                return jsonrpc.succeeded(message_id, {})
             case "logging/setLevel":
                 level = severity(message.params.get("level"))
                 if asker.session is not None:
                     asker.session.least = level
+                    await self._tell_others(said("level", asker.session, level))
                 return jsonrpc.succeeded(message_id, {})
             case method:
                 raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
@@ -184,12 +271,20 @@ class Legacy:
         version = wanted if wanted in LEGACY else LEGACY[0]
         result = {
             "protocolVersion": version,
-            "capabilities": {**self._catalog.capabilities, "logging": {}},
+            "capabilities": {**self._capabilities, "logging": {}},
             "serverInfo": implementation(),
         }
         capabilities = askable(message.params.get("capabilities"))
         token = self._sessions.open(version, context.principal, capabilities)
         return jsonrpc.succeeded(message_id, result, headers=((SESSION_HEADER, token),))
+
+    @property
+    def _capabilities(self) -> dict[str, Any]:
+        capabilities = self._catalog.capabilities
+        if "resources" in capabilities:
+            resources = {**capabilities["resources"], "subscribe": self._subscribes}
+            return {**capabilities, "resources": resources}
+        return capabilities
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
@@ -221,13 +316,13 @@ class Legacy:
     async def _made(self, message: Message, asker: _Asker) -> dict[str, Any]:
         """What a request that takes a while gives."""
         params, spent_s = message.params, asker.spent_s
-        if message.method in METHODS:
-            return await self._library.answer(
-                message.method, params, asker.context, spent_s=spent_s
-            )
-        least = None if asker.session is None else asker.session.least
-        emit = notes_of(self._front, params, asker.stream, least)
         context = self._with_peer(asker)
+        least = None if asker.session is None else asker.session.least
+        if least is not None:
+            context = msgspec.structs.replace(context, log_level=level_of(least))
+        if message.method in METHODS:
+            return await self._library.answer(message.method, params, context, spent_s=spent_s)
+        emit = notes_of(self._front, params, asker.stream, least)
         return _called(
             await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
         )
@@ -237,10 +332,24 @@ class Legacy:
         session, stream = asker.session, asker.stream
         if session is None or not session.capabilities or stream is None or not stream.is_accepted:
             return asker.context
-        if self._front.server.workers != 1:  # another one might be given the client's answer
-            return asker.context
-        peer = Questioned(session.capabilities, session.questions, stream)
+        peer: Peer = (
+            OutOfReach(session.capabilities)
+            if self._shared
+            else Questioned(session.capabilities, session.questions, stream)
+        )
         return msgspec.structs.replace(asker.context, peer=peer)
+
+    async def _notified(self, message: Message, session: Session | None) -> None:
+        """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
+        if message.method != "notifications/cancelled" or session is None:
+            return
+        request_id = message.params.get("requestId")
+        if jsonrpc.is_id(request_id) and not session.cancel(request_id):
+            await self._tell_others(said("cancel", session, request_id))
+
+    async def _tell_others(self, message: bytes) -> None:
+        if self._front.tell_others is not None:
+            await self._front.tell_others(message)
 
     async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
         if not 0 < len(values) <= MAX_BATCH:
@@ -284,18 +393,12 @@ def _check_member(value: Any) -> None:
         raise ProtocolError(INVALID_REQUEST, "Invalid request: initialize cannot be in a batch")
 
 
-def _notified(message: Message, session: Session | None) -> None:
-    """Act on a notification; one that is malformed, late or unknown is ignored, as it must be."""
-    if message.method != "notifications/cancelled" or session is None:
-        return
-    request_id = message.params.get("requestId")
-    if jsonrpc.is_id(request_id):
-        session.cancel(request_id)
-
-
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
-        return result
+        if isinstance(result.get("structuredContent", {}), dict):
+            return result
+        # From a server of 2026-07-28, where it may be anything: here it is an object or absent.
+        return {key: part for key, part in result.items() if key != "structuredContent"}
     called: dict[str, Any] = {"content": result.content}
     if result.is_object:
         called["structuredContent"] = msgspec.Raw(result.structured)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.units import format_duration
 from gateway.core.errors import (
+    CannotAsk,
     DeadlineExceeded,
     GatewayError,
     InvalidArguments,
@@ -23,17 +24,21 @@ from gateway.inbound.mcp.call import budget_of_call
 from gateway.inbound.mcp.files import Files
 from gateway.inbound.mcp.jsonrpc import ProtocolError, object_in
 from gateway.inbound.mcp.passed import pass_on
+from gateway.inbound.mcp.prompts import filled_in, messages_of, texts_in
 from gateway.inbound.mcp.resources import Resource, content_item
+from gateway.inbound.mcp.rounds import unable
 from gateway.inbound.mcp.uris import MAX_URI, UriTemplate
+from gateway.inbound.mcp.watched import Told, WatchedFile
 from gateway.net.asgi import ClientLeft, client_has_left
 
 if TYPE_CHECKING:
     from gateway.core.federation import ListName
-    from gateway.core.messages import Context
+    from gateway.core.messages import Context, Reply
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.listing import Entry
     from gateway.inbound.mcp.prompts import Prompt
+    from gateway.inbound.mcp.watched import Watch
 
 T = TypeVar("T")
 
@@ -46,6 +51,9 @@ LISTED_BY: Final[Mapping[str, ListName]] = {
     "resources/templates/list": "resourceTemplates",
 }
 """Which list a method gives a page of."""
+
+_MOST_COMPLETED: Final = 100
+"""Values of a completion; the protocol's bound."""
 
 METHODS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
 """What `Library.answer` answers."""
@@ -127,7 +135,12 @@ class Library:
             return await self._ask(entry.server, "prompts/get", params, context, timeout_s)
         arguments = object_in(params, "arguments")
         prompt = self._prompts[name]
-        return await self._within(timeout_s, lambda: prompt.get(arguments, self._files))
+        path, tool = prompt.settings.file, prompt.settings.tool
+        if path is not None:
+            message = await self._within(timeout_s, lambda: filled_in(path, arguments, self._files))
+            return prompt.got([message])
+        reply = await self._called(str(tool), texts_in(arguments), params, context, timeout_s)
+        return prompt.got(messages_of(reply))
 
     async def _read(
         self, params: dict[str, Any], context: Context, timeout_s: float
@@ -135,7 +148,9 @@ class Library:
         uri = _text_in(params, "uri")
         if len(uri) > MAX_URI:
             raise ProtocolError(INVALID_PARAMS, f"Invalid params: uri: over {MAX_URI} characters")
-        entry = self._catalog.find("resources", uri, context)
+        entry = self._catalog.listing("resources").get(uri)
+        if entry is not None and not self._catalog.visible("resources", context)(entry):
+            raise self._not_found(uri, params)
         if entry is None or not entry.server:
             for resource in self._resources:
                 values = resource.template.match(uri)
@@ -145,6 +160,28 @@ class Library:
         if not server:
             raise self._not_found(uri, params)
         return await self._ask(server, "resources/read", params, context, timeout_s)
+
+    def watch(self, uri: str, hear: Callable[[], None], context: Context) -> Watch | None:
+        """Begin to watch a resource for a client.
+
+        Args:
+            uri: The resource's.
+            hear: Is told of each change.
+            context: Who asks.
+
+        Returns:
+            `None` if there is no such resource, or nobody tells of its changes.
+        """
+        if len(uri) > MAX_URI:
+            return None
+        entry = self._catalog.find("resources", uri, context)
+        if entry is not None and not entry.server:
+            own = (each.settings for each in self._resources if each.settings.uri == uri)
+            path = next(own).file
+            return None if path is None else WatchedFile(path, self._files, hear)
+        name = entry.server if entry is not None else self._server_of(uri, context)
+        watching = self._front.federated[name].watching(uri, hear) if name else None
+        return None if watching is None else Told(watching)
 
     def _sees(self, resource: Resource, context: Context) -> bool:
         name: ListName = (
@@ -164,29 +201,38 @@ class Library:
         if path is not None:
             content = await self._within(timeout_s, lambda: self._files.read(path))
         else:
-            tool = self._front.tools[str(resource.settings.tool)]
-            arguments = tool.arguments.coerce({name: [text] for name, text in values.items()})
-            request = Request(tool.name, arguments, context)
-            try:
-                content = (await self._front.answer(request, timeout_s=timeout_s)).encoded
-            except GatewayError as error:
-                raise _told(error, params, context, booked=True) from error
+            tool = str(resource.settings.tool)
+            content = (await self._called(tool, values, params, context, timeout_s)).encoded
         return {"contents": [content_item(params["uri"], content, resource.mime_type)]}
+
+    async def _called(
+        self,
+        name: str,
+        texts: Mapping[str, str],
+        params: dict[str, Any],
+        context: Context,
+        timeout_s: float,
+    ) -> Reply:
+        """What a tool answers that a prompt or a resource is made of."""
+        tool = self._front.tools[name]
+        arguments = tool.arguments.coerce({key: [text] for key, text in texts.items()})
+        try:
+            return await self._front.answer(Request(name, arguments, context), timeout_s=timeout_s)
+        except GatewayError as error:
+            raise _told(error, params, context, booked=True) from error
 
     def _server_of(self, uri: str, context: Context) -> str:
         """Who is asked for a URI that no list has: whose template it fits, else whose scheme it is."""
+        visible = self._catalog.visible("resourceTemplates", context)
         for entry in self._catalog.listing("resourceTemplates").entries:
-            if (
-                entry.server
-                and UriTemplate.of(entry.key).fits(uri)
-                and self._catalog.find("resourceTemplates", entry.key, context)
-            ):
+            if entry.server and UriTemplate.of(entry.key).fits(uri) and visible(entry):
                 return entry.server
         scheme = _scheme_of(uri)
         lists: tuple[ListName, ...] = ("resources", "resourceTemplates")
         for name in lists:
+            visible = self._catalog.visible(name, context)
             for entry in self._catalog.listing(name).entries:
-                if entry.server and _scheme_of(entry.key) == scheme:
+                if entry.server and _scheme_of(entry.key) == scheme and visible(entry):
                     return entry.server
         return ""
 
@@ -208,7 +254,22 @@ class Library:
             raise self._unknown(name, f"Invalid params: ref: there is no {key[:128]}")
         if entry.server:
             return await self._ask(entry.server, "completion/complete", params, context, timeout_s)
-        return {"completion": {"values": [], "total": 0, "hasMore": False}}
+        return {"completion": self._completed(name, key, object_in(params, "argument"))}
+
+    def _completed(self, name: ListName, key: str, argument: Mapping[str, Any]) -> dict[str, Any]:
+        """What an argument of our own may be: what the schema of a tool's input names."""
+        wanted, begun = _text_in(argument, "name"), _text_in(argument, "value")
+        if name == "prompts":
+            called = self._prompts[key].settings.tool
+        else:
+            own = (each.settings for each in self._resources if each.settings.key == key)
+            called = next(own).tool
+        schema = self._front.tools[called].input_schema if called is not None else {}
+        input_ = schema.get("properties", {}).get(wanted)
+        named = input_.get("enum", ()) if isinstance(input_, Mapping) else ()
+        values = [one for one in named if isinstance(one, str) and one.startswith(begun)]
+        few = values[:_MOST_COMPLETED]
+        return {"values": few, "total": len(values), "hasMore": len(few) < len(values)}
 
     async def _ask(
         self,
@@ -266,6 +327,8 @@ def _told(
     uri = params.get("uri")
     if error.status == 404 and isinstance(uri, str):
         return _absent(uri, params, booked=booked)
+    if isinstance(error, CannotAsk) and _is_modern(params):
+        return unable(error)
     code = INVALID_PARAMS if isinstance(error, InvalidArguments | NotFound) else INTERNAL_ERROR
     return ProtocolError(
         code,

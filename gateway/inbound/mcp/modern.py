@@ -5,7 +5,8 @@ Source: MCP 2026-07-28, Streamable HTTP; Versioning; Overview, "`_meta`"; Discov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,8 +15,8 @@ from gateway.core.errors import CannotAsk
 from gateway.core.mcp import (
     CAPABILITIES_KEY,
     INVALID_REQUEST,
+    LOG_LEVEL_KEY,
     METHOD_NOT_FOUND,
-    MISSING_CAPABILITY,
     VERSION_HEADER,
     implementation,
 )
@@ -27,7 +28,7 @@ from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.listen import listen
 from gateway.inbound.mcp.notes import notes_of, severity
 from gateway.inbound.mcp.questions import askable
-from gateway.inbound.mcp.rounds import Rounds
+from gateway.inbound.mcp.rounds import Rounds, unable
 from gateway.inbound.mcp.versions import SUPPORTED
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Modern"]
 
-_LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 _SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 _TTL_MS: Final = 60_000
 """How long clients may keep a list: there is no notice of changes, so not for long."""
@@ -61,7 +61,7 @@ class Modern:
         self._catalog = catalog
         self._library = library
         self._rounds = Rounds(signer)
-        self._marked = Marked(front)
+        self._marked = Marked(front, catalog)
 
     async def answer(
         self, value: Any, context: Context, stream: EventStream, *, spent_s: float = 0
@@ -107,34 +107,59 @@ class Modern:
                 return await self._call(message.params, context, stream, spent_s)
             case "subscriptions/listen":
                 servers = self._front.federated.values()
-                meta = await listen(self._front, servers, message, stream)
+                begin = partial(self._library.watch, context=context)
+                meta = await listen(self._front, servers, message, stream, begin)
                 return {"resultType": "complete", "_meta": {**_introduction(), **meta}}
             case method if method in METHODS and self._catalog.offers(method):
-                result = await self._library.answer(
-                    method, message.params, context, spent_s=spent_s
-                )
-                if method == "resources/read":
-                    result = {"ttlMs": 0, "cacheScope": "private", **result}
-                return _complete(result)
+                read = partial(self._read, method, message.params, spent_s=spent_s)
+                if method == "completion/complete":  # the one of them that may not ask back
+                    return await read(context)
+                return await self._in_rounds(method, message.params, context, read)
             case method:
                 raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:128]}")
 
     async def _call(
         self, params: dict[str, Any], context: Context, stream: EventStream, spent_s: float
     ) -> dict[str, Any]:
-        self._marked.check(params, context.headers)
-        level = params["_meta"].get(_LOG_LEVEL_KEY)
+        if self._catalog.may_call(params.get("name"), context):
+            self._marked.check(params, context)
+        level = params["_meta"].get(LOG_LEVEL_KEY)
         emit = notes_of(self._front, params, stream, None if level is None else severity(level))
-        able = askable(params["_meta"][CAPABILITIES_KEY])
-        if not able:
-            result = await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
-            return _called(result)
-        turn = self._rounds.begin(params, able, context)
-        asking = msgspec.structs.replace(context, peer=turn)
-        with turn.scope:
+        if level is not None:
+            context = msgspec.structs.replace(context, log_level=level)
+
+        async def made(asking: Context) -> dict[str, Any]:
             result = await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
             return _called(result)
-        return _introduced(self._rounds.result(turn, params, context), {})
+
+        return await self._in_rounds("tools/call", params, context, made)
+
+    async def _read(
+        self, method: str, params: dict[str, Any], context: Context, *, spent_s: float
+    ) -> dict[str, Any]:
+        result = await self._library.answer(method, params, context, spent_s=spent_s)
+        if method == "resources/read":
+            result = {"ttlMs": 0, "cacheScope": "private", **result}
+        return _complete(result)
+
+    async def _in_rounds(
+        self,
+        method: str,
+        params: dict[str, Any],
+        context: Context,
+        made: Callable[[Context], Awaitable[dict[str, Any]]],
+    ) -> dict[str, Any]:
+        """What a request gives, or what its client has to find out first."""
+        able = askable(params["_meta"][CAPABILITIES_KEY])
+        if not able:
+            return await made(context)
+        turn = self._rounds.begin(method, params, able, context)
+        with turn.scope:
+            result = await made(msgspec.structs.replace(context, peer=turn))
+            if result["resultType"] == "input_required":
+                return self._rounds.passed(result, method, params, context)
+            return result
+        return _introduced(self._rounds.result(turn, method, params, context), {})
 
 
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
@@ -142,12 +167,7 @@ def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
         return _complete(result)
     if isinstance(result.error, CannotAsk):
-        raise ProtocolError(
-            MISSING_CAPABILITY,
-            f"Missing required client capability: {result.error.capability}",
-            data={"requiredCapabilities": {result.error.capability: {}}},
-            booked=True,
-        )
+        raise unable(result.error)
     called: dict[str, Any] = {"content": result.content}
     if result.structured:
         called["structuredContent"] = msgspec.Raw(result.structured)
@@ -158,7 +178,7 @@ def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
     meta = result.get("_meta")
     own = meta if isinstance(meta, dict) else {}
-    return _introduced({"resultType": "complete", **result}, own)
+    return {"resultType": "complete", **result, "_meta": {**own, **_introduction()}}
 
 
 def _introduced(result: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.stream import EventStream
 
-__all__ = ["notes_of", "severity"]
+__all__ = ["level_of", "notes_of", "severity"]
 
-_LEVELS: Final = {
-    level: severity
-    for severity, level in enumerate(
-        ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-    )
-}
+_NAMES: Final = (
+    *("debug", "info", "notice", "warning"),
+    *("error", "critical", "alert", "emergency"),
+)
+_LEVELS: Final = {level: severity for severity, level in enumerate(_NAMES)}
 
 
 def severity(level: Any) -> int:
@@ -40,6 +39,11 @@ def severity(level: Any) -> int:
             INVALID_PARAMS, f"Invalid params: level: expected one of {', '.join(_LEVELS)}"
         )
     return found
+
+
+def level_of(least: int) -> str:
+    """The level that is as grave as `severity` said."""
+    return _NAMES[least]
 
 
 def notes_of(

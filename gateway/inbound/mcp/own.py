@@ -18,15 +18,38 @@ if TYPE_CHECKING:
 __all__ = ["check_search", "make_prompts", "make_resources"]
 
 
-def make_prompts(config: Config, problems: Problems) -> dict[str, Prompt]:
-    """Every prompt whose file is a template."""
+def make_prompts(
+    config: Config, tools: Mapping[str, Tool], problems: Problems
+) -> dict[str, Prompt]:
+    """Every prompt whose file is a template, or whose tool is there."""
     prompts: dict[str, Prompt] = {}
     for name, settings in config.prompts.items():
-        try:
-            prompts[name] = Prompt.load(name, settings)
-        except (ValueError, OSError) as error:
-            problems.add(("prompts", name, "file"), f"expected a text with placeholders: {error}")
+        if settings.tool is not None:
+            tool = _tool(settings.tool, ("prompts", name, "tool"), config, tools, problems)
+            if tool is not None:
+                prompts[name] = Prompt.of_tool(name, settings, tool)
+        elif settings.file is not None:
+            try:
+                prompts[name] = Prompt.of_file(name, settings, settings.file)
+            except (ValueError, OSError) as error:
+                message = f"expected a text with placeholders: {error}"
+                problems.add(("prompts", name, "file"), message)
     return prompts
+
+
+def _tool(
+    wanted: str,
+    place: tuple[str, ...],
+    config: Config,
+    tools: Mapping[str, Tool],
+    problems: Problems,
+) -> Tool | None:
+    """The tool that is named at `place`; that there is none is told, unless it failed itself."""
+    tool = tools.get(wanted)
+    if tool is None and wanted not in config.tools and not problems.touches(("tools",)):
+        near = did_you_mean(wanted, config.tools)
+        problems.add(place, f"expected the name of a tool, got {show(wanted)}{near}")
+    return tool
 
 
 def make_resources(
@@ -44,14 +67,9 @@ def make_resources(
         owners.setdefault(settings.key, f"resources.{name}.{key}")
         if settings.tool is None:
             continue
-        tool = tools.get(settings.tool)
-        if tool is not None:
-            for message in _unfit(Resource.of(name, settings), tool):
-                problems.add(("resources", name, key), message)
-        elif settings.tool not in config.tools and not problems.touches(("tools",)):
-            near = did_you_mean(settings.tool, config.tools)
-            message = f"expected the name of a tool, got {show(settings.tool)}{near}"
-            problems.add(("resources", name, "tool"), message)
+        tool = _tool(settings.tool, ("resources", name, "tool"), config, tools, problems)
+        for message in _unfit(Resource.of(name, settings), tool) if tool is not None else ():
+            problems.add(("resources", name, key), message)
     return tuple(Resource.of(name, settings) for name, settings in config.resources.items())
 
 

@@ -7,19 +7,20 @@ Source: MCP 2025-11-25, Transports, "Sending Messages to the Server"; Client Fea
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
-from gateway.core.errors import Overloaded
+from gateway.core.errors import CannotAsk, Overloaded
 from gateway.core.peer import ASKABLE, JsonRpcError
 
 if TYPE_CHECKING:
     from gateway.inbound.mcp.stream import EventStream
 
-__all__ = ["MAX_QUESTIONS", "Questioned", "Questions", "askable"]
+__all__ = ["MAX_QUESTIONS", "OutOfReach", "Questioned", "Questions", "askable"]
 
 MAX_QUESTIONS: Final = 100
 """Questions that may wait for their answers at once in one session."""
@@ -46,10 +47,9 @@ class _Question:
 class Questions:
     """The questions of one session that wait for their answers."""
 
-    __slots__ = ("_asked", "_waiting")
+    __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._asked = 0
         self._waiting: dict[str, _Question] = {}
 
     async def ask(
@@ -66,8 +66,7 @@ class Questions:
         """
         if len(self._waiting) >= MAX_QUESTIONS:
             raise Overloaded("too many questions wait for the client's answers", retry_after_s=1)
-        self._asked += 1
-        name = f"gateway-{self._asked}"
+        name = f"gateway-{secrets.token_hex(8)}"  # another worker may ask in this session too
         question = self._waiting[name] = _Question()
         try:
             await stream.put({"jsonrpc": "2.0", "id": name, "method": method, "params": params})
@@ -78,12 +77,12 @@ class Questions:
             raise question.error or JsonRpcError(-32603, "The client's answer holds nothing")
         return question.result
 
-    def hear(self, response: Mapping[str, Any]) -> None:
-        """Take a response of the client's; one to nothing that waits is ignored, as it must be."""
+    def hear(self, response: Mapping[str, Any]) -> bool:
+        """Take a response of the client's; whether it was one to a question that waits here."""
         name = response.get("id")
         question = self._waiting.get(name) if isinstance(name, str) else None
         if question is None:
-            return
+            return False
         result, error = response.get("result"), response.get("error")
         if isinstance(result, dict):
             question.result = result
@@ -91,6 +90,7 @@ class Questions:
             message = str(error.get("message", ""))
             question.error = JsonRpcError(error["code"], message, error.get("data"))
         question.answered.set()
+        return True
 
 
 @attrs.frozen(slots=True)
@@ -107,6 +107,11 @@ class Questioned:
     _questions: Questions
     _stream: EventStream
 
+    @property
+    def in_rounds(self) -> bool:
+        """It is not: it waits for one answer."""
+        return False
+
     async def __call__(
         self,
         method: str,
@@ -117,3 +122,39 @@ class Questioned:
     ) -> Mapping[str, Any]:
         """Ask it; as `Questions.ask`."""
         return await self._questions.ask(self._stream, method, params)
+
+
+@attrs.frozen(slots=True)
+class OutOfReach:
+    """A legacy client as a `Peer` that cannot be asked: its answer may come to another gateway.
+
+    Args:
+        capabilities: What it could be asked for.
+    """
+
+    capabilities: Mapping[str, Any]
+
+    @property
+    def in_rounds(self) -> bool:
+        """It is not: it is not asked at all."""
+        return False
+
+    async def __call__(
+        self,
+        method: str,
+        _params: Mapping[str, Any],
+        /,
+        *,
+        key: str | None = None,  # noqa: ARG002 - a `Peer`'s
+    ) -> Mapping[str, Any]:
+        """Ask nothing.
+
+        Raises:
+            CannotAsk: Always.
+        """
+        await trio.lowlevel.checkpoint()
+        raise CannotAsk(
+            "a client of this revision cannot be asked while [state] key is set: "
+            "its answer may come to another gateway",
+            capability=ASKABLE[method],
+        )

@@ -4,7 +4,8 @@ The token says all that has to be known of a session: its revision, whose it is,
 be asked. So every worker knows every session, and opening one costs no memory. What a process keeps
 beside it concerns calls in flight here: whom `notifications/cancelled` means, for it comes as a POST
 of its own and names nothing but a request id, which every client counts from 1. Losing that costs
-its client nothing but a cancel.
+its client nothing but a cancel. What a client says for a call that is in flight in another worker is
+told there: `said.py`.
 
 Source: MCP 2025-11-25, Transports, "Session Management"; Cancellation.
 """
@@ -25,6 +26,7 @@ from gateway.inbound.mcp.questions import Questions
 if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.inbound.mcp.jsonrpc import RequestId
+    from gateway.inbound.mcp.listen import Changes
     from gateway.inbound.mcp.signing import Signer
 
 __all__ = ["IDLE_S", "MAX_CALLS", "MAX_OF_CLIENT", "MAX_SESSIONS", "Session", "Sessions"]
@@ -67,6 +69,8 @@ class Session:
         capabilities: What its client can be asked for.
         questions: What it was asked, and has not answered yet.
         least: How grave a log message has to be to be sent; `None` until the client says so.
+        subscribed: The resources it wants to be told of.
+        listener: What its stream tells of, while it has one.
     """
 
     id: str
@@ -78,6 +82,8 @@ class Session:
     capabilities: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     questions: Questions = attrs.field(factory=Questions, repr=False)
     least: int | None = None
+    subscribed: set[str] = attrs.field(factory=set, repr=False)
+    listener: Changes | None = attrs.field(default=None, repr=False)
 
     @property
     def is_full(self) -> bool:
@@ -93,11 +99,12 @@ class Session:
         """Forget a call."""
         del self.calls[request_id]
 
-    def cancel(self, request_id: RequestId) -> None:
-        """Cancel a call; an unknown id is a call that has ended, and is ignored."""
+    def cancel(self, request_id: RequestId) -> bool:
+        """Cancel a call; whether it was in flight here."""
         scope = self.calls.get(request_id)
         if scope is not None:
             scope.cancel()
+        return scope is not None
 
 
 class Sessions:
@@ -155,13 +162,22 @@ class Sessions:
         Returns:
             `None` if the token is none of ours, or somebody else's, or its session was ended here.
         """
-        self._expire()
-        session = self._used.get(token) or self._opened(token)
+        session = self._known(token)
         if session is None or session.principal != context.principal:
             return None
-        self._remove(session)
-        session.used, session.client = trio.current_time(), context.client
-        self._keep(session)
+        self._use(session, context.client)
+        return session
+
+    def told_of(self, token: str, client: str) -> Session | None:
+        """The session that another worker was asked something in, which counts as used now.
+
+        Args:
+            token: As the other worker found it to be right.
+            client: The address that asked.
+        """
+        session = self._known(token)
+        if session is not None:
+            self._use(session, client)
         return session
 
     def close(self, session: Session) -> None:
@@ -172,6 +188,15 @@ class Sessions:
             self._ended.popitem(last=False)
         for scope in session.calls.values():
             scope.cancel()
+
+    def _known(self, token: str) -> Session | None:
+        self._expire()
+        return self._used.get(token) or self._opened(token)
+
+    def _use(self, session: Session, client: str) -> None:
+        self._remove(session)
+        session.used, session.client = trio.current_time(), client
+        self._keep(session)
 
     def _opened(self, token: str) -> Session | None:
         payload = None if token in self._ended else self._signer.opened(token)

@@ -12,7 +12,6 @@ from typing import Any, Final
 from gateway.core.mcp import LEGACY, MODERN, VERSION_HEADER, VERSION_KEY
 
 __all__ = [
-    "CAPABILITIES",
     "SUPPORTED",
     "UNNAMED",
     "is_modern",
@@ -23,9 +22,6 @@ SUPPORTED: Final = (MODERN, *LEGACY)
 
 UNNAMED: Final = "2025-03-26"
 """What a client speaks that names no revision: the last one that did not ask it to."""
-
-CAPABILITIES: Final[Mapping[str, Any]] = {"tools": {"listChanged": False}}
-"""What both eras advertise."""
 
 
 def is_modern(value: Any, headers: Mapping[str, str]) -> bool:

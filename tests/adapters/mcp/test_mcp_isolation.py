@@ -12,12 +12,14 @@ from trio.testing import MockClock
 
 from gateway.app import create_app
 from gateway.core.errors import GatewayError
+from gateway.core.mcp import BUDGET_KEY
 from gateway.core.messages import Partial
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters.mcp.behind import behind
 from tests.adapters.mcp.programs import Fake, echoes, started
 from tests.apps import request
 from tests.http_service import Received
+from tests.inbound.mcp.driver import ENVELOPE, legacy, modern
 from tests.mcp_server import McpServer, events, tool, unanswered
 from tests.network import network
 
@@ -166,3 +168,70 @@ async def test_a_bug_takes_away_its_own_server_alone(
         with pytest.raises(GatewayError, match="s is not open"):
             await it.call()
     assert "s failed, and is not there any more" in caplog.text
+
+
+async def closes(_request: Received, stream: trio.abc.Stream) -> None:
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("speak", [modern, legacy])
+async def test_one_hung_one_dead_one_healthy(autojump_clock: MockClock, speak: Any) -> None:
+    """Each was there once: lists hold what they had, for a while, and nobody waits for them."""
+    servers = {
+        name: McpServer({"tools/call": lambda _: TEXT}, tools=[tool(f"{name}_x")])
+        for name in ("healthy", "hung", "dead")
+    }
+    async with network() as net:
+        services: dict[str, Any] = {}
+        for number, (name, server) in enumerate(servers.items()):
+            net.name(f"{name}.test", f"10.0.0.{number}")
+            net.serve(f"10.0.0.{number}", 80, server)
+            url = f"http://{name}.test/mcp"
+            services[name] = {"kind": "mcp", "url": url, "allow_private": True}
+        app = create_app({"services": services, "server": {"allowed_hosts": ["localhost"]}})
+
+        async def names() -> set[str]:
+            began = trio.current_time()
+            listed = (await speak(app._mcp, "tools/list")).result["tools"]
+            assert trio.current_time() == began  # it waits for nobody
+            return {item["name"] for item in listed}
+
+        async def called(name: str) -> tuple[str, float]:
+            began = trio.current_time()
+            params = {"name": f"{name}_x", "_meta": {BUDGET_KEY: 1500}}
+            if speak is modern:
+                params["_meta"] |= ENVELOPE
+            result = (await speak(app._mcp, "tools/call", params)).result
+            outcome = result["structuredContent"]["code"] if result.get("isError") else "ok"
+            return outcome, trio.current_time() - began
+
+        everything = {"healthy_x", "hung_x", "dead_x"}
+        async with app.running():
+            assert await names() == everything
+            for method in ("server/discover", "initialize", "tools/list", "tools/call"):
+                servers["hung"].on[method] = lambda _: unanswered
+                servers["dead"].on[method] = lambda _: closes
+            net.serve("10.0.0.2", 80, OSError(111, "Connection refused"))
+            await trio.sleep(300)  # their lists are over, and cannot be had anew
+            assert await names() == everything
+            assert app.federated["dead"].listed("tools").age_s == pytest.approx(300, abs=1)
+            assert "refused" in app.federated["dead"].listed("tools").error
+            assert "does not answer" in app.federated["hung"].listed("tools").error
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(called, "hung")
+                await trio.testing.wait_all_tasks_blocked()
+                assert await called("healthy") == ("ok", 0)
+                assert await called("dead") == ("unreachable", 0)
+                assert await names() == everything
+            assert await called("hung") == ("deadline_exceeded", pytest.approx(1.5))
+            await trio.sleep(600)  # what is older than that nobody is told
+            assert await names() == {"healthy_x"}
+            for server in servers.values():
+                for method in ("server/discover", "initialize", "tools/list", "tools/call"):
+                    if server is not servers["healthy"]:
+                        del server.on[method]
+            servers["dead"].on["tools/call"] = servers["hung"].on["tools/call"] = lambda _: TEXT
+            net.serve("10.0.0.2", 80, servers["dead"])
+            await trio.sleep(120)
+            assert await names() == everything
+            assert await called("dead") == await called("hung") == ("ok", 0)

@@ -457,6 +457,7 @@ class Peer:
     """A client that can be asked."""
 
     capabilities: Mapping[str, Any] = {"elicitation": {"form": {}}, "experimental": {}}
+    in_rounds = False
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
@@ -466,6 +467,14 @@ class Peer:
         if params.get("message") == "refuse":
             raise JsonRpcError(-1, "No, thanks")
         return {"action": "accept", "content": {"name": "Ada"}}
+
+
+class Slow(Peer):
+    """One that takes a second for each question."""
+
+    async def __call__(self, method: str, params: Mapping[str, Any], /) -> Mapping[str, Any]:
+        await trio.sleep(1)
+        return await super().__call__(method, params)
 
 
 def asks(method: str, params: Any) -> Any:
@@ -524,6 +533,52 @@ async def test_a_modern_server_asks_by_a_result(autojump_clock: MockClock) -> No
     capabilities = first["_meta"]["io.modelcontextprotocol/clientCapabilities"]
     assert capabilities == {"elicitation": {"form": {}}}
     assert len({message["id"] for message in server.messages("tools/call")}) == 3
+
+
+async def test_all_that_is_required_is_asked_at_once(autojump_clock: MockClock) -> None:
+    requests = {
+        name: {"method": "elicitation/create", "params": {"message": message}}
+        for name, message in (("a", "?"), ("b", "??"))
+    }
+    results = [{"resultType": "input_required", "inputRequests": requests}, TEXT]
+    server = McpServer({"tools/call": lambda _: results.pop(0)})
+    peer = Slow()
+    async with behind(server) as it:
+        assert await it.call(peer=peer) == "hi"
+    assert trio.current_time() == 1
+    answers = server.messages("tools/call")[1]["params"]["inputResponses"]
+    assert set(answers) == {"a", "b"}
+    requests["b"]["params"]["message"] = "refuse"
+    results[:] = [{"resultType": "input_required", "inputRequests": requests}]
+    async with behind(server) as it:
+        with pytest.raises(BadReply, match="gave error -1"):
+            await it.call(peer=peer)
+
+
+async def test_a_client_in_rounds_is_given_what_requires_input(autojump_clock: MockClock) -> None:
+    needs = {"resultType": "input_required", "inputRequests": {"k": {"method": "roots/list"}}}
+    server = McpServer({"tools/call": lambda _: needs}, tools=[tool("x")])
+    peer = Peer()
+    peer.in_rounds = True
+    async with behind(server) as it:
+        assert await it.ask("tools/call", peer=peer, name="x") == needs
+        with pytest.raises(BadReply, match="again and again"):  # a plan has to have its answer
+            await it.call(peer=peer)
+
+
+async def hear(_partial: Partial) -> None: ...
+
+
+async def test_the_level_of_logs_is_told_where_they_are_heard(autojump_clock: MockClock) -> None:
+    key = "io.modelcontextprotocol/logLevel"
+    for legacy, heard in (("", "info"), (LEGACY, None)):
+        server = McpServer({"tools/call": lambda _: TEXT}, legacy=legacy)
+        async with behind(server) as it:
+            await it.call(log_level="info", emit=hear)
+            await it.call(log_level="info")
+            await it.call(emit=hear)
+        sent = [call["params"].get("_meta", {}).get(key) for call in server.messages("tools/call")]
+        assert sent == [heard, None, None]
 
 
 async def test_without_a_client_to_ask_it_is_said(autojump_clock: MockClock) -> None:

@@ -242,6 +242,45 @@ async def test_where_several_might_be_meant_nobody_is_asked(autojump_clock: Mock
         nursery.cancel_scope.cancel()
 
 
+async def logs(life: Fake, message: Any) -> None:
+    said = {"level": "info", "data": message["params"]["name"]}
+    await life.say({"jsonrpc": "2.0", "method": "notifications/message", "params": said})
+    await life.answer(message, {})
+
+
+@pytest.mark.parametrize("legacy", ["", LEGACY])
+async def test_what_it_logs_is_told_where_it_is_certain_to_whom(
+    autojump_clock: MockClock, legacy: str
+) -> None:
+    async def emit(partial: Partial) -> None:
+        heard.append(partial.data)
+
+    heard: list[Any] = []
+    async with started({"tools/call": logs}, legacy=legacy) as it, trio.open_nursery() as nursery:
+        await it.call("alone", emit)
+        assert heard == ([] if legacy else ["alone"])
+        it.program.on["tools/call"] = hangs
+        nursery.start_soon(it.call, "other")
+        await trio.testing.wait_all_tasks_blocked()
+        it.program.on["tools/call"] = logs
+        await it.call("one of two", emit)
+        nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+    assert heard == ([] if legacy else ["alone"])
+
+
+async def test_what_it_logs_once_a_call_was_given_up(autojump_clock: MockClock) -> None:
+    async def emit(partial: Partial) -> None:
+        raise AssertionError(partial)  # it may be about the other one still
+
+    async with started({"tools/call": hangs}) as it:
+        with trio.move_on_after(1):
+            await it.call("given up")
+        it.program.on["tools/call"] = logs
+        await it.call("after that", emit)
+        assert [told.params["data"] for told in it.program.heard] == ["after that"]
+
+
 async def test_what_is_no_call_s_is_answered_at_once(autojump_clock: MockClock) -> None:
     async def pings(life: Fake, _message: Any) -> None:
         await asks(life, None)
@@ -407,3 +446,12 @@ async def test_what_it_says_is_passed_on_line_by_line(autojump_clock: MockClock)
         await it.call()
         await trio.testing.wait_all_tasks_blocked()
         assert it.program.said == ["one", "two", "x" * 200, "\ufffd"]
+
+
+async def test_in_a_hurry_it_is_killed_at_once(autojump_clock: MockClock) -> None:
+    async with started({"tools/call": echoes}, obeys=(), hears_end=False) as it:
+        await it.call()
+        left = trio.current_time()
+        it.client.hurry()
+    assert it.program.lives[0].signals[0] == signal.SIGKILL
+    assert trio.current_time() == left

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+from jsonschema import Draft202012Validator
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp_types import (
@@ -29,6 +30,7 @@ _SCHEMA = {
     "properties": {"id": {"type": "integer", "minimum": 1}},
     "required": ["id"],
 }
+_VALIDATOR = Draft202012Validator(_SCHEMA)
 
 
 @asynccontextmanager
@@ -51,7 +53,9 @@ async def _list(
 async def _call(
     ctx: ServerRequestContext[aiohttp.ClientSession], params: CallToolRequestParams
 ) -> CallToolResult:
-    number = (params.arguments or {}).get("id")
+    arguments = params.arguments or {}
+    _VALIDATOR.validate(arguments)  # nothing else does: low-level servers get what clients send
+    number = arguments["id"]
     session = ctx.lifespan_context
     async with asyncio.timeout(_DEADLINE_S), session.get(f"/users/{number}") as response:
         response.raise_for_status()

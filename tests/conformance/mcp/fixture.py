@@ -1,13 +1,18 @@
-"""The tools that the MCP conformance suite asks for."""
+"""The tools that the MCP conformance suite asks for, and what its prompts and resources need."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import trio
+import anyio
+
+from gateway import content
 
 STEP_S = 0.05
+IMAGE = content.Image((Path(__file__).parent / "red.png").read_bytes(), "image/png")
+SILENCE = b"RIFF$\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0@\x1f\0\0@\x1f\0\0\x01\0\x08\0data\0\0\0\0"
 TEXT = {"type": "string"}
 
 
@@ -33,17 +38,53 @@ def test_error_handling() -> str:
     raise ValueError("This tool intentionally returns an error for testing")
 
 
+def test_image_content() -> content.Image:
+    return IMAGE
+
+
+def test_audio_content() -> content.Audio:
+    return content.Audio(SILENCE, "audio/wav")
+
+
+def embedded(uri: str, text: str, mime_type: str = "text/plain") -> content.Embedded:
+    return content.Embedded(content.Resource(uri, text=text, mime_type=mime_type))
+
+
+def test_embedded_resource() -> content.Embedded:
+    return embedded("test://embedded-resource", "This is an embedded resource content.")
+
+
+def test_multiple_content_types() -> list[content.Block]:
+    data = embedded(
+        "test://mixed-content-resource", '{"test":"data","value":123}', "application/json"
+    )
+    return [content.Text("Multiple content types test:"), IMAGE, data]
+
+
+def prompt_with_embedded_resource(resourceUri: str) -> list[content.Block]:  # noqa: N803 - the suite's
+    resource = embedded(resourceUri, "Embedded resource content for testing.")
+    return [resource, content.Text("Please process the embedded resource above.")]
+
+
+def prompt_with_image() -> list[content.Block]:
+    return [IMAGE, content.Text("Please analyze the image above.")]
+
+
+def template_data(id: str) -> dict[str, Any]:  # noqa: A002 - the suite's
+    return {"id": id, "templateTest": True, "data": f"Data for ID: {id}"}
+
+
 async def test_tool_with_progress(caller: Any) -> str:
     for done in (0, 50, 100):
         await caller.progress(done, 100)
-        await trio.sleep(STEP_S)
+        await anyio.sleep(STEP_S)
     return "done"
 
 
 async def test_tool_with_logging(caller: Any) -> str:
     for text in ("Tool execution started", "Tool processing data", "Tool execution completed"):
         await caller.log("info", text)
-        await trio.sleep(STEP_S)
+        await anyio.sleep(STEP_S)
     return "done"
 
 
@@ -117,6 +158,12 @@ async def test_input_required_result_elicitation(caller: Any) -> str:
     return f"Hello, {reply['content']['name']}!"
 
 
+async def input_required_result_prompt(caller: Any) -> str:
+    asked = form("What context should the prompt use?", context=TEXT)
+    reply = await caller.ask("elicitation/create", asked, key="user_context")
+    return f"Mind this: {reply['content']['context']}"
+
+
 async def test_input_required_result_sampling(caller: Any) -> str:
     asked = sample("What is the capital of France?")
     reply = await caller.ask("sampling/createMessage", asked, key="capital_question")
@@ -143,9 +190,9 @@ async def ask_all(caller: Any, **questions: tuple[str, dict[str, Any]]) -> dict[
     async def ask(key: str, method: str, params: dict[str, Any]) -> None:
         replies[key] = await caller.ask(method, params, key=key)
 
-    async with trio.open_nursery() as nursery:
+    async with anyio.create_task_group() as group:
         for key, (method, params) in questions.items():
-            nursery.start_soon(partial(ask, key, method, params))
+            group.start_soon(partial(ask, key, method, params))
     return replies
 
 

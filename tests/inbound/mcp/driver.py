@@ -54,6 +54,8 @@ class ScriptedFront:
         self.scripts = dict(scripts or {})
         self.tools: dict[str, Tool] = {name: tool(name) for name in self.scripts}
         self.federated: dict[str, Any] = {}
+        self.may: Any = None
+        self.tell_others: Any = None
         self.requests: list[Request] = []
         self.refused: list[GatewayError] = []
         self.budgets: list[float] = []
@@ -73,6 +75,9 @@ class ScriptedFront:
 
     def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
         return trio.move_on_after(timeout_s)
+
+    def waiting(self) -> AbstractContextManager[trio.CancelScope]:
+        return trio.CancelScope()
 
     async def answer(
         self, request: Request, emit: Emit = discard, /, *, timeout_s: float = math.inf
@@ -162,6 +167,12 @@ class Response:
     def error(self) -> Any:
         assert "error" in self.json, self.json
         return self.json["error"]
+
+
+def told(message: Any) -> list[Any]:
+    """The messages in a piece of an event stream, as ASGI's `send` is given it."""
+    blocks = filter(None, message.get("body", b"").split(b"\n\n"))
+    return [json.loads(block.removeprefix(b"event: message\ndata: ")) for block in blocks]
 
 
 class NoAnswerError(Exception):
@@ -267,3 +278,51 @@ async def initialize(app: Mcp, version: str = LEGACY, **capabilities: Any) -> st
     }
     response = await send(app, request("initialize", params))
     return response.headers["mcp-session-id"]
+
+
+class Client:
+    """A legacy client that answers what it is asked while a request of its is under way."""
+
+    def __init__(self, app: Any, session: str, **answer: Any) -> None:
+        self.app = app
+        self.session = session
+        self.answer = answer
+        self.asked: list[Any] = []
+
+    async def call(self) -> Any:
+        """The structured content of what the tool `t` gives."""
+        return (await self.ask("tools/call", {"name": "t"}))["structuredContent"]
+
+    async def ask(self, method: str, params: Any) -> Any:
+        """The result of a request."""
+        headers = {"mcp-session-id": self.session, "mcp-protocol-version": LEGACY}
+        events: list[Any] = []
+
+        async def take(message: Any) -> None:
+            body = message.get("body", b"")
+            for block in filter(None, body.split(b"\n\n")):
+                event = json.loads(block.removeprefix(b"event: message\ndata: "))
+                events.append(event)
+                if "method" in event:
+                    self.asked.append(event)
+                    response = {"jsonrpc": "2.0", "id": event["id"], **self.answer}
+                    done = await send(self.app, response, headers=headers)
+                    assert done.status == 202
+
+        body = json.dumps(request(method, params)).encode()
+        pending = [{"type": "http.request", "body": body}]
+
+        async def receive() -> Any:
+            if not pending:
+                await trio.sleep_forever()
+            return pending.pop()
+
+        raw = {**headers, "content-type": "application/json"}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/mcp",
+            "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
+        }
+        await self.app(Incoming.of(scope), receive, take)
+        return events[-1]["result"]

@@ -269,6 +269,50 @@ async def test_input_that_a_legacy_client_cannot_give() -> None:
         assert result["resultType"] == "input_required"
 
 
+@ERAS
+async def test_what_is_no_object_is_not_structured_for_legacy_clients(speak: Any) -> None:
+    text = [{"type": "text", "text": "7"}]
+
+    async def answer(_method: str, _params: Mapping[str, Any], _emit: Emit) -> dict[str, Any]:
+        return {"content": text, "structuredContent": 7, "x-more": 1}
+
+    async with behind({"a": FakeServer({"tools": named("t")}, answer=answer)}) as app:
+        result = (await speak(app._mcp, "tools/call", {"name": "t"})).result
+    assert result.get("structuredContent") == (None if speak is legacy else 7)
+    assert (result["content"], result["x-more"]) == (text, 1)
+
+
+@ERAS
+async def test_an_output_that_is_no_object_is_not_declared_to_legacy_clients(speak: Any) -> None:
+    """Their official client refuses the whole list otherwise."""
+    schemas = [{"type": "array"}, {"type": "object"}, {}, 7]
+    tools = [named(f"t{n}", outputSchema=schema)[0] for n, schema in enumerate(schemas)]
+    async with behind({"a": FakeServer({"tools": (*tools, *named("t4"))})}) as app:
+        listed = (await speak(app._mcp, "tools/list")).result["tools"]
+    kept = [item.get("outputSchema") for item in listed]
+    assert kept == ([None, schemas[1], None, None, None] if speak is legacy else [*schemas, None])
+
+
+async def test_the_state_between_a_client_and_us_goes_no_further() -> None:
+    fake = FakeServer({"tools": named("t")})
+
+    async def answer(_method: str, _params: Mapping[str, Any], _emit: Emit) -> dict[str, Any]:
+        peer = fake.asked[-1][2].peer
+        assert peer is not None
+        return {"structuredContent": dict(await peer("elicitation/create", {"message": "Who?"}))}
+
+    fake.answer = answer
+    able = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    async with behind({"a": fake}) as app:
+        call = {"name": "t", "_meta": able}
+        asked = (await modern(app._mcp, "tools/call", call)).result
+        (key,) = asked["inputRequests"]
+        given = {"requestState": asked["requestState"], "inputResponses": {key: {"action": "ok"}}}
+        result = (await modern(app._mcp, "tools/call", {**call, **given})).result
+    assert result["structuredContent"] == {"action": "ok"}
+    assert [set(params) for _, params, _ in fake.asked] == [{"name"}, {"name"}]
+
+
 CLASHING = {
     "a": named("find", "only_a"),
     "b": named("find", "own", "only_b"),

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from mcp_types import InitializeResult, JSONRPCResponse
 from mcp_types.methods import validate_server_result
 
-from gateway.core.messages import Context, Reply
+from gateway.config.settings import McpSettings
+from gateway.core.errors import CannotAsk
+from gateway.core.messages import Context, Log, Reply, Request
+from gateway.core.service import Emit
+from gateway.inbound.mcp import Mcp
 from gateway.inbound.mcp.legacy import MAX_BATCH
 from gateway.inbound.mcp.sessions import IDLE_S, MAX_CALLS, Session, Sessions
 from gateway.inbound.mcp.signing import Signer
+from gateway.net.asgi import Incoming
 from tests.inbound.mcp.driver import (
     LEGACY,
     NoAnswerError,
     Response,
+    Script,
     ScriptedFront,
+    Tells,
     hangs,
     initialize,
     legacy,
@@ -26,6 +35,7 @@ from tests.inbound.mcp.driver import (
     request,
     returns,
     send,
+    told,
 )
 
 REVISIONS = ["2025-03-26", "2025-06-18", "2025-11-25"]
@@ -86,19 +96,121 @@ async def test_the_first_minutes_of_a_client(version: str) -> None:
         assert (again.status, again.error["code"]) == (404, -32600)
 
 
-async def test_workers_know_each_others_sessions() -> None:
-    fronts = [ScriptedFront({"t": returns({"a": 1})}, workers=2) for _ in range(2)]
-    first, second = (mcp(front) for front in fronts)
-    second._legacy._sessions = forked(first._legacy._sessions)
+async def test_gateways_of_one_key_know_each_others_sessions() -> None:
+    fronts = [ScriptedFront({"t": returns({"a": 1})}) for _ in range(2)]
+    first, second = (Mcp(front, McpSettings(), key=b"k", shared=True) for front in fronts)
+    stranger = Mcp(ScriptedFront(), McpSettings(), key=b"other", shared=True)
     session = await initialize(first, elicitation={})
     for app in (first, second):
         response = await legacy(app, "tools/call", {"name": "t"}, session=session)
         assert response.result["structuredContent"] == {"a": 1}
-    # The answer to a question might come to the other one.
-    assert [front.requests[0].context.peer for front in fronts] == [None, None]
+    for front in fronts:  # the answer might come to the other one: no question is asked
+        peer = front.requests[0].context.peer
+        assert peer is not None
+        with pytest.raises(CannotAsk, match=r"\[state\] key"):
+            await peer("elicitation/create", {})
+    assert (await legacy(stranger, "ping", session=session)).status == 404
     assert (await send(second, method="DELETE", headers={"mcp-session-id": session})).status == 204
     assert (await legacy(second, "ping", session=session)).status == 404
     assert (await legacy(first, "ping", session=session)).status == 200  # nobody told it
+
+
+def workers(*scripts: Script) -> tuple[list[Mcp], list[ScriptedFront]]:
+    """Workers of one server, each with its own `t`; what one is told the others hear."""
+    fronts = [ScriptedFront({"t": script}, workers=len(scripts)) for script in scripts]
+    apps = [Mcp(front, McpSettings(), key=b"k") for front in fronts]
+    for front, own in zip(fronts, apps, strict=True):
+        others = [app for app in apps if app is not own]
+
+        async def tell(message: bytes, others: list[Mcp] = others) -> None:
+            await trio.lowlevel.checkpoint()
+            for app in others:
+                app.hear(message)
+
+        front.tell_others = tell
+    return apps, fronts
+
+
+async def test_what_a_client_says_reaches_the_worker_that_it_is_for() -> None:
+    (first, second, third), (front, *_) = workers(hangs, hangs, hangs)
+    session = await initialize(first)
+    headers = {"mcp-session-id": session, "mcp-protocol-version": LEGACY}
+    async with trio.open_nursery() as nursery:
+        for number in (7, 8):
+            nursery.start_soon(
+                lambda number=number: legacy(
+                    first, "tools/call", {"name": "t"}, session=session, id=number
+                )
+            )
+        await trio.testing.wait_all_tasks_blocked()
+        cancel = notification("notifications/cancelled", {"requestId": 7})
+        assert (await send(second, cancel, headers=headers)).status == 202
+        await trio.testing.wait_all_tasks_blocked()
+        assert front.running == 1
+        assert (await send(third, method="DELETE", headers=headers)).status == 204
+    assert front.running == 0
+    for app in (first, second, third):
+        assert (await legacy(app, "ping", session=session)).status == 404
+
+
+async def test_a_level_holds_at_every_worker() -> None:
+    async def tells(_request: Request, emit: Emit) -> Reply:
+        await emit(Log("warning", "x"))
+        return Reply({})
+
+    (first, second), _ = workers(Tells(tells), Tells(tells))
+    session = await initialize(first)
+    silent = await legacy(second, "tools/call", {"name": "t"}, session=session)
+    assert silent.headers["content-type"] == "application/json"
+    await legacy(first, "logging/setLevel", {"level": "info"}, session=session)
+    told = await legacy(second, "tools/call", {"name": "t"}, session=session)
+    assert told.events[0]["params"] == {"level": "warning", "data": "x"}
+    await legacy(first, "logging/setLevel", {"level": "error"}, session=session)
+    silent = await legacy(second, "tools/call", {"name": "t"}, session=session)
+    assert silent.headers["content-type"] == "application/json"
+
+
+async def test_an_answer_reaches_the_worker_that_asked() -> None:
+    async def asks(request: Request) -> Reply:
+        assert request.context.peer is not None
+        return Reply(dict(await request.context.peer("elicitation/create", {})))
+
+    (first, second, third), _ = workers(asks, asks, asks)
+    session = await initialize(second, elicitation={})
+    asked: list[Any] = []
+
+    async def take(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        asked.extend(told(message))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post, first, request("tools/call", {"name": "t"}), session, take)
+        await trio.testing.wait_all_tasks_blocked()
+        (question,) = asked
+        answer = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}}
+        headers = {"mcp-session-id": session, "mcp-protocol-version": LEGACY}
+        for app in (third, second):  # the second time it is for nobody
+            assert (await send(app, answer, headers=headers)).status == 202
+    assert asked[1]["result"]["structuredContent"] == {"action": "accept"}
+
+
+async def post(app: Mcp, message: Any, session: str, take: Any) -> None:
+    """One request whose answer is looked at as it comes."""
+    pending = [{"type": "http.request", "body": json.dumps(message).encode()}]
+    headers = {
+        "content-type": "application/json",
+        "mcp-session-id": session,
+        "mcp-protocol-version": LEGACY,
+    }
+
+    async def receive() -> Any:
+        if not pending:
+            await trio.sleep_forever()
+        return pending.pop()
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": raw}
+    await app(Incoming.of(scope), receive, take)
 
 
 async def test_a_client_without_a_session_is_served() -> None:

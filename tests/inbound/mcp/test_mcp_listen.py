@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -45,10 +44,17 @@ class Server:
         for hear in self.heard_by:
             hear(name)
 
+    def watching(self, uri: str, hear: Callable[[], None], /) -> None:
+        return None
+
     async def ask(
         self, method: str, params: Mapping[str, Any], context: Context, emit: Emit, /
     ) -> dict[str, Any]:
         raise AssertionError
+
+
+def nobody(_uri: str, _hear: Callable[[], None]) -> None:
+    """Nobody tells of any resource."""
 
 
 class Front(ScriptedFront):
@@ -58,8 +64,8 @@ class Front(ScriptedFront):
         super().__init__()
         self.scope = trio.CancelScope()
 
-    def within(self, timeout_s: float) -> AbstractContextManager[trio.CancelScope]:
-        return self.scope if timeout_s == math.inf else super().within(timeout_s)
+    def waiting(self) -> AbstractContextManager[trio.CancelScope]:
+        return self.scope
 
 
 class Listener:
@@ -81,7 +87,7 @@ class Listener:
     async def listen(self, **wanted: Any) -> None:
         message = Message("subscriptions/listen", {"notifications": wanted}, 7)
         stream = EventStream(self.take, {}, "r")
-        self.result = await listen(self.front, [self.server], message, stream)
+        self.result = await listen(self.front, [self.server], message, stream, nobody)
 
 
 async def test_a_client_hears_of_what_it_asked_for(autojump_clock: trio.abc.Clock) -> None:

@@ -189,12 +189,8 @@ async def test_the_index_follows_the_list_and_is_built_once() -> None:
 async def test_who_asks_decides_what_is_seen() -> None:
     front = ScriptedFront()
     front.tools = {f"{kind}_{n}": tool(f"{kind}_{n}") for n in range(150) for kind in ("a", "b")}
-    catalog = Catalog(
-        front,
-        McpSettings(),
-        {},
-        see=lambda context: lambda entry: entry.key.startswith(context.principal),
-    )
+    front.may = lambda context, _kind, name, _service: name.startswith(context.principal)
+    catalog = Catalog(front, McpSettings(), {})
     context = request().context
     alice = type(context)(request_id="r", principal="a")
     first = catalog.page("tools", {}, alice)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,10 +17,11 @@ from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, discard
 from gateway.inbound.mcp.questions import MAX_QUESTIONS, Questions
 from gateway.inbound.mcp.stream import EventStream
-from gateway.net.asgi import ClientLeft, Incoming
+from gateway.net.asgi import ClientLeft
 from tests.inbound.mcp.driver import (
     ENVELOPE,
     LEGACY,
+    Client,
     ScriptedFront,
     Tells,
     fails,
@@ -32,6 +32,7 @@ from tests.inbound.mcp.driver import (
     notification,
     request,
     send,
+    told,
     tool,
 )
 
@@ -242,49 +243,6 @@ async def asks(request: Request) -> Reply:
         return Reply({"code": error.code, "message": error.message, "data": error.data})
 
 
-class Client:
-    """A legacy client that answers what its one call is asked."""
-
-    def __init__(self, app: Any, session: str, **answer: Any) -> None:
-        self.app = app
-        self.session = session
-        self.answer = answer
-        self.asked: list[Any] = []
-
-    async def call(self) -> Any:
-        headers = {"mcp-session-id": self.session, "mcp-protocol-version": LEGACY}
-        events: list[Any] = []
-
-        async def take(message: Any) -> None:
-            body = message.get("body", b"")
-            for block in filter(None, body.split(b"\n\n")):
-                event = json.loads(block.removeprefix(b"event: message\ndata: "))
-                events.append(event)
-                if "method" in event:
-                    self.asked.append(event)
-                    response = {"jsonrpc": "2.0", "id": event["id"], **self.answer}
-                    done = await send(self.app, response, headers=headers)
-                    assert done.status == 202
-
-        body = json.dumps(request("tools/call", {"name": "t"})).encode()
-        pending = [{"type": "http.request", "body": body}]
-
-        async def receive() -> Any:
-            if not pending:
-                await trio.sleep_forever()
-            return pending.pop()
-
-        raw = {**headers, "content-type": "application/json"}
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/mcp",
-            "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
-        }
-        await self.app(Incoming.of(scope), receive, take)
-        return events[-1]["result"]["structuredContent"]
-
-
 @pytest.mark.parametrize(
     ("answer", "given"),
     [
@@ -328,10 +286,12 @@ async def test_who_cannot_be_asked_is_no_peer() -> None:
 
 async def test_questions_are_bounded_and_end_with_their_call() -> None:
     questions = Questions()
+    names: list[str] = []
 
-    async def nowhere(_message: Any) -> None: ...
+    async def noted(message: Any) -> None:
+        names.extend(one["id"] for one in told(message))
 
-    stream = EventStream(nowhere, {}, "r")
+    stream = EventStream(noted, {}, "r")
     async with trio.open_nursery() as nursery:
         for _ in range(MAX_QUESTIONS):
             nursery.start_soon(questions.ask, stream, "roots/list", {})
@@ -339,13 +299,14 @@ async def test_questions_are_bounded_and_end_with_their_call() -> None:
         with pytest.raises(Exception, match="too many questions"):
             await questions.ask(stream, "roots/list", {})
         nursery.cancel_scope.cancel()
-    questions.hear({"id": "gateway-1", "result": {}})  # too late: for nobody
+    assert len(set(names)) == MAX_QUESTIONS
+    assert not questions.hear({"id": names[0], "result": {}})  # too late: for nobody
     async with trio.open_nursery() as nursery:
         nursery.start_soon(questions.ask, stream, "roots/list", {})
         await trio.testing.wait_all_tasks_blocked()
-        for name in ("gateway-1", 5, None):
-            questions.hear({"id": name, "result": {}})
-        questions.hear({"id": f"gateway-{MAX_QUESTIONS + 1}", "result": {}})
+        for name in (names[0], 5, None):
+            assert not questions.hear({"id": name, "result": {}})
+        assert questions.hear({"id": names[-1], "result": {}})
 
 
 # ------------------------------------------------------------ questions, modern
