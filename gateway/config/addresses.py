@@ -6,7 +6,7 @@ import ipaddress
 import re
 import stat
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from gateway.config.codec import Codec, decode_each, expected, sound
 from gateway.config.faults import (
@@ -149,7 +149,14 @@ def url(
 
     pattern = f"^(({'|'.join(map(re.escape, schemes))})://[^\\s#]+"
     pattern += "|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$" if reference else ")$"
-    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
+    schema = {"type": "string", "pattern": pattern}
+    return Codec(decode=decode, wanted=wanted, schema=schema, write=_shown_url)
+
+
+def _shown_url(url: str) -> str:
+    """Without what may be a secret: its user, its password, its query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def path() -> Codec:

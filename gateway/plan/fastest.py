@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Fastest"]
+from gateway.config.units import format_duration
+
+__all__ = ["FIXED", "Fastest"]
 
 _WINDOW_S = 15.0
 _LEAST = 10
+
+FIXED = {
+    "not called with less left than it took of late, the last": format_duration(_WINDOW_S),
+    "known from so many replies": _LEAST,
+}
+"""The numbers that no key sets."""
 
 
 class Fastest:
