@@ -216,6 +216,11 @@ def _proxies(config: Config, services: _Services, problems: Problems) -> dict[st
                 f"expected a service without http2, got {show(settings.service)}: "
                 "bytes are passed through over HTTP/1.1",
             )
+        if len(adapter.origins) > 1:
+            problems.add(
+                ("proxies", name, "service"),
+                f"expected a service with one url, got {show(settings.service)}, which has replicas",
+            )
         ceiling_s = config.server.deadline
         own_s = ceiling_s if settings.deadline is None else min(ceiling_s, settings.deadline)
         timeout_s = config.services[settings.service].policies.get("timeout", math.inf)
