@@ -56,9 +56,9 @@ def _table(values: Iterable[Value], margin: str) -> Iterator[str]:
 def _written(value: object) -> str:
     if value is None:
         return "not set"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return "{ " + ", ".join(f"{key} = {_written(item)}" for key, item in value.items()) + " }"
-    return show(value)
+    return "{}" if value == {} else show(value)
 
 
 def _tree(explained: Explanation) -> Iterator[str]:
@@ -131,7 +131,7 @@ def _arithmetic(call: Call) -> Iterator[str]:
     bounds, budget_s = call.window.bounds, call.budget_s
     yield from _sum(bounds)
     if bounds.all_s <= min(budget_s, bounds.call_s):
-        yield f"fits into {_budget(call)}: {_all(bounds)}"
+        yield _fitting(call)
     else:
         yield from _cut(call)
     start_s = call.window.start_s
@@ -173,10 +173,11 @@ def _budget(call: Call) -> str:
     return f"the deadline of {shown(call.budget_s)}"
 
 
-def _all(bounds: Bounds) -> str:
-    if bounds.attempts == 1:
-        return "it ends by itself"
-    return f"all {bounds.attempts} attempts, even if each takes as long as can be"
+def _fitting(call: Call) -> str:
+    attempts, budget = call.window.bounds.attempts, _budget(call)
+    if attempts == 1:
+        return f"ends by itself within {budget}"
+    return f"all {attempts} fit into {budget}, even if each takes as long as can be"
 
 
 def _cut(call: Call) -> Iterator[str]:

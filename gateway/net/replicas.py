@@ -24,8 +24,11 @@ from gateway.net.messages import Origin
 __all__ = ["Attempt", "Replica", "Replicas", "Tell", "Why"]
 
 Why: TypeAlias = Literal["start", "failures", "share", "health", "trial"]
-"""Why a replica is in or out: it always was; it failed several times in a row; it failed more often
-than the others; a check found it so; an attempt was let through and found it so."""
+"""Why a replica is in or out.
+
+It always was; it failed several times in a row; it failed more often than the others; a check found
+it so; an attempt was let through and found it so.
+"""
 
 Tell: TypeAlias = Callable[["Replica", Why], None]
 """Told of each replica that is in or out from now on; neither raises nor waits."""

@@ -12,8 +12,8 @@ _WINDOW_S = 15.0
 _LEAST = 10
 
 FIXED = {
-    "not called with less left than it took of late, the last": format_duration(_WINDOW_S),
-    "known from so many replies": _LEAST,
+    "fail fast: by replies of the last": format_duration(_WINDOW_S),
+    "fail fast: by at least so many": _LEAST,
 }
 """The numbers that no key sets."""
 

@@ -56,10 +56,8 @@ def test_a_tool_is_explained_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert "    1. retry  (gateway.toml:4)" in lines
     assert '    2. timeout = "300ms"  (gateway.toml:5)' in lines
     assert "    2 attempts: 2 times 300ms + back-offs 50ms = 650ms" in lines
-    assert (
-        "    fits into the deadline of 1s: all 2 attempts, even if each takes as long as can be"
-        in lines
-    )
+    fits = "    all 2 fit into the deadline of 1s, even if each takes as long as can be"
+    assert fits in lines
     assert lines[-1] == "no warnings"
 
 

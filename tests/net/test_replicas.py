@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 import random
 from collections import Counter
+from collections.abc import Callable
 
+import attrs
 import pytest
 import trio
 
 from gateway.core.errors import BadReply, GatewayError, Rejected, Unreachable
-from gateway.core.messages import Context, Request
+from gateway.core.messages import Context, Reply, Request
 from gateway.net.messages import Origin
 from gateway.net.replicas import Attempt, Replica, Replicas, Why
 
@@ -253,6 +257,79 @@ async def test_what_could_not_be_begun_was_no_attempt() -> None:
         other.begun(lambda: None)
         hosts.add(other.origin.host)
     assert hosts == {"r0", "r1"}
+
+
+@attrs.define
+class Call:
+    """What was begun: it is answered, fails, or goes on."""
+
+    outcome: Reply | GatewayError | None = None
+    deadline: float = math.inf
+    closed: bool = False
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        tell()
+
+    def take(self) -> Reply | None:
+        if isinstance(self.outcome, GatewayError):
+            raise self.outcome
+        return self.outcome
+
+    async def finish(self) -> Reply:
+        await trio.lowlevel.checkpoint()
+        reply = self.take()
+        assert reply is not None
+        return reply
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("outcome", "waits", "failed", "total"),
+    [
+        (Reply(1), False, 0, 1),
+        (Reply(1), True, 0, 1),
+        (Unreachable("x"), False, 1, 1),
+        (Unreachable("x"), True, 1, 1),
+        (None, False, 0, 0),
+    ],
+)
+async def test_what_was_begun_is_judged_as_what_was_called(
+    outcome: Reply | GatewayError | None, waits: bool, failed: int, total: int
+) -> None:
+    replicas, _ = made(1)
+    call = Call(outcome)
+    begun = begin(replicas).begun(lambda: call)
+    assert begun is not None
+    with contextlib.suppress(Unreachable):
+        assert (await begun.finish() if waits else begun.take()) is outcome
+    begun.close()
+    begun.close()
+    assert call.closed
+    assert (replicas.all[0].counts, replicas.all[0].pending) == ((total, failed), 0)
+
+
+async def test_what_was_begun_and_is_cut_at_its_time_is_late(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    replicas, _ = made(1)
+    begun = begin(replicas, timeout_s=1).begun(Call)
+    assert begun is not None
+    await trio.sleep(1)
+    begun.close()
+    assert replicas.all[0].counts == (1, 1)
+
+
+async def test_what_fails_to_begin_is_judged_too() -> None:
+    replicas, _ = made(1)
+
+    def broken() -> Call:
+        raise Unreachable("broke at once")
+
+    with pytest.raises(Unreachable):
+        begin(replicas).begun(broken)
+    assert (replicas.all[0].counts, replicas.all[0].pending) == ((1, 1), 0)
 
 
 async def test_any_seed_keeps_the_books(autojump_clock: trio.testing.MockClock) -> None:
