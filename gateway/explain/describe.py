@@ -12,6 +12,7 @@ from gateway.build import Built, Layer
 from gateway.config.decoded import CallConfig
 from gateway.config.tables import codec_of
 from gateway.config.units import format_duration
+from gateway.core.service import CallFacts
 from gateway.explain.arithmetic import Window, bounds_of, windows_of
 from gateway.explain.values import Origins, Value, is_table, plain
 from gateway.plan.fastest import FIXED as FASTEST
@@ -78,10 +79,12 @@ class Service:
         kind: Its kind.
         values: The keys of its kind.
         origin: Where it stands.
+        longest_s: The longest budget of any call to it, of whichever tool.
     """
 
     name: str
     kind: str
+    longest_s: float
     values: tuple[Value, ...]
     origin: str
 
@@ -94,7 +97,7 @@ class Explanation:
         tool: As it runs.
         values: The keys of the tool, and what the server sets for it.
         calls: By name, each after those it waits for.
-        services: Those called, in the order of the calls.
+        services: Those called, by name, in the order of the calls.
         path: The names along the path of the plan that takes longest at worst.
         origin: Where it stands.
     """
@@ -102,7 +105,7 @@ class Explanation:
     tool: Tool
     values: tuple[Value, ...]
     calls: Mapping[str, Call]
-    services: tuple[Service, ...]
+    services: Mapping[str, Service]
     path: tuple[str, ...]
     origin: str
 
@@ -128,7 +131,7 @@ def describe(built: Built, tool: Tool) -> Explanation:
             node=node,
             config=config,
             asks=_asks(config),
-            values=tuple(_of_call(built, origins, tool.name, config)),
+            values=tuple(_of_call(built, origins, tool.name, config, stack.facts)),
             stack=tuple(guard for guard in guards if guard.layer.policy is not None),
             idle=tuple(guard for guard in guards if guard.layer.policy is None),
             window=window,
@@ -144,7 +147,7 @@ def describe(built: Built, tool: Tool) -> Explanation:
         tool=tool,
         values=tuple(_of_tool(built, origins, tool)),
         calls=calls,
-        services=tuple(_service(built, origins, name) for name in services),
+        services={name: _service(built, origins, name) for name in services},
         path=path,
         origin=origins.at("tools", tool.name),
     )
@@ -166,9 +169,10 @@ def _of_tool(built: Built, origins: Origins, tool: Tool) -> Iterator[Value]:
     yield from (Value(key, value, "fixed") for key, value in FASTEST.items())
 
 
-def _of_call(built: Built, origins: Origins, tool: str, config: CallConfig) -> Iterator[Value]:
+def _of_call(
+    built: Built, origins: Origins, tool: str, config: CallConfig, facts: CallFacts
+) -> Iterator[Value]:
     common, path = config.common, ("tools", tool, "calls", config.name)
-    facts = built.stack(config).facts
     yield Value("optional", common.optional, origins.of(*path, "optional"))
     if config.has_default or common.optional or common.when is not None:
         yield Value("default", plain(common.default), origins.of(*path, "default"))
@@ -235,6 +239,12 @@ def _service(built: Built, origins: Origins, name: str) -> Service:
     return Service(
         name=name,
         kind=config.kind,
+        longest_s=max(
+            node.commit_timeout_s or tool.deadline_s
+            for tool in built.tools.values()
+            for node in tool.plan.nodes
+            if node.service == name
+        ),
         values=tuple(origins.values(settings, ("services", name))),
         origin=origins.at("services", name),
     )

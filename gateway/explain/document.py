@@ -29,7 +29,7 @@ def document_of(explained: Explanation, warned: Sequence[Warned]) -> dict[str, A
                 "origin": service.origin,
                 "values": _values(service.values),
             }
-            for service in explained.services
+            for service in explained.services.values()
         ],
         "longest_path": list(explained.path),
         "warnings": [

@@ -34,7 +34,7 @@ def _lines(explained: Explanation, warned: Sequence[Warned]) -> Iterator[str]:
     yield ""
     yield "at worst"
     yield from _path(explained)
-    for service in explained.services:
+    for service in explained.services.values():
         yield ""
         yield f"service {service.name}, kind {service.kind}  ({service.origin})"
         yield from _table(service.values, "  ")

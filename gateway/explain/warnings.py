@@ -46,7 +46,7 @@ def warnings_of(explained: Explanation) -> tuple[Warned, ...]:
             code, message = never[name]
             found.append(Warned(code=code, call=name, origin=call.origin, message=message))
             continue
-        found += _of_call(call)
+        found += _of_call(call, explained.services[call.node.service].longest_s)
         found += _of_default(call, explained)
     # What is wrong with a service is wrong for each call to it: said once.
     once = {(each.code, each.origin, each.message): each for each in reversed(found)}
@@ -90,7 +90,7 @@ def _constant(call: Call) -> bool | None:
         return False
 
 
-def _of_call(call: Call) -> Iterator[Warned]:
+def _of_call(call: Call, longest_s: float) -> Iterator[Warned]:
     guards = {_name(guard.layer): guard for guard in call.stack}
     own = guards.get("call timeout")
     budget_s = min(call.budget_s, own.layer.value if own else math.inf)
@@ -110,7 +110,9 @@ def _of_call(call: Call) -> Iterator[Warned]:
         message = f"its timeout, {shown(own.layer.value)}, is over the deadline of"
         message += f" {shown(call.budget_s)}, which ends it first"
         yield warned("timeout_over_deadline", message, own.origin)
-    for code, message, key in _of_time(call.window.bounds, guards, budget_s):
+    bounds = call.window.bounds
+    found = (*_of_service(bounds, guards, longest_s), *_of_time(bounds, guards, budget_s))
+    for code, message, key in found:
         yield warned(code, message, guards[key].origin)
     if "fault" in guards:
         message = "faults are injected on purpose: no service is as bad as this one is made"
@@ -130,20 +132,26 @@ _IDLE = {
 """Why a policy is not for a call."""
 
 
+def _of_service(
+    bounds: Bounds, guards: Mapping[str, Guard], longest_s: float
+) -> Iterator[tuple[str, str, str]]:
+    """What no call to the service has the time for: it serves tools with other deadlines too."""
+    budgets = f"every budget that a call to it has, {shown(longest_s)} at most"
+    if "timeout" in guards and bounds.attempt_s > longest_s:
+        message = f"the timeout of an attempt, {shown(bounds.attempt_s)}, is over {budgets}"
+        yield "timeout_over_deadline", message, "timeout"
+    if "limit" in guards and bounds.queue_s > longest_s:
+        message = f"queue_timeout, {shown(bounds.queue_s)}, is over {budgets}"
+        yield "timeout_over_deadline", message, "limit"
+    yield from _of_breaker(bounds, guards)
+
+
 def _of_time(
     bounds: Bounds, guards: Mapping[str, Guard], budget_s: float
 ) -> Iterator[tuple[str, str, str]]:
     """What cannot work for lack of time: a code, a message, and the policy it is about."""
-    timeout, retry, hedge, limit = (
-        guards.get(key) for key in ("timeout", "retry", "hedge", "limit")
-    )
+    retry, hedge = guards.get("retry"), guards.get("hedge")
     within = f"the budget of {shown(budget_s)}"
-    if timeout and bounds.attempt_s > budget_s:
-        message = f"the timeout of an attempt, {shown(bounds.attempt_s)}, is over {within}"
-        yield "timeout_over_deadline", f"{message}, which ends it first", "timeout"
-    if limit and bounds.queue_s > budget_s:
-        message = f"queue_timeout, {shown(bounds.queue_s)}, is over {within}"
-        yield "timeout_over_deadline", f"{message}: a call may wait in line for all of it", "limit"
     if retry and bounds.attempt_s >= budget_s:
         message = f"an attempt that hangs takes all of {within}, and is not tried again"
         if budget_s < math.inf:
@@ -159,7 +167,6 @@ def _of_time(
     if hedge and bounds.hedge_after_s is not None and bounds.hedge_after_s > ends_s:
         message = f"never made once more: by then, {shown(bounds.hedge_after_s)}, it has ended"
         yield "hedge_too_late", f"{message}, after {shown(ends_s)} at the latest", "hedge"
-    yield from _of_breaker(bounds, guards)
 
 
 def _useful(bounds: Bounds, budget_s: float) -> float:

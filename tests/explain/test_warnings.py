@@ -142,6 +142,12 @@ def test_what_is_wrong_with_a_service_is_said_once(explain: Explain) -> None:
     assert [warned.call for warned in found] == ["x"]
 
 
+def test_a_timeout_that_another_tool_has_time_for_is_none_to_warn_of(explain: Explain) -> None:
+    other = ("[tools.other]", 'deadline = "4s"', 'calls.x = { service = "a", get = "/" }')
+    assert warnings_of(explain(*file('timeout = "3s"'), *other)) == ()
+    assert len(warnings_of(explain(*file('timeout = "5s"'), *other))) == 1
+
+
 def test_without_any_deadline_a_retry_without_a_timeout_is_warned_of(explain: Explain) -> None:
     lines = [line for line in file("retry = {}") if "deadline" not in line]
     (warned,) = warnings_of(explain("[server]", 'deadline = "none"', *lines))
