@@ -111,7 +111,11 @@ def _of_call(call: Call, longest_s: float) -> Iterator[Warned]:
         message += f" {shown(call.budget_s)}, which ends it first"
         yield warned("timeout_over_deadline", message, own.origin)
     bounds = call.window.bounds
-    found = (*_of_service(bounds, guards, longest_s), *_of_time(bounds, guards, budget_s))
+    found = (
+        *_of_service(bounds, guards, longest_s),
+        *_of_breaker(bounds, guards),
+        *_of_time(bounds, guards, budget_s),
+    )
     for code, message, key in found:
         yield warned(code, message, guards[key].origin)
     if "fault" in guards:
@@ -136,6 +140,8 @@ def _of_service(
     bounds: Bounds, guards: Mapping[str, Guard], longest_s: float
 ) -> Iterator[tuple[str, str, str]]:
     """What no call to the service has the time for: it serves tools with other deadlines too."""
+    if _is_refreshed(guards):
+        return
     budgets = f"every budget that a call to it has, {shown(longest_s)} at most"
     if "timeout" in guards and bounds.attempt_s > longest_s:
         message = f"the timeout of an attempt, {shown(bounds.attempt_s)}, is over {budgets}"
@@ -143,7 +149,11 @@ def _of_service(
     if "limit" in guards and bounds.queue_s > longest_s:
         message = f"queue_timeout, {shown(bounds.queue_s)}, is over {budgets}"
         yield "timeout_over_deadline", message, "limit"
-    yield from _of_breaker(bounds, guards)
+
+
+def _is_refreshed(guards: Mapping[str, Guard]) -> bool:
+    """Whether some of the calls are made for the cache alone: no request's budget bounds those."""
+    return "cache" in guards and guards["cache"].layer.value.stale is not None
 
 
 def _of_time(
@@ -151,30 +161,36 @@ def _of_time(
 ) -> Iterator[tuple[str, str, str]]:
     """What cannot work for lack of time: a code, a message, and the policy it is about."""
     retry, hedge = guards.get("retry"), guards.get("hedge")
-    within = f"the budget of {shown(budget_s)}"
-    if retry and bounds.attempt_s >= budget_s:
-        message = f"an attempt that hangs takes all of {within}, and is not tried again"
-        if budget_s < math.inf:
-            useful = shown(_useful(bounds, budget_s))
-            message += f": all {bounds.attempts} fit in with a timeout of {useful}"
+    if retry and bounds.attempt_s >= budget_s and not _is_refreshed(guards):
+        if budget_s == math.inf:
+            message = "an attempt that hangs does so for ever: it needs a timeout"
+        else:
+            message = f"an attempt that hangs leaves no time for another in {shown(budget_s)}"
+            useful_s = _useful(bounds, budget_s)
+            if useful_s > 0:
+                message += f": all {bounds.attempts} fit in with a timeout of {shown(useful_s)}"
         yield "retry_without_time", message, "retry"
     if retry and retry.layer.value.backoff > retry.layer.value.max_backoff:
         message = (
             f"backoff is over max_backoff: no wait is longer than {shown(bounds.backoffs_s[0])}"
         )
         yield "backoff", message, "retry"
-    ends_s = budget_s if bounds.rated else min(bounds.sent_s, budget_s)
+    ends_s = math.inf if bounds.rated else bounds.sent_s
+    if "coalesce" not in guards:  # others may wait for the same call for longer
+        ends_s = min(ends_s, budget_s)
     if hedge and bounds.hedge_after_s is not None and bounds.hedge_after_s > ends_s:
         message = f"never made once more: by then, {shown(bounds.hedge_after_s)}, it has ended"
         yield "hedge_too_late", f"{message}, after {shown(ends_s)} at the latest", "hedge"
 
 
 def _useful(bounds: Bounds, budget_s: float) -> float:
-    """The timeout with which all attempts fit in, to the millisecond below."""
-    left_s = budget_s - sum(bounds.backoffs_s)
-    if left_s <= 0:
-        left_s = budget_s
-    return max(1, math.floor(left_s / bounds.attempts * 1000)) / 1000
+    """The timeout with which all attempts fit in, to the millisecond below; 0 if none does."""
+    try_s = (budget_s - sum(bounds.backoffs_s)) / bounds.attempts
+    # The inverse of `Bounds.try_s`: hedges that begin in time, or one after the other.
+    sent_s = try_s / (1 + bounds.hedges)
+    if bounds.hedge_after_s is not None:
+        sent_s = max(sent_s, try_s - bounds.hedges * bounds.hedge_after_s)
+    return max(0, math.floor((sent_s - bounds.queue_s) * 1000 + 1e-6)) / 1000
 
 
 def _of_breaker(bounds: Bounds, guards: Mapping[str, Guard]) -> Iterator[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.config.units import parse_duration
 from gateway.explain.warnings import warnings_of
 from tests.explain.conftest import Explain
 
@@ -101,11 +102,42 @@ def test_what_cannot_work_is_warned_of(
 def test_a_retry_is_told_which_timeout_would_do(explain: Explain) -> None:
     (warned,) = warnings_of(explain(*file('retry = { attempts = 2, backoff = "100ms" }')))
     assert str(warned) == (
-        "gateway.toml:4: x: an attempt that hangs takes all of the budget of 2s, and is not tried "
-        "again: all 2 fit in with a timeout of 950ms"
+        "gateway.toml:4: x: an attempt that hangs leaves no time for another in 2s: "
+        "all 2 fit in with a timeout of 950ms"
     )
     fixed = file('retry = { attempts = 2, backoff = "100ms" }', 'timeout = "950ms"')
     assert explain(*fixed).calls["x"].fits == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        ('retry = { attempts = 3, backoff = "100ms" }',),
+        ("retry = {}", 'limit = { concurrency = 9, queue_timeout = "150ms" }'),
+        ("retry = {}", 'hedge = { after = "100ms", max = 2 }'),
+        ("retry = {}", "hedge = {}"),
+        ("retry = {}", 'hedge = { after = "1s" }'),
+    ],
+)
+def test_with_the_timeout_that_is_told_all_attempts_fit(
+    explain: Explain, policies: tuple[str, ...]
+) -> None:
+    found = [str(warned) for warned in warnings_of(explain(*file(*policies)))]
+    (told,) = [text.partition("a timeout of ")[2] for text in found if "a timeout of" in text]
+    call = explain(*file(*policies, f'timeout = "{told}"')).calls["x"]
+    assert call.fits[0] == call.window.bounds.attempts
+    longer = parse_duration(told) + 0.002
+    call = explain(*file(*policies, f'timeout = "{longer * 1000:.0f}ms"')).calls["x"]
+    assert call.fits[0] < call.window.bounds.attempts
+
+
+def test_a_refresh_of_the_cache_has_a_budget_of_its_own(explain: Explain) -> None:
+    policies = ('timeout = "3s"', "retry = {}", 'hedge = { after = "2500ms" }')
+    plain = file(*policies, 'cache = { ttl = "1s" }')
+    stale = file(*policies, 'cache = { ttl = "1s", stale = "9s" }')
+    codes = {warned.code for warned in warnings_of(explain(*plain))}
+    assert codes == {"timeout_over_deadline", "retry_without_time"}
+    assert warnings_of(explain(*stale)) == ()
 
 
 NEEDS = (
