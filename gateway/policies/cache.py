@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from gateway.config import fields, values
+from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
 from gateway.core.content import Content
 from gateway.core.errors import GatewayError, Overloaded
@@ -22,12 +23,21 @@ from gateway.policies.watched import Watched
 from gateway.telemetry.events import CacheAsked
 from gateway.telemetry.logs import logger
 
-__all__ = ["Cache", "CacheSettings", "Entries", "create"]
+__all__ = ["FIXED", "Cache", "CacheSettings", "Entries", "create"]
 
 _REFRESH_S = 30.0
 """A refresh takes no longer: nobody waits for it, so no deadline bounds it."""
 
 _MAX_REFRESHES = 100
+_LARGEST = 16
+"""A reply over this part of the whole is not kept."""
+
+FIXED = {
+    "a refresh takes at most": format_duration(_REFRESH_S),
+    "refreshes at once": _MAX_REFRESHES,
+    "the largest reply, of max_size": format_share(1 / _LARGEST),
+}
+"""The numbers that no key sets."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -91,7 +101,7 @@ class Entries:
     def put(self, key: Hashable, body: bytes) -> None:
         """Keep a reply."""
         self.drop(key)
-        if len(body) > self._max_bytes // 16:
+        if len(body) > self._max_bytes // _LARGEST:
             return
         self._entries[key] = _Entry(body, trio.current_time())
         self.size_bytes += len(body)

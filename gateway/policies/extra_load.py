@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import trio
 
-__all__ = ["ExtraLoad"]
+from gateway.config.units import format_rate
+
+__all__ = ["FIXED", "ExtraLoad"]
 
 _FLOOR_PER_S = 1.0
 _MOST = 10.0
+
+FIXED = {"attempts beside the budget": format_rate(_FLOOR_PER_S), "saved up at most": int(_MOST)}
+"""The numbers that no key sets."""
 
 
 class ExtraLoad:

@@ -36,6 +36,9 @@ class Percentile:
 
     share: float
 
+    def __str__(self) -> str:
+        return f"p{self.share * 100:.7g}"
+
 
 def _after() -> Codec:
     duration = values.duration()
@@ -51,8 +54,11 @@ def _after() -> Codec:
             raise Refused(f"expected {wanted}, got {show(value)}") from None
         return seconds
 
+    def write(after: Percentile | float) -> Any:
+        return str(after) if isinstance(after, Percentile) else duration.write(after)
+
     schema = {"anyOf": [{"type": "string", "pattern": f"^{_PERCENTILE.pattern}$"}, duration.schema]}
-    return Codec(decode=decode, wanted=wanted, schema=schema)
+    return Codec(decode=decode, wanted=wanted, schema=schema, write=write)
 
 
 @attrs.frozen(slots=True, kw_only=True)

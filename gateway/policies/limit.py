@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gateway.config import fields, values
-from gateway.config.units import format_duration
+from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
 from gateway.core.errors import DeadlineExceeded, GatewayError, Overloaded
 from gateway.core.messages import PRIORITIES, Reply, Request
@@ -19,11 +19,17 @@ from gateway.policies.capacity import Capacity
 from gateway.policies.latencies import Latencies
 from gateway.telemetry.events import LimitChanged, Refused
 
-__all__ = ["Limit", "LimitSettings", "create"]
+__all__ = ["FIXED", "Limit", "LimitSettings", "create"]
 
 _CROWDED_S = 0.1
 _SHARE_WAITING = 0.1
 _BUSY = frozenset({429, 503})
+
+FIXED = {
+    "crowded after": format_duration(_CROWDED_S),
+    "the line is then, of the places": format_share(_SHARE_WAITING),
+}
+"""The numbers that no key sets."""
 
 
 @attrs.frozen(slots=True, kw_only=True)

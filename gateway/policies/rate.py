@@ -6,17 +6,20 @@ from collections.abc import Callable
 
 import trio
 
-from gateway.config.units import format_rate
+from gateway.config.units import format_duration, format_rate
 from gateway.core.adapter import Environment
 from gateway.core.errors import Overloaded
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.telemetry.events import Refused
 
-__all__ = ["Rate", "create"]
+__all__ = ["FIXED", "Rate", "create"]
 
 _BURST_S = 1.0
 """What was not used may be used at once: up to a second's worth, one call at least."""
+
+FIXED = {"unused, kept for": format_duration(_BURST_S)}
+"""The numbers that no key sets."""
 
 
 class Rate:

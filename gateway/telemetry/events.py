@@ -23,6 +23,7 @@ __all__ = [
     "Hedged",
     "LimitChanged",
     "Refused",
+    "ReplicaChanged",
     "RequestEnded",
     "RequestOutcome",
     "RequestStarted",
@@ -266,6 +267,24 @@ class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
     fault: Literal["abort", "corrupt", "delay", "hang"]
 
 
+class ReplicaChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several replicas of a service is chosen from now on, or is left out.
+
+    Args:
+        service: The service.
+        replica: Its host and port.
+        is_in: Whether it is chosen.
+        why: `start`: it is known from now on; `failures`: it failed several times in a row;
+            `share`: it failed more often than the others; `health`: checks found it so; `trial`:
+            an attempt was let through, and succeeded.
+    """
+
+    service: str
+    replica: str
+    is_in: bool
+    why: Literal["start", "failures", "share", "health", "trial"]
+
+
 Event: TypeAlias = (
     RequestStarted
     | RequestEnded
@@ -283,5 +302,6 @@ Event: TypeAlias = (
     | Coalesced
     | CacheAsked
     | LimitChanged
+    | ReplicaChanged
 )
 """Everything that can be told."""

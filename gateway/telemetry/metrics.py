@@ -24,6 +24,7 @@ from gateway.telemetry.events import (
     CallEnded,
     CallStarted,
     Event,
+    ReplicaChanged,
     RequestEnded,
     RequestStarted,
     ThreadAbandoned,
@@ -75,6 +76,7 @@ class Metrics:
             ThreadAbandoned: self._thread_abandoned,
             AbandonedThreadEnded: self._abandoned_thread_ended,
             WorkerStarted: self._worker_started,
+            ReplicaChanged: self._replica_changed,
         }
         Info("gateway", "What runs.", registry=registry).info({"version": _version()})
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -118,6 +120,12 @@ class Metrics:
         )
         self._cancels = counts(
             "cancels", "Requests of which something was cancelled under way.", "reason"
+        )
+        self._replicas = levels(
+            "replica_in", "Whether a replica is chosen: 1, or 0.", "service", "replica"
+        )
+        self._replica_changes = counts(
+            "replica_changes", "Replicas let in or left out.", "service", "replica", "to", "why"
         )
         # Told from other threads too: Prometheus' own have the locks.
         self._threads = Gauge(
@@ -189,6 +197,12 @@ class Metrics:
 
     def _abandoned_thread_ended(self, event: AbandonedThreadEnded) -> None:
         self._threads.labels(event.service).dec()
+
+    def _replica_changed(self, event: ReplicaChanged) -> None:
+        self._replicas[event.service, event.replica] = int(event.is_in)
+        if event.why != "start":
+            to = "in" if event.is_in else "out"
+            self._replica_changes[event.service, event.replica, to, event.why] += 1
 
     def _worker_started(self, event: WorkerStarted) -> None:
         self._restarts.inc(event.restarts)

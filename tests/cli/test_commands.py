@@ -254,7 +254,7 @@ def test_call_says_which_module_is_missing(file: Path, capsys: pytest.CaptureFix
     assert "services.clock.module: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["serve", "demo", "check", "schema", "call"])
+@pytest.mark.parametrize("name", ["serve", "demo", "check", "explain", "schema", "call"])
 def test_the_command_line_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--help"], [name, "--help"]):
         with pytest.raises(SystemExit) as exit_:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.errors import DeadlineExceeded, NotFound, Skipped, Unreachable
-from gateway.telemetry.events import AbandonedThreadEnded, RequestStarted, ThreadAbandoned
+from gateway.telemetry.events import (
+    AbandonedThreadEnded,
+    ReplicaChanged,
+    RequestStarted,
+    ThreadAbandoned,
+)
 from gateway.telemetry.metrics import Metrics
 from tests.telemetry.told import call_ended, call_started, request, request_ended
 
@@ -144,6 +149,20 @@ def test_a_scraper_may_ask_for_openmetrics() -> None:
     assert metrics.render("text/html")[1].startswith("text/plain; version=0.0.4")
 
 
+def test_who_is_in_and_out_is_told() -> None:
+    metrics = Metrics()
+    for is_in, why in ((True, "start"), (False, "health"), (True, "health"), (False, "share")):
+        metrics(ReplicaChanged(service="users", replica="a.test", is_in=is_in, why=why))  # type: ignore[arg-type]
+    found = samples(metrics)
+    assert found["gateway_replica_in{replica=a.test,service=users}"] == 0
+    changes = {key: value for key, value in found.items() if "replica_changes" in key}
+    assert changes == {
+        "gateway_replica_changes_total{replica=a.test,service=users,to=out,why=health}": 1,
+        "gateway_replica_changes_total{replica=a.test,service=users,to=in,why=health}": 1,
+        "gateway_replica_changes_total{replica=a.test,service=users,to=out,why=share}": 1,
+    }
+
+
 def test_the_reference_names_every_metric_and_its_labels() -> None:
     metrics = Metrics()
     for event in (
@@ -153,6 +172,7 @@ def test_the_reference_names_every_metric_and_its_labels() -> None:
         call_started(),
         call_ended(),
         ThreadAbandoned("ldap"),
+        ReplicaChanged(service="users", replica="a.test", is_in=True, why="trial"),
     ):
         metrics(event)
     page = PAGE.read_text()
