@@ -17,6 +17,7 @@ from gateway.core.errors import (
     GatewayError,
     NotCalled,
     Overloaded,
+    Rejected,
     Unreachable,
 )
 from gateway.core.messages import Reply, Request
@@ -79,7 +80,7 @@ class Breaker:
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner`, unless it is open."""
-        probes = self._admit()
+        window = self._admit()
         verdict: _Verdict = "neither"
         try:
             reply = await inner(request, emit)
@@ -92,16 +93,16 @@ class Breaker:
             verdict = "failure"
             raise
         finally:
-            self._take(verdict, probes=probes)
+            self._take(verdict, window)
 
-    def _admit(self) -> bool:
-        """Whether the call about to be made is the probe.
+    def _admit(self) -> _Window | None:
+        """What the call about to be made counts in; `None` if it is the probe.
 
         Raises:
             Overloaded: It must not be made.
         """
         if self.state == "closed":
-            return False
+            return self._window
         left_s = self._probe_at - trio.current_time()
         if left_s > 0 or self._probing:
             settings = self._settings
@@ -114,19 +115,20 @@ class Breaker:
             )
         self._probing = True
         self._become("half_open")
-        return True
+        return None
 
-    def _take(self, verdict: _Verdict, *, probes: bool) -> None:
+    def _take(self, verdict: _Verdict, window: _Window | None) -> None:
         """Take note of how a call ended."""
-        if probes:
+        if window is None:
             self._probing = False
             if verdict == "success":
                 self._window = _Window(self._settings.window)
                 self._become("closed")
             elif verdict == "failure":
                 self._open()
-        elif self.state == "closed" and verdict != "neither":
-            total, failed = self._window.add(failed=verdict == "failure")
+        elif self.state == "closed" and window is self._window and verdict != "neither":
+            # One that began before it opened last tells nothing of the service as it is now.
+            total, failed = window.add(failed=verdict == "failure")
             settings = self._settings
             if total >= settings.of and failed >= settings.failures * total:
                 self._open()
@@ -148,7 +150,7 @@ def _verdict_on(error: GatewayError) -> _Verdict:
         return "failure"
     if isinstance(error, DeadlineExceeded):
         return "neither" if isinstance(error, NotCalled) else "failure"
-    if error.service_status is not None:
+    if isinstance(error, Rejected) or error.service_status is not None:
         return "success"  # it said no, and so it is there
     return "neither"
 
