@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextvars
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 
 import trio
 
@@ -15,6 +15,7 @@ from gateway.core.background import Background
 from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.messages import Partial, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
+from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.keys import Keys, Vary, keys_for
 from gateway.telemetry.events import Coalesced
 
@@ -43,7 +44,7 @@ class Coalesce:
     def __init__(
         self,
         environment: Environment,
-        flights: dict[Hashable, _Flight],
+        flights: dict[bytes, _Flight],
         keys: Keys,
         call: str,
     ) -> None:
@@ -67,7 +68,7 @@ class Coalesce:
             environment.record(Coalesced(service=environment.service, call=self._call))
         return await flight.join(emit)
 
-    def _forget(self, key: Hashable, flight: _Flight) -> None:
+    def _forget(self, key: bytes, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
@@ -88,7 +89,8 @@ class _Flight:
         self._seats: set[_Seat] = set()
         self._over = False
         self._scope = trio.CancelScope(deadline=-math.inf)
-        self._outcome: Reply | Exception | None = None
+        self._outcome: Outcome = None
+        self._traceback: TracebackType | None = None
         self._ended = trio.Event()
 
     def begin(self, background: Background) -> None:
@@ -97,15 +99,13 @@ class _Flight:
         Raises:
             Overloaded: The gateway is closing.
         """
-        contextvars.copy_context().run(background.start, self._fly)
+        background.start(self._fly)
 
     async def _fly(self) -> None:
         try:
-            with self._scope:
-                try:
-                    self._outcome = await self._inner(self._request, self._emit)
-                except Exception as error:  # noqa: BLE001 - each who waits raises it
-                    self._outcome = error
+            self._outcome = await made_apart(self._inner, self._request, self._emit, self._scope)
+            if isinstance(self._outcome, BaseException):
+                self._traceback = self._outcome.__traceback__
         finally:
             self._forget(self)
             self._over = True
@@ -123,7 +123,7 @@ class _Flight:
         """Wait for the reply.
 
         Raises:
-            Exception: What the call raised.
+            BaseException: What the call raised.
             Overloaded: The gateway closed before.
         """
         seat = _Seat(emit)
@@ -151,7 +151,7 @@ class _Flight:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise Overloaded("not answered: the gateway is closing", retry_after_s=1)
             case error:
-                raise error
+                raise error.with_traceback(self._traceback)  # not that of all who waited before
 
 
 class _Seat:
@@ -199,7 +199,7 @@ class _Seat:
 
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:
     """The service's `coalesce`; what is asked is the same for all of its calls that are the same."""
-    flights: dict[Hashable, _Flight] = {}
+    flights: dict[bytes, _Flight] = {}
 
     def policy(call: CallFacts) -> Coalesce | None:
         keys = keys_for(call, by_principal=environment.shared(Vary).by_principal)

@@ -155,7 +155,8 @@ class Limit:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         wait_s = self._wait_s(priority)
-        timeout_s = min(self._settings.queue_timeout, trio.current_effective_deadline() - now)
+        left_s = max(0.0, trio.current_effective_deadline() - now)
+        timeout_s = min(self._settings.queue_timeout, left_s)
         if wait_s > timeout_s:
             raise self._refusal(f"for {format_duration(round(timeout_s, 3))}", wait_s)
         if self.waiting >= self._room(priority, now) and not self._make_room(priority):
