@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -59,11 +58,14 @@ class Coalesce:
         if key is None:
             return await inner(request, emit)
         flight = self._flights.get(key)
+        # Of waiters with different deadlines the last one's holds.
+        until = trio.current_effective_deadline()
         if flight is None:
-            flight = _Flight(request, inner, partial(self._forget, key))
+            flight = _Flight(request, inner, partial(self._forget, key), until)
             flight.begin(self._environment.background)
             self._flights[key] = flight
         else:
+            flight.extend(until)
             environment = self._environment
             environment.record(Coalesced(service=environment.service, call=self._call))
         return await flight.join(emit)
@@ -80,15 +82,18 @@ class _Flight:
         request: What is asked.
         inner: Who is asked.
         forget: Called when it takes nobody more.
+        until: The deadline of who begins it.
     """
 
-    def __init__(self, request: Request, inner: Service, forget: Callable[[_Flight], None]) -> None:
+    def __init__(
+        self, request: Request, inner: Service, forget: Callable[[_Flight], None], until: float
+    ) -> None:
         self._request = request
         self._inner = inner
         self._forget = forget
         self._seats: set[_Seat] = set()
         self._over = False
-        self._scope = trio.CancelScope(deadline=-math.inf)
+        self._scope = trio.CancelScope(deadline=until)
         self._outcome: Outcome = None
         self._traceback: TracebackType | None = None
         self._ended = trio.Event()
@@ -119,6 +124,11 @@ class _Flight:
         for seat in tuple(self._seats):
             await seat.take(item)
 
+    def extend(self, until: float) -> None:
+        """Let it take until then, if it may not already."""
+        if until > self._scope.deadline:  # noqa: PLR1730 - to move one costs more than to look at it
+            self._scope.deadline = until
+
     async def join(self, emit: Emit) -> Reply:
         """Wait for the reply.
 
@@ -128,8 +138,6 @@ class _Flight:
         """
         seat = _Seat(emit)
         self._seats.add(seat)
-        # Of waiters with different deadlines the last one's holds.
-        self._scope.deadline = max(self._scope.deadline, trio.current_effective_deadline())
         try:
             while not self._over:
                 await seat.pass_on()
@@ -161,18 +169,22 @@ class _Seat:
         emit: Takes it.
     """
 
-    __slots__ = ("_emit", "_items", "_left", "_news", "_room")
+    __slots__ = ("_emit", "_items", "_left", "_news", "_room", "_task")
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._items: deque[Partial] = deque()
-        self._news = trio.Event()
-        self._room = trio.Event()
+        self._news = False
+        self._task: trio.lowlevel.Task | None = None
+        self._room: trio.Event | None = None
         self._left = False
 
     def wake(self) -> None:
         """Let `pass_on` go on."""
-        self._news.set()
+        self._news = True
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     async def take(self, item: Partial) -> None:
         """Take `item`; wait while there are too many."""
@@ -184,17 +196,26 @@ class _Seat:
 
     async def pass_on(self, *, wait: bool = True) -> None:
         """Pass on what there is; with `wait`, once there is something or the flight is over."""
-        if wait:
-            await self._news.wait()
-            self._news = trio.Event()
+        if wait and not self._news:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._news = False
         while self._items:
             await self._emit(self._items.popleft())
+            self._make_room()
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _make_room(self) -> None:
+        if self._room is not None:
             self._room.set()
 
     def leave(self) -> None:
         """Hold nobody back any more."""
         self._left = True
-        self._room.set()
+        self._make_room()
 
 
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:

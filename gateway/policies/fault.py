@@ -76,7 +76,8 @@ class Fault:
         """Call `inner`, or have that go wrong."""
         settings = self._settings
         # Drawn all at once: what one share decides must not move what the others draw.
-        delay, hang, abort, corrupt = (self._chance.random() for _ in range(4))
+        draw = self._chance.random
+        delay, hang, abort, corrupt = draw(), draw(), draw(), draw()
         if settings.delay is not None and delay < _share(settings.delay_share):
             self._tell("delay")
             await trio.sleep(settings.delay)

@@ -27,6 +27,9 @@ from gateway.telemetry.events import Hedged
 
 __all__ = ["Hedge", "HedgeSettings", "Percentile", "create"]
 
+_SOONEST_S = 0.001
+"""No call is made once more before: where most take less, what is slower is chance, not the service."""
+
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,3})?)")
 
 
@@ -135,7 +138,10 @@ class Hedge:
 
     def _after_s(self) -> float | None:
         after = self._settings.after
-        return self._latencies.percentile(after.share) if isinstance(after, Percentile) else after
+        if not isinstance(after, Percentile):
+            return after
+        after_s = self._latencies.percentile(after.share)
+        return None if after_s is None else max(after_s, _SOONEST_S)
 
     def _more(self, race: _Race) -> None:
         """Start one more attempt, if it may be, and see to the next."""
