@@ -141,6 +141,35 @@ async def test_half_open_it_lets_exactly_one_through(autojump_clock: MockClock) 
         assert await code_of(stack.around(inner)) == "ok"
 
 
+@pytest.mark.parametrize(("fails", "codes"), [(False, "ok"), (True, "overloaded")])
+async def test_calls_of_its_own_request_wait_for_the_probe(
+    autojump_clock: MockClock, fails: bool, codes: str
+) -> None:
+    inner = ScriptedService()
+    inner.fail(Unreachable("x"), after_s=1) if fails else inner.reply(1, after_s=1)
+    one, found = request(), []
+
+    async def call(number: int) -> None:
+        await trio.sleep(number / 1000)
+        try:
+            await stack.around(inner)(one, discard)
+        except GatewayError as error:
+            found.append(error.code)
+        else:
+            found.append("ok")
+
+    async with stacked(breaker=KEYS) as stack:
+        await opened(stack)
+        await trio.sleep(5)
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(call, number)
+            await trio.sleep(0.5)
+            assert len(inner.requests) == 1
+            assert await code_of(stack.around(inner)) == "overloaded"  # another request's
+    assert found == ["unreachable" if fails else "ok", codes, codes]
+
+
 async def test_a_probe_that_fails_opens_it_again_for_its_whole_time(
     autojump_clock: MockClock,
 ) -> None:
