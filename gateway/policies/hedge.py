@@ -131,7 +131,9 @@ class Hedge:
             # What was cut off took at least so long: that tells something once it is long.
             if replied or took_s > after_s:
                 self._latencies.add(took_s)
-            await race.end()
+            if race.end():
+                with trio.CancelScope(shield=True):  # as a nursery would
+                    await race.ended()
             for won in race.hedges:
                 environment = self._environment
                 environment.record(Hedged(service=environment.service, call=self._call, won=won))
@@ -270,16 +272,17 @@ class _Race:
             await trio.sleep_forever()  # it was cancelled
         await self._emit(item)
 
-    async def end(self) -> None:
-        """Have every attempt end, and wait for that."""
+    def end(self) -> bool:
+        """Have every hedge end; whether that is to be waited for."""
         self._over = True
-        if not self._running:
-            return
         for scope in self._hedges:
             scope.cancel()
-        with trio.CancelScope(shield=True):  # as a nursery would
-            while self._running:
-                await self._moved.wait()
+        return bool(self._running)
+
+    async def ended(self) -> None:
+        """Wait until every hedge has ended."""
+        while self._running:
+            await self._moved.wait()
 
 
 class _Claiming:
