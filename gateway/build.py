@@ -336,10 +336,9 @@ class _Services:
 
 def _effective(policies: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a service that are on: `"none"` and `false` take one away."""
-    written = {"coalesce": True, **policies} if "cache" in policies else policies
-    return {
-        key: value for key, value in written.items() if value is not False and value != math.inf
-    }
+    there = {key: value for key, value in policies.items() if value != math.inf}
+    written = {"coalesce": True, **there} if "cache" in there else there
+    return {key: value for key, value in written.items() if value is not False}
 
 
 _ORDER = (

@@ -37,7 +37,7 @@ ARROWS["__init__"] = {"app", "build", "config", "core"}
 # What stands beside the siblings, for all of them.
 SHARED = {
     "inbound": {"clashes", "front", "routes"},
-    "policies": {"capacity", "extra_load", "failures", "keys", "latencies", "watched"},
+    "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies", "watched"},
 }
 # A protocol in two files of which one writes a document of the other's.
 PARTS = {("inbound", "http"): {"openapi"}}

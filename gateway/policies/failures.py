@@ -34,10 +34,14 @@ def matches(error: GatewayError, wanted: frozenset[Failure]) -> bool:
     """Whether `error` is one of those wanted.
 
     A status is the service's own where it gave one, else the one that the failure has: 504 is a
-    reply 504, and an attempt that ran out of its time.
+    reply 504, and an attempt that ran out of its time. What the gateway itself refused to do has
+    none: its limits would be worth nothing if whoever they turn away came back at once.
     """
-    status = error.status if error.service_status is None else error.service_status
-    return error.code in wanted or status in wanted
+    if error.code in wanted:
+        return True
+    if error.service_status is not None:
+        return error.service_status in wanted
+    return error.status in wanted and not isinstance(error, Overloaded)
 
 
 def failure_of(wanted: Failure, detail: str) -> GatewayError:

@@ -17,7 +17,7 @@ from gateway.core.messages import PRIORITIES, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.policies.capacity import Capacity
 from gateway.policies.latencies import Latencies
-from gateway.telemetry.events import LimitChanged, Refused
+from gateway.telemetry.events import LimitChanged, LineChanged, Refused
 
 __all__ = ["FIXED", "Limit", "LimitSettings", "create"]
 
@@ -140,12 +140,17 @@ class Limit:
         while self.waiting and self.taken < self._places:
             line = next(line for line in self._lines.values() if line)
             waiter = line.popleft()
-            self.waiting -= 1
+            self._count(-1)
             self.taken += 1
             waiter.seated = True
             self._wake(waiter)
         if not self.waiting:
             self._empty_at = trio.current_time()
+
+    def _count(self, more: int) -> None:
+        self.waiting += more
+        environment = self._environment
+        environment.record(LineChanged(service=environment.service, waiting=self.waiting))
 
     @staticmethod
     def _wake(waiter: _Waiter) -> None:
@@ -161,7 +166,8 @@ class Limit:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         wait_s = self._wait_s(priority)
-        timeout_s = min(self._settings.queue_timeout, trio.current_effective_deadline() - now)
+        left_s = max(0.0, trio.current_effective_deadline() - now)
+        timeout_s = min(self._settings.queue_timeout, left_s)
         if wait_s > timeout_s:
             raise self._refusal(f"for {format_duration(round(timeout_s, 3))}", wait_s)
         if self.waiting >= self._room(priority, now) and not self._make_room(priority):
@@ -169,12 +175,12 @@ class Limit:
         waiter = _Waiter(trio.lowlevel.current_task())
         line = self._lines[priority]
         line.append(waiter)
-        self.waiting += 1
+        self._count(+1)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             waiter.task = None
             line.remove(waiter)
-            self.waiting -= 1
+            self._count(-1)
             return trio.lowlevel.Abort.SUCCEEDED
 
         with trio.move_on_after(self._settings.queue_timeout):
@@ -205,7 +211,7 @@ class Limit:
             if name == priority:
                 return False
             if self._lines[name]:
-                self.waiting -= 1
+                self._count(-1)
                 self._wake(self._lines[name].pop())
                 return True
         return False

@@ -22,6 +22,7 @@ __all__ = [
     "FaultInjected",
     "Hedged",
     "LimitChanged",
+    "LineChanged",
     "Refused",
     "ReplicaChanged",
     "RequestEnded",
@@ -253,6 +254,18 @@ class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
 
 
+class LineChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls came to wait for a place of a service's limit, or wait no longer.
+
+    Args:
+        service: The service.
+        waiting: How many wait now.
+    """
+
+    service: str
+    waiting: int
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
     """A call was made to go wrong, as the configuration asks.
 
@@ -303,5 +316,6 @@ Event: TypeAlias = (
     | CacheAsked
     | LimitChanged
     | ReplicaChanged
+    | LineChanged
 )
 """Everything that can be told."""

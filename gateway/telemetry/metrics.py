@@ -5,9 +5,9 @@ Every label's values are bounded by the configuration, never by what clients sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
@@ -21,12 +21,23 @@ from prometheus_client.registry import Collector
 from gateway.telemetry.counts import Durations, Numbers
 from gateway.telemetry.events import (
     AbandonedThreadEnded,
+    BreakerChanged,
+    BreakerState,
+    CacheAsked,
     CallEnded,
     CallStarted,
+    Coalesced,
     Event,
+    FaultInjected,
+    Hedged,
+    LimitChanged,
+    LineChanged,
+    Refused,
     ReplicaChanged,
     RequestEnded,
     RequestStarted,
+    Retried,
+    RetryWithheld,
     ThreadAbandoned,
     WorkerStarted,
 )
@@ -141,6 +152,7 @@ class Metrics:
             registry=registry,
         )
 
+        self.hears |= _policies(counts, levels)
         self._restarts = Counter(
             "gateway_worker_restarts_total",
             "Workers that ended unasked, and were replaced.",
@@ -206,6 +218,71 @@ class Metrics:
 
     def _worker_started(self, event: WorkerStarted) -> None:
         self._restarts.inc(event.restarts)
+
+
+_Numbers: TypeAlias = dict[tuple[str, ...], int]
+_Made: TypeAlias = Callable[..., _Numbers]
+"""Makes a metric of a name, a text and labels, and gives its numbers."""
+
+_STATES: Mapping[BreakerState, int] = {"closed": 0, "half_open": 1, "open": 2}
+
+
+def _policies(counts: _Made, levels: _Made) -> dict[type[Any], Callable[[Any], None]]:
+    """What hears the events of policies, each with a metric of its own."""
+    return {
+        Retried: _counted(counts("retries", "Calls that were tried again.", "service")),
+        RetryWithheld: _counted(
+            counts("retries_withheld", "Calls that were not tried again.", "service", "why"),
+            lambda event: event.why,
+        ),
+        Refused: _counted(
+            counts("refused", "Calls that a policy refused.", "service", "policy"),
+            lambda event: event.by,
+        ),
+        Hedged: _counted(
+            counts("hedges", "Calls that were made once more.", "service", "won"),
+            lambda event: "yes" if event.won else "no",
+        ),
+        BreakerChanged: _kept(
+            levels("breaker_state", "0 closed, 1 half open, 2 open.", "service"),
+            lambda event: _STATES[event.state],
+        ),
+        LimitChanged: _kept(
+            levels("limit_concurrency", "Calls under way at once, as found out.", "service"),
+            lambda event: event.concurrency,
+        ),
+        LineChanged: _kept(
+            levels("limit_waiting", "Calls that wait for a place.", "service"),
+            lambda event: event.waiting,
+        ),
+        CacheAsked: _counted(
+            counts("cache", "Replies that the cache was asked for.", "service", "found"),
+            lambda event: event.found,
+        ),
+        Coalesced: _counted(counts("coalesced", "Calls that shared another's reply.", "service")),
+        FaultInjected: _counted(
+            counts("faults", "Calls that were made to go wrong.", "service", "fault"),
+            lambda event: event.fault,
+        ),
+    }
+
+
+def _counted(metric: _Numbers, label: Callable[[Any], str] | None = None) -> Callable[[Any], None]:
+    """Counts events of a service, by one more label where there is one."""
+
+    def add(event: Any) -> None:
+        metric[(event.service,) if label is None else (event.service, label(event))] += 1
+
+    return add
+
+
+def _kept(metric: _Numbers, number: Callable[[Any], int]) -> Callable[[Any], None]:
+    """Keeps the last number that was told of a service."""
+
+    def keep(event: Any) -> None:
+        metric[event.service,] = number(event)
+
+    return keep
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from tests.benchmarks.apps.constant import EVENTS, USER
-from tests.benchmarks.subjects import FEDERATION, PROXY, SERVER, US
+from tests.benchmarks.subjects import FEDERATION, POLICIES, PROXY, SERVER, US
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
 
@@ -121,6 +121,18 @@ SCENARIOS: tuple[Scenario, ...] = (
         wanted=USER,
         subjects=_WEB,
         fixed_load=True,
+    ),
+    Scenario(
+        key="policies",
+        title="One call, every policy around it",
+        about=(
+            "As above, with a cache that never has the reply, coalescing, retry, hedge, breaker, "
+            "rate, limit, timeout and a fault of a tiny share, beside the same without. What "
+            "policies cost is told by one connection: at more, calls that are the same are made once."
+        ),
+        ask=Ask("/users/7"),
+        wanted=USER,
+        subjects=(POLICIES, US),
     ),
     Scenario(
         key="three-way",

@@ -4,13 +4,24 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.errors import DeadlineExceeded, NotFound, Skipped, Unreachable
 from gateway.telemetry.events import (
     AbandonedThreadEnded,
+    BreakerChanged,
+    CacheAsked,
+    Coalesced,
+    FaultInjected,
+    Hedged,
+    LimitChanged,
+    LineChanged,
+    Refused,
     ReplicaChanged,
     RequestStarted,
+    Retried,
+    RetryWithheld,
     ThreadAbandoned,
 )
 from gateway.telemetry.metrics import Metrics
@@ -126,6 +137,44 @@ def test_abandoned_threads_are_accounted_for_from_any_thread() -> None:
     assert found["gateway_threads_abandoned_total{service=ldap}"] == 2
 
 
+POLICIES: tuple[tuple[Event, str, float], ...] = (
+    (
+        Retried(service="s", call="c", attempt=2, wait_s=1, error=Unreachable()),
+        "gateway_retries_total{service=s}",
+        2,
+    ),
+    (
+        RetryWithheld(service="s", call="c", why="budget"),
+        "gateway_retries_withheld_total{service=s,why=budget}",
+        2,
+    ),
+    (Refused(service="s", by="limit"), "gateway_refused_total{policy=limit,service=s}", 2),
+    (Hedged(service="s", call="c", won=True), "gateway_hedges_total{service=s,won=yes}", 2),
+    (Hedged(service="s", call="c", won=False), "gateway_hedges_total{service=s,won=no}", 2),
+    (BreakerChanged(service="s", state="open"), "gateway_breaker_state{service=s}", 2),
+    (BreakerChanged(service="s", state="half_open"), "gateway_breaker_state{service=s}", 1),
+    (BreakerChanged(service="s", state="closed"), "gateway_breaker_state{service=s}", 0),
+    (LimitChanged(service="s", concurrency=17), "gateway_limit_concurrency{service=s}", 17),
+    (LineChanged(service="s", waiting=3), "gateway_limit_waiting{service=s}", 3),
+    (
+        CacheAsked(service="s", call="c", found="stale"),
+        "gateway_cache_total{found=stale,service=s}",
+        2,
+    ),
+    (Coalesced(service="s", call="c"), "gateway_coalesced_total{service=s}", 2),
+    (
+        FaultInjected(service="s", call="c", fault="hang"),
+        "gateway_faults_total{fault=hang,service=s}",
+        2,
+    ),
+)
+
+
+@pytest.mark.parametrize(("event", "sample", "wanted"), POLICIES)
+def test_what_policies_do_is_counted(event: Event, sample: str, wanted: float) -> None:
+    assert counted(event, event)[sample] == wanted
+
+
 def test_two_gateways_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one(RequestStarted(request()))
@@ -173,6 +222,7 @@ def test_the_reference_names_every_metric_and_its_labels() -> None:
         call_ended(),
         ThreadAbandoned("ldap"),
         ReplicaChanged(service="users", replica="a.test", is_in=True, why="trial"),
+        *(event for event, _, _ in POLICIES),
     ):
         metrics(event)
     page = PAGE.read_text()
