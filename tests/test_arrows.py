@@ -28,7 +28,8 @@ ARROWS["guest"] = {"net", "config", "core", "telemetry"}
 ARROWS["app"] = {"build", "guest"} | ARROWS["build"]
 ARROWS["server"] = {"app"} | ARROWS["app"]
 ARROWS["testing"] = {"app"} | ARROWS["app"]
-ARROWS["cli"] = {"server"} | ARROWS["server"]
+ARROWS["simulation"] = {"testing"} | ARROWS["testing"]
+ARROWS["cli"] = {"server", "simulation"} | ARROWS["server"] | ARROWS["simulation"]
 ARROWS["__main__"] = {"cli"}
 ARROWS["__init__"] = {"app", "build", "config", "core"}
 

@@ -11,6 +11,7 @@
 * `figures.py`: the counts, over time
 * `seeds.py`: several seeds, in several processes
 * `differences.py`: where two configurations differ
+* `measures.py`: which figures are shown, each with its unit
 * `timeline.py`, `text.py`, `html.py`, `plots.py`: how it is shown
 
 Nothing of the gateway is imitated: `build` makes it as it is served, with stand-ins in the place of

@@ -46,6 +46,7 @@ def crowd(scenario: Scenario, load: Load, progress: Progress | None = None) -> F
     tally = Tally(figures)
     stage = set_up(scenario, tally, tally)
     figures.include(node.service for node in stage.tool.plan.nodes)
+    figures.weather = stage.weather.lines
     people = _Crowd(scenario, load, stage, figures, progress)
 
     async def simulated(clock: JumpingClock) -> None:

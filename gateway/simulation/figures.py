@@ -152,6 +152,7 @@ class Figures:
         slots: In the order of time.
         calls: By the call's name, how its calls ended: `ok` or a code.
         not_sent: Requests that were not made, as every client was waiting.
+        weather: What the services did, in words.
     """
 
     length_s: float
@@ -160,6 +161,7 @@ class Figures:
     slots: list[Slot]
     calls: dict[str, Counter[str]] = attrs.field(factory=dict)
     not_sent: int = 0
+    weather: tuple[str, ...] = ()
 
     @classmethod
     def empty(cls, length_s: float, seed: int) -> Figures:
@@ -197,6 +199,7 @@ class Figures:
         return {
             "seeds": list(self.seeds),
             "length_s": self.length_s,
+            "weather": list(self.weather),
             "not_sent": self.not_sent,
             **_json(self.whole),
             "calls": {name: dict(sorted(found.items())) for name, found in self.calls.items()},

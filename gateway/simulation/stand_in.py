@@ -52,7 +52,7 @@ class StandIn:
         self._watch = watch
         self._replies = {name: Reply(conditions.reply) for name, conditions in calls.items()}
 
-    async def __call__(self, request: Request, emit: Emit, /) -> Reply:
+    async def __call__(self, request: Request, _emit: Emit, /) -> Reply:
         """Reply, fail or hang, when its time has come."""
         attempt = self._watch.began(self._service, request.name)
         outcome = "cancelled"
