@@ -23,8 +23,8 @@ class JumpingClock(trio.abc.Clock):
     makes sure by waiting.
 
     Attributes:
-        when_stuck: Called when nothing can ever happen any more: every task waits, and none until
-            a time. It has to see to it that something can.
+        when_stuck: Called, once, when every task waits and none until a time: nothing can ever
+            happen any more by itself. Without it something from outside is waited for.
     """
 
     def __init__(self) -> None:
@@ -42,14 +42,15 @@ class JumpingClock(trio.abc.Clock):
         """Let it be `deadline` now.
 
         Returns:
-            0, always: nothing is waited for.
+            0: nothing is waited for; inf if that is all that is left to do.
         """
-        if deadline == math.inf:
-            if self.when_stuck is None:
-                raise RuntimeError("nothing can ever happen any more")
-            self.when_stuck()
-        elif deadline > self._now:
-            self._now = deadline
+        if deadline < math.inf:
+            self._now = max(self._now, deadline)
+            return 0.0
+        tell, self.when_stuck = self.when_stuck, None
+        if tell is None:
+            return math.inf
+        tell()
         return 0.0
 
 
