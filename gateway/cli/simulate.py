@@ -89,10 +89,10 @@ def add_to(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     configure(log="console", level="error")
-    tool = None
     try:
         tool = tool_of(create_app(options.file), options.tool)
         load = _load(options)
+        seeds, jobs = _number(options, "seeds", 1), _number(options, "jobs", 1)
         scenarios = _scenarios(options, tool)
         # Whatever is wrong shows here, before anything takes long.
         told = [once(scenario) for scenario in scenarios]
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
             _print_once(options, scenarios, told)
         else:
             _check_arguments(told)
-            _print_many(options, scenarios, load)
+            _print_many(options, scenarios, load, seeds=seeds, jobs=jobs)
     except (ValueError, InvalidArguments) as error:
         print(f"gateway simulate: {error}", file=sys.stderr)
         return 2
@@ -207,9 +207,14 @@ def _print_once(options: argparse.Namespace, scenarios: list[Scenario], told: li
         print(f"\n{scenario.file}\n\n{timeline.as_text(one)}")
 
 
-def _print_many(options: argparse.Namespace, scenarios: list[Scenario], load: Load) -> None:
-    seeds = _number(options, "seeds", 1)
-    jobs = _number(options, "jobs", 1)
+def _print_many(
+    options: argparse.Namespace,
+    scenarios: list[Scenario],
+    load: Load,
+    *,
+    seeds: int,
+    jobs: int,
+) -> None:
     subjects = []
     with _Progress(len(scenarios)) as progress:
         for scenario in scenarios:

@@ -58,4 +58,6 @@ def _is_public(path: KeyPath) -> bool:
 
 
 def _said(value: Any) -> str:
-    return "absent" if value is _ABSENT else show(value)
+    if value is _ABSENT:
+        return "absent"
+    return "{}" if value == {} else show(value)

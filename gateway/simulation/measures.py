@@ -162,7 +162,8 @@ def _of_service(
     sent = Series(f"{name}: attempts", load, "per_s", tuple(one.sent / s for one, s in each))
     top = max(calls.greatest, sent.greatest)  # one scale: they are to be compared
     yield attrs.evolve(calls, top=top)
-    yield attrs.evolve(sent, top=top)
+    if sent.values != calls.values:
+        yield attrs.evolve(sent, top=top)
     if any(one.open_s for one in counts):
         title = f"{name}: breaker not closed"
         yield Series(title, title, "share", tuple(min(1.0, one.open_s / s) for one, s in each), 1.0)

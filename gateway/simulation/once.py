@@ -174,7 +174,9 @@ _WITHHELD = {
 _CACHE = {"hit": "from the cache", "stale": "from the cache, stale", "miss": "not in the cache"}
 
 _WORDS: dict[type[Any], Callable[[Any], str]] = {
-    Retried: lambda event: f"tried again in {format_duration(round(event.wait_s, 4))}",
+    Retried: lambda event: (
+        f"{event.error.code}: tried again in {format_duration(round(event.wait_s, 4))}"
+    ),
     RetryWithheld: lambda event: _WITHHELD[event.why],
     Refused: lambda event: f"refused by its {event.by}",
     Hedged: lambda event: "the hedge won" if event.won else "the hedge lost",

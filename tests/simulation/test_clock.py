@@ -64,10 +64,10 @@ def test_trios_own_chance_is_put_back(fails: bool) -> None:
 
     async def work(clock: JumpingClock) -> None:
         if fails:
-            raise ValueError
+            raise ValueError("told")
 
     if fails:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="told"):
             run(work, seed=1)
     else:
         run(work, seed=1)

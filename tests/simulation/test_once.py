@@ -53,7 +53,7 @@ def test_a_retry_is_drawn_with_its_attempts_and_waits(tmp_path: Path) -> None:
     assert told.answer is not None
     assert told.answer.status == 502
     assert [one.outcome for one in told.attempts] == ["503", "503", "503"]
-    assert [note.text.partition(" in ")[0] for note in told.notes] == ["tried again"] * 2
+    assert [note.text.partition(" in ")[0] for note in told.notes] == ["bad_reply: tried again"] * 2
     drawn = as_text(told)
     assert [line.split()[0] for line in drawn.splitlines() if "▒" in line] == ["attempt"] * 3
     assert drawn.count("tried again in") == 2
@@ -120,7 +120,9 @@ def test_a_reply_may_be_given(tmp_path: Path) -> None:
 def test_the_same_seed_tells_the_same(tmp_path: Path) -> None:
     def told(seed: int) -> str:
         weather = ("crm=lognormal:80ms,p99=2s",)
-        return as_text(once(scene(tmp_path, RETRY, seed=seed, latency=weather, fail=("crm=50%:503",))))
+        return as_text(
+            once(scene(tmp_path, RETRY, seed=seed, latency=weather, fail=("crm=50%:503",)))
+        )
 
     assert told(3) == told(3)
     assert len({told(seed) for seed in range(5)}) == 5

@@ -85,7 +85,7 @@ def test_a_window_knows_its_words() -> None:
     ("wishes", "message"),
     [
         ({"latency": ("crn=80ms",)}, """--latency crn=80ms: expected a service or a call"""),
-        ({"latency": ("crn=80ms",)}, 'got \'crn\'; did you mean "crm"?'),
+        ({"latency": ("crn=80ms",)}, "got 'crn'; did you mean \"crm\"?"),
         ({"hang": ("customer.profil",)}, 'did you mean "customer.profile"?'),
         ({"latency": ("crm",)}, "--latency crm: expected NAME=…, got 'crm'"),
         ({"latency": ("crm=soon",)}, "--latency crm=soon: expected a duration"),
@@ -103,7 +103,7 @@ def test_a_window_knows_its_words() -> None:
 def test_mistakes_say_what_would_be_right(
     wishes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="^--") as caught:
+    with pytest.raises(ValueError, match=r"^--") as caught:
         weather(tmp_path, **wishes)
     assert message in str(caught.value)
 
