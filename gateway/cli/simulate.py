@@ -34,7 +34,7 @@ __all__ = ["add_to"]
 
 _RANGE = re.compile(r"(-?[0-9]{1,15})\.\.(-?[0-9]{1,15})")
 _BAR_WIDTH = 40
-_MANY = ("for", "clients", "seeds", "html")
+_MANY = ("for", "clients", "seeds", "jobs", "html")
 
 
 def add_to(commands: Any) -> None:
@@ -53,18 +53,31 @@ def add_to(commands: Any) -> None:
     parser.add_argument("file", help="the configuration file")
     parser.add_argument("tool", help="the tool's name")
     add_arguments_to(parser)
+    _add_weather_to(parser)
+    _add_many_to(parser)
+    parser.add_argument("--seed", metavar="N", help="what all chance follows from: 0 if left out")
+    parser.add_argument("--compare", metavar="FILE", help="another configuration, side by side")
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="how to print: text if left out"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _add_weather_to(parser: argparse.ArgumentParser) -> None:
     weather = parser.add_argument_group(
         "weather", "NAME is a service, or TOOL.CALL; a time may follow, such as @10s..20s"
     )
     for option, form, text in (
-        ("latency", "NAME=HOW", "how long it takes: 80ms, lognormal:80ms,p99=2s, file:PATH, …"),
-        ("fail", "NAME=[SHARE:]FAILURE", "it fails: 30%%:503, unreachable"),
-        ("hang", "NAME[=SHARE]", "it never answers"),
-        ("down", "NAME", "it cannot be reached"),
-        ("reply", "NAME=FILE", "the JSON it replies with"),
+        ("--latency", "NAME=HOW", "how long it takes: 80ms, lognormal:80ms,p99=2s, file:PATH, …"),
+        ("--fail", "NAME=[SHARE:]FAILURE", "it fails: 30%%:503, unreachable"),
+        ("--hang", "NAME[=SHARE]", "it never answers"),
+        ("--down", "NAME", "it cannot be reached"),
+        ("--reply", "NAME=FILE", "the JSON it replies with"),
     ):
-        parser_of = weather.add_argument
-        parser_of(f"--{option}", action="append", default=[], metavar=form, help=text)
+        weather.add_argument(option, action="append", default=[], metavar=form, help=text)
+
+
+def _add_many_to(parser: argparse.ArgumentParser) -> None:
     many = parser.add_argument_group("many requests")
     many.add_argument("--rate", metavar="RATE", help="how many requests come, such as 200/s")
     many.add_argument("--for", metavar="DURATION", help="for how long they do: 1m if left out")
@@ -79,12 +92,6 @@ def add_to(commands: Any) -> None:
     many.add_argument("--seeds", metavar="N", help="simulate so often, from --seed on")
     many.add_argument("--jobs", metavar="N", help="in so many processes at once: one if left out")
     many.add_argument("--html", metavar="FILE", help="also write a report with plots")
-    parser.add_argument("--seed", metavar="N", help="what all chance follows from: 0 if left out")
-    parser.add_argument("--compare", metavar="FILE", help="another configuration, side by side")
-    parser.add_argument(
-        "--format", choices=("text", "json"), default="text", help="how to print: text if left out"
-    )
-    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -100,6 +107,8 @@ def _run(options: argparse.Namespace) -> int:
             _print_once(options, scenarios, told)
         else:
             _check_arguments(told)
+            if options.html is not None:
+                _write(options.html, "")
             _print_many(options, scenarios, load, seeds=seeds, jobs=jobs)
     except (ValueError, InvalidArguments) as error:
         print(f"gateway simulate: {error}", file=sys.stderr)
@@ -223,16 +232,20 @@ def _print_many(
     title = _title(scenarios[0], load, seeds)
     changed = [] if options.compare is None else _differences(options)
     if options.html is not None:
-        try:
-            Path(options.html).write_text(page(title, subjects, changed))
-        except OSError as error:
-            raise ValueError(f"--html {options.html}: {error.strerror}") from None
+        _write(options.html, page(title, subjects, changed))
     if options.format == "json":
         _print_json(options, [{"file": one.name, **one.figures.json()} for one in subjects])
         return
     weather = [f"  {line}" for line in subjects[0].figures.weather]
     print("\n".join([title, "", "weather", *weather, "", *changed, *([""] if changed else [])]))
     print(report(subjects))
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"--html {path}: {error.strerror}") from None
 
 
 def _print_json(options: argparse.Namespace, shown: list[dict[str, Any]]) -> None:

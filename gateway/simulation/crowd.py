@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
@@ -21,7 +21,7 @@ from gateway.simulation.tally import Tally
 
 __all__ = ["Progress", "crowd"]
 
-Progress = Callable[[float], None]
+Progress: TypeAlias = Callable[[float], None]
 """Takes the share of the work that is done, now and then."""
 
 _TRACE = Trace("0" * 31 + "1", "0" * 15 + "1")

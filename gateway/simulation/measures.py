@@ -13,6 +13,7 @@ from gateway.simulation.figures import PERCENTILES, Figures, ServiceCounts, Slot
 __all__ = ["Measure", "Section", "Series", "Unit", "measured", "over_time", "shown"]
 
 Unit: TypeAlias = Literal["number", "share", "change", "seconds", "ratio", "per_s"]
+"""What a figure is: a `change` is a share with its sign, a `ratio` a number with a fraction."""
 
 
 @attrs.frozen(slots=True)

@@ -52,7 +52,7 @@ def _over_time(number: int, chart: str, lines: Sequence[Series], figures: Figure
     drawn = [(line.name, list(_runs(line, top, slots))) for line in lines]
     said = [f"{line.name}: up to {shown(line.greatest, unit)}" for line in lines]
     ticks = [(share, shown(share * top, unit)) for share in (0, 0.5, 1)]
-    end_s = figures.length_s
+    end_s = figures.slot_s * slots
     below = [(share, format_duration(round(share * end_s, 3))) for share in (0, 0.25, 0.5, 0.75, 1)]
     title = f"{chart} over time"
     return _figure(number, title, said=said, lines=drawn, left=ticks, below=below)
