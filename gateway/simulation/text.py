@@ -125,7 +125,9 @@ def _row(name: str, one: Measure | None, other: Measure | None) -> tuple[str, ..
 
 def change(one: Measure, other: Measure) -> str:
     """From one to the other: a share by its points, anything else in proportion."""
-    if one.value is None or other.value is None or one.value == other.value:
+    if one.value is None or other.value is None:
+        return ""
+    if shown(one.value, one.unit) == shown(other.value, one.unit):
         return ""
     if one.unit in {"share", "change"}:
         return f"{(other.value - one.value) * 100:+.2f} points"
