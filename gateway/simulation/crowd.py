@@ -31,7 +31,7 @@ _TOLD_EVERY = 500
 
 
 def crowd(scenario: Scenario, load: Load, progress: Progress | None = None) -> Figures:
-    """Simulate all of a load's requests, one after another's arrival.
+    """Simulate a load: its requests come one by one, and each is answered in its own time.
 
     Args:
         scenario: What is simulated.
