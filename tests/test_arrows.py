@@ -30,7 +30,8 @@ ARROWS["app"] = {"build", "guest", "lifespan"} | ARROWS["build"]
 ARROWS["server"] = {"app"} | ARROWS["app"]
 ARROWS["explain"] = {"build"} | ARROWS["build"]
 ARROWS["testing"] = {"app"} | ARROWS["app"]
-ARROWS["cli"] = {"server", "explain"} | ARROWS["server"]
+ARROWS["simulation"] = {"testing"} | ARROWS["testing"]
+ARROWS["cli"] = {"server", "explain", "simulation"} | ARROWS["server"] | ARROWS["simulation"]
 ARROWS["__main__"] = {"cli"}
 ARROWS["__init__"] = {"app", "build", "config", "core"}
 

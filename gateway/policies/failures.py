@@ -15,7 +15,7 @@ from gateway.core.errors import (
     Unreachable,
 )
 
-__all__ = ["Failure", "failure_codec", "failure_of", "matches"]
+__all__ = ["FAILURE_CODES", "Failure", "failure_codec", "failure_of", "matches"]
 
 Failure: TypeAlias = str | int
 """A code such as `unreachable`, or a status such as 503."""
@@ -24,10 +24,13 @@ _CODES: dict[str, type[GatewayError]] = {
     error.code: error for error in (Unreachable, BadReply, Rejected, DeadlineExceeded, Overloaded)
 }
 
+FAILURE_CODES = tuple(_CODES)
+"""The codes that a service's failure may have."""
+
 
 def failure_codec() -> Codec:
     """A code of a service's failure, or a status from 400 to 599."""
-    return values.either(values.one_of(*_CODES), values.integer(minimum=400, maximum=599))
+    return values.either(values.one_of(*FAILURE_CODES), values.integer(minimum=400, maximum=599))
 
 
 def matches(error: GatewayError, wanted: frozenset[Failure]) -> bool:
