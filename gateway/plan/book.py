@@ -56,10 +56,16 @@ class Book:
             if skipped is not None:
                 self.end(node, error=skipped)
                 return False
-        if self.is_late(node):
-            self.end(node, error=self._too_late(node))
+        now = trio.current_time()
+        if self.is_late(node, now):
+            self.end(node, error=self._too_late(node, now))
             return False
-        self._started[node.name] = trio.current_time() - self._start
+        self.start(node, now)
+        return True
+
+    def start(self, node: Node, now: float) -> None:
+        """Book the start of `node`'s call, which nothing keeps from being made."""
+        self._started[node.name] = now - self._start
         self._record(
             CallStarted(
                 request=self._request,
@@ -68,17 +74,16 @@ class Book:
                 service=node.service,
             )
         )
-        return True
 
-    def is_late(self, node: Node) -> bool:
+    def is_late(self, node: Node, now: float) -> bool:
         """Whether less time is left than `node`'s call has ever taken lately."""
-        if not node.fastest.least_s:
+        fastest = node.fastest
+        if not fastest.least_s:
             return False
-        now = trio.current_time()
-        return node.fastest.exceeds(self.until - now, now)
+        return fastest.exceeds(self.until - now, now)
 
-    def _too_late(self, node: Node) -> NotCalled:
-        left_s, least_s = self.until - trio.current_time(), node.fastest.least_s
+    def _too_late(self, node: Node, now: float) -> NotCalled:
+        left_s, least_s = self.until - now, node.fastest.least_s
         return NotCalled(
             f"not called: {shown(max(0.0, left_s))} of the budget are left, "
             f"and lately it has taken {shown(least_s)} at the least"

@@ -107,20 +107,21 @@ class Run:
     def _begin_all(self, flight: Flight) -> list[Node]:
         """Have the first calls in flight that can be begun without waiting; the other ones."""
         others: list[Node] = []
+        book, now = self.book, trio.current_time()
         for node in self._plan.first:
             begin = node.begin
-            if begin is None or self.book.is_late(node):
+            if begin is None or book.is_late(node, now):
                 others.append(node)
                 continue
-            begun, error = tried(lambda: begin(self._asked(node), self.book.until))  # noqa: B023 - called at once
+            begun, error = tried(lambda: begin(self._asked(node), book.until))  # noqa: B023 - called at once
             if begun is not None:
                 flight.add(node, begun)
-                self.book.begin(node)
+                book.start(node, now)
             elif error is None:
                 others.append(node)
             else:
-                self.book.begin(node)
-                self.book.end(node, error=error)
+                book.start(node, now)
+                book.end(node, error=error)
                 others += self._released_by(node)
         return others
 
