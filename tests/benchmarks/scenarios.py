@@ -21,12 +21,21 @@ _MCP_VERSION = "2026-07-28"
 
 @attrs.frozen(slots=True)
 class Ask:
-    """The request that is sent over and over."""
+    """The request that is sent over and over.
+
+    Args:
+        path: Its path.
+        method: Its method.
+        headers: Its headers.
+        body: Its body.
+        varied: Its path where each request is to be another one, with `{n}` for a number.
+    """
 
     path: str
     method: str = "GET"
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes | None = None
+    varied: str | None = None
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -127,10 +136,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="One call, every policy around it",
         about=(
             "As above, with a cache that never has the reply, coalescing, retry, hedge, breaker, "
-            "rate, limit, timeout and a fault of a tiny share, beside the same without. What "
-            "policies cost is told by one connection: at more, calls that are the same are made once."
+            "rate, limit, timeout and a fault of a tiny share, beside the same without. Each "
+            "request is for another user: the same ones would share a call."
         ),
-        ask=Ask("/users/7"),
+        ask=Ask("/users/7", varied="/users/{n}"),
         wanted=USER,
         subjects=(POLICIES, US),
     ),

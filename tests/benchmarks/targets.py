@@ -119,14 +119,17 @@ def _latencies(results: Sequence[Result]) -> Iterator[Target]:
 
 def _overheads(results: Sequence[Result]) -> Iterator[Target]:
     for result in results:
-        with_all, without = (result.rounds.get((key, 1), ()) for key in (POLICIES, US))
+        with_all, without = (result.rounds.get((key, AT), ()) for key in (POLICIES, US))
         if with_all and without:
             costs = [
                 1e6 / more.per_cpu_s() - 1e6 / less.per_cpu_s()
                 for more, less in zip(with_all, without, strict=True)
                 if more.per_cpu_s() and less.per_cpu_s()
             ]
-            about = f"{result.scenario.title}: µs of CPU time for a request, over none"
+            about = (
+                f"{result.scenario.title}: µs of CPU time for a request at {AT} connections, "
+                "over none"
+            )
             yield _at_most(about, statistics.median(costs) if costs else None, _POLICIES_US)
 
 
