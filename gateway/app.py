@@ -224,6 +224,8 @@ class Gateway:
                 ledger.run = run.book
                 if budget_s < 0.001:
                     raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")  # noqa: TRY301 - a call less
+                if (refusal := tool.plan.refusal(request.context.priority)) is not None:
+                    raise refusal  # noqa: TRY301 - likewise
                 with self._life.within(budget_s):
                     await run(emit)
                 if client_has_left():

@@ -23,7 +23,7 @@ from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.background import Background
 from gateway.core.federation import Federated
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Policy, Service, guard
+from gateway.core.service import CallFacts, Emit, Policy, Refuses, Service, guard
 from gateway.inbound.clashes import check_routes
 from gateway.inbound.mcp.own import check_search, make_prompts, make_resources
 from gateway.inbound.mcp.prompts import Prompt
@@ -288,6 +288,21 @@ class _Services:
     def bind(self, call: CallConfig) -> Service:
         policies = [layer.policy for layer in self.stack(call).layers if layer.policy is not None]
         return guard(self.adapters[call.common.service].bind(call.keys), policies)
+
+    def refusers(self, call: CallConfig) -> tuple[Refuses, ...]:
+        """What would send `call` away at once, so that nothing else need be asked for it."""
+        found: list[Refuses] = []
+        for layer in self.stack(call).layers:
+            if layer.policy is None:
+                continue
+            if layer.key in {"cache", "coalesce"}:
+                return ()  # it may be answered without being made
+            if layer.key == "retry" and "overloaded" in layer.value.on:
+                return ()  # it is tried again
+            refuses: Refuses | None = getattr(layer.policy, "refuses", None)
+            if refuses is not None:
+                found.append(refuses)
+        return tuple(found)
 
     def commit_timeout_s(self, call: CallConfig) -> float:
         own_s = call.common.timeout or math.inf

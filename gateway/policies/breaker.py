@@ -20,7 +20,7 @@ from gateway.core.errors import (
     Rejected,
     Unreachable,
 )
-from gateway.core.messages import Context, Reply, Request
+from gateway.core.messages import Context, Priority, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.telemetry.events import BreakerChanged, BreakerState, Refused
 
@@ -109,17 +109,26 @@ class Breaker:
             return self._window
         left_s = self._probe_at - trio.current_time()
         if left_s > 0 or self._probing_for is not None:
-            settings = self._settings
-            environment = self._environment
-            environment.record(Refused(service=environment.service, by="breaker"))
-            raise Overloaded(
-                f"not called: its breaker is open, since {format_share(settings.failures)} or more "
-                f"of its calls failed within {format_duration(settings.window)}",
-                retry_after_s=max(left_s, 0.0) or settings.open,
-            )
+            raise self._refusal(left_s)
         self._probing_for, self._probed = context, trio.Event()
         self._become("half_open")
         return None
+
+    def refuses(self, _priority: Priority, /) -> Overloaded | None:
+        """As `Refuses`."""
+        if self.state == "closed":
+            return None
+        left_s = self._probe_at - trio.current_time()
+        return self._refusal(left_s) if left_s > 0 else None
+
+    def _refusal(self, left_s: float) -> Overloaded:
+        settings, environment = self._settings, self._environment
+        environment.record(Refused(service=environment.service, by="breaker"))
+        return Overloaded(
+            f"not called: its breaker is open, since {format_share(settings.failures)} or more "
+            f"of its calls failed within {format_duration(settings.window)}",
+            retry_after_s=max(left_s, 0.0) or settings.open,
+        )
 
     def _take(self, verdict: _Verdict, window: _Window | None) -> None:
         """Take note of how a call ended."""

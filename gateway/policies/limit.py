@@ -13,7 +13,7 @@ from gateway.config import fields, values
 from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
 from gateway.core.errors import DeadlineExceeded, GatewayError, Overloaded
-from gateway.core.messages import PRIORITIES, Reply, Request
+from gateway.core.messages import PRIORITIES, Priority, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.policies.capacity import Capacity
 from gateway.policies.latencies import Latencies
@@ -123,6 +123,19 @@ class Limit:
             if dropped is not None:
                 self._learn(start, under_way, dropped=dropped)
             self._leave()
+
+    def refuses(self, priority: Priority, /) -> Overloaded | None:
+        """As `Refuses`."""
+        if self.taken < self._places and not self.waiting:
+            return None
+        wait_s = self._wait_s(priority)
+        if wait_s > self._settings.queue_timeout:
+            return self._refusal(f"for {format_duration(self._settings.queue_timeout)}", wait_s)
+        if self.waiting >= self._room(priority, trio.current_time()):
+            lower = PRIORITIES[PRIORITIES.index(priority) + 1 :]
+            if not any(self._lines[name] for name in lower):
+                return self._refusal(f"with {self.waiting} in line", wait_s)
+        return None
 
     def _learn(self, start: float, under_way: int, *, dropped: bool) -> None:
         now = trio.current_time()
