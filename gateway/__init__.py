@@ -15,6 +15,7 @@ The public names; a map of the rest:
 * `admin`: health and metrics, on an address of their own
 * `server`: HTTP/1.1, HTTP/2 and WebSocket for clients, each within bounds
 * `guest`: the Trio loop inside the loops of asyncio hosts
+* `explain`: what a tool will do: every effective value, its sums, its warnings
 * `cli`: the `gateway` command
 * `build`: config → objects; `app`: the ASGI application
 * `testing`: scripted services, an in-memory client, cancellation at every checkpoint

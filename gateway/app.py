@@ -220,14 +220,17 @@ class Gateway:
             try:
                 arguments = tool.arguments.validate(request.arguments)
                 valid = Request(request.name, arguments, request.context)
-                ledger.run = run = Run(tool.plan, valid, self._telemetry.record, self._life.commits)
+                run = Run(tool.plan, valid, self._telemetry.record, self._life.commits)
+                ledger.run = run.book
                 if budget_s < 0.001:
                     raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")  # noqa: TRY301 - a call less
+                if (refusal := tool.plan.refusal(request.context.priority)) is not None:
+                    raise refusal  # noqa: TRY301 - likewise
                 with self._life.within(budget_s):
                     await run(emit)
                 if client_has_left():
                     raise ClientLeft  # noqa: TRY301 - likewise
-                reply = run.conclude().sealed()
+                reply = run.book.conclude().sealed()
                 if tool.answers is not None:
                     tool.answers.check(reply)
                 ledger.reply = reply

@@ -10,37 +10,65 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import unquote
 
 import attrs
 
 from gateway.adapters import ADAPTERS
 from gateway.adapters.http import HttpAdapter
-from gateway.config.addresses import METHODS
 from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
-from gateway.config.problems import Problems
+from gateway.config.problems import Origins, Problems
 from gateway.config.text import KeyPath, did_you_mean, show
 from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.background import Background
 from gateway.core.federation import Federated
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Policy, Service, guard
+from gateway.core.service import CallFacts, Emit, Policy, Refuses, Service, guard
+from gateway.inbound.clashes import check_routes
 from gateway.inbound.mcp.own import check_search, make_prompts, make_resources
 from gateway.inbound.mcp.prompts import Prompt
 from gateway.inbound.mcp.resources import Resource
 from gateway.inbound.proxy import Proxied
-from gateway.inbound.routes import Routes
 from gateway.plan.compile import compile_tool, is_idempotent
 from gateway.plan.passing import Passable
 from gateway.plan.tool import Tool
 from gateway.policies import POLICIES
 from gateway.policies.timeout import Timeout
 
-__all__ = ["Built", "Source", "build", "load_config"]
+__all__ = ["Built", "Layer", "Source", "Stack", "build", "load_config"]
 
 Source: TypeAlias = str | Path | Mapping[str, Any]
 """A `gateway.toml`'s path, or its content as a mapping."""
+
+
+@attrs.frozen(slots=True)
+class Layer:
+    """One of the policies that a call's service has, or its own timeout.
+
+    Args:
+        key: Its key in the file.
+        value: What that was decoded to, or what stands for it where nobody wrote it.
+        policy: What guards the call; `None` where it is not for such a call.
+        of_call: Whether it is the call's own, and not its service's.
+    """
+
+    key: str
+    value: Any
+    policy: Policy | None
+    of_call: bool = False
+
+
+@attrs.frozen(slots=True)
+class Stack:
+    """What stands around one call.
+
+    Args:
+        facts: What its policies know of it.
+        layers: Outermost first, those too that are not for it.
+    """
+
+    facts: CallFacts
+    layers: tuple[Layer, ...]
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -56,6 +84,8 @@ class Built:
         prompts: By name.
         resources: In the file's order.
         background: Where policies start what belongs to several requests; to be opened.
+        stack: What stands around a call of the file.
+        origins: Where in the file each key stands.
     """
 
     config: Config
@@ -66,6 +96,8 @@ class Built:
     prompts: Mapping[str, Prompt]
     resources: tuple[Resource, ...]
     background: Background
+    stack: Callable[[CallConfig], Stack]
+    origins: Origins
 
 
 def load_config(source: Source) -> Config:
@@ -118,7 +150,7 @@ def build(
     federated = made.federated()
     prompts = make_prompts(config, tools, problems)
     resources = make_resources(config, tools, problems)
-    _check_routes(config, problems)
+    check_routes(config, problems)
     check_search(config, problems, judge_pinned=not federated and not problems.touches(("tools",)))
     if strict:
         for literal in problems.literals():
@@ -135,6 +167,8 @@ def build(
         prompts=prompts,
         resources=resources,
         background=made.background,
+        stack=made.stack,
+        origins=problems.origins,
     )
 
 
@@ -182,6 +216,11 @@ def _proxies(config: Config, services: _Services, problems: Problems) -> dict[st
                 f"expected a service without http2, got {show(settings.service)}: "
                 "bytes are passed through over HTTP/1.1",
             )
+        if len(adapter.origins) > 1:
+            problems.add(
+                ("proxies", name, "service"),
+                f"expected a service with one url, got {show(settings.service)}, which has replicas",
+            )
         ceiling_s = config.server.deadline
         own_s = ceiling_s if settings.deadline is None else min(ceiling_s, settings.deadline)
         timeout_s = config.services[settings.service].policies.get("timeout", math.inf)
@@ -191,57 +230,6 @@ def _proxies(config: Config, services: _Services, problems: Problems) -> dict[st
 
 def _report(problems: Problems, above: KeyPath, path: KeyPath, message: str) -> None:
     problems.add((*above, *path), message)
-
-
-def _check_routes(config: Config, problems: Problems) -> None:
-    """No two may answer the same request: tools, proxies, what is the gateway's own."""
-    routes: Routes[str] = Routes()
-    paths = {"/openapi.json": "the gateway's own /openapi.json"}
-    routes.add("GET", "/openapi.json", paths["/openapi.json"])
-    for name in config.tools:
-        path = f"/tools/{name}"
-        paths[path] = f"tools.{name} (POST {path})"
-        routes.add("POST", path, paths[path])
-    own = config.mcp.path  # MCP answers there, whatever the method
-    answers = [routes.add(method, own, "mcp.path") for method in METHODS]
-    for other in filter(None, answers):
-        message = f"expected a path of its own, got {own}, taken by {other}"
-        problems.add(("mcp", "path"), message)
-    paths[own] = f"mcp.path ({own})"
-    for name, tool in config.tools.items():
-        if tool.settings.http is None:
-            continue
-        method, _, path = tool.settings.http.partition(" ")
-        taken = routes.add(method, path, f"tools.{name}.http")
-        if taken is not None:
-            message = f"expected a route of its own, got {method} {path}, taken by {taken}"
-            problems.add(("tools", name, "http"), message)
-        paths.setdefault(path, f"tools.{name}.http ({method} {path})")
-    _check_proxies(config, paths, problems)
-
-
-def _check_proxies(config: Config, paths: Mapping[str, str], problems: Problems) -> None:
-    """A proxy takes nothing from others: neither what is below its path, nor a name.
-
-    Args:
-        config: The file.
-        paths: What answers where, beside the proxies.
-        problems: Where mistakes are told.
-    """
-    prefixes: dict[str, str] = {}
-    for name, proxy in config.proxies.items():
-        below = [who for path, who in paths.items() if unquote(path).startswith(proxy.path)]
-        if proxy.path in prefixes:
-            below.append(prefixes[proxy.path])
-        if below:
-            message = (
-                f"expected a path with nothing below it, got {proxy.path}, taken by {below[0]}"
-            )
-            problems.add(("proxies", name, "path"), message)
-        prefixes.setdefault(proxy.path, f"proxies.{name}.path")
-        if name in config.tools:
-            # Metrics and log lines say either's name in the same place.
-            problems.add(("proxies", name), f"expected a name of its own, got that of tools.{name}")
 
 
 def _let_import_from(directory: Path) -> None:
@@ -298,7 +286,23 @@ class _Services:
         return self._kinds[self._config.services[name].kind]
 
     def bind(self, call: CallConfig) -> Service:
-        return guard(self.adapters[call.common.service].bind(call.keys), self._stack(call))
+        policies = [layer.policy for layer in self.stack(call).layers if layer.policy is not None]
+        return guard(self.adapters[call.common.service].bind(call.keys), policies)
+
+    def refusers(self, call: CallConfig) -> tuple[Refuses, ...]:
+        """What would send `call` away at once, so that nothing else need be asked for it."""
+        found: list[Refuses] = []
+        for layer in self.stack(call).layers:
+            if layer.policy is None:
+                continue
+            if layer.key in {"cache", "coalesce"}:
+                return ()  # it may be answered without being made
+            if layer.key == "retry" and "overloaded" in layer.value.on:
+                return ()  # it is tried again
+            refuses: Refuses | None = getattr(layer.policy, "refuses", None)
+            if refuses is not None:
+                found.append(refuses)
+        return tuple(found)
 
     def commit_timeout_s(self, call: CallConfig) -> float:
         own_s = call.common.timeout or math.inf
@@ -307,13 +311,18 @@ class _Services:
     def federated(self) -> dict[str, Passable]:
         """The adapters that clients' own requests go on to, the service's policies around them."""
         return {
-            name: Passable(adapter, guard(_asking(adapter), self._of_service(name, _AS_IT_CAME)))
+            name: Passable(adapter, guard(_asking(adapter), self._policies_as_it_came(name)))
             for name, adapter in self.adapters.items()
             if isinstance(adapter, Federated)
         }
 
-    def _stack(self, call: CallConfig) -> Iterator[Policy]:
-        """The policies around one call, outermost first, each position with its reason."""
+    def _policies_as_it_came(self, name: str) -> Iterator[Policy]:
+        for layer in self._of_service(name, _AS_IT_CAME):
+            if layer.policy is not None:
+                yield layer.policy
+
+    def stack(self, call: CallConfig) -> Stack:
+        """What stands around one call."""
         kind = self.kind(call.common.service)
         facts = CallFacts(
             name=call.name,
@@ -322,26 +331,29 @@ class _Services:
             identity=repr(call.keys),
             headers=kind.forwards(self._config.services[call.common.service].settings),
         )
+        return Stack(facts, tuple(self._layers(call, facts)))
+
+    def _layers(self, call: CallConfig, facts: CallFacts) -> Iterator[Layer]:
         # The call's timeout bounds all attempts together: outside whatever tries again.
-        if (call.common.timeout or math.inf) < math.inf:
-            yield Timeout(call.common.timeout or math.inf)
+        timeout_s = call.common.timeout or math.inf
+        if timeout_s < math.inf:
+            yield Layer("timeout", timeout_s, Timeout(timeout_s), of_call=True)
         yield from self._of_service(call.common.service, facts)
 
-    def _of_service(self, name: str, facts: CallFacts) -> Iterator[Policy]:
+    def _of_service(self, name: str, facts: CallFacts) -> Iterator[Layer]:
         """The service's own policies."""
         policies = self._policies[name]
+        values = _effective(self._config.services[name].policies)
         for key in _ORDER:
-            policy = policies[key](facts) if key in policies else None
-            if policy is not None:
-                yield policy
+            if key in policies:
+                yield Layer(key, values[key], policies[key](facts))
 
 
 def _effective(policies: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a service that are on: `"none"` and `false` take one away."""
-    written = {"coalesce": True, **policies} if "cache" in policies else policies
-    return {
-        key: value for key, value in written.items() if value is not False and value != math.inf
-    }
+    there = {key: value for key, value in policies.items() if value != math.inf}
+    written = {"coalesce": True, **there} if "cache" in there else there
+    return {key: value for key, value in written.items() if value is not False}
 
 
 _ORDER = (

@@ -28,15 +28,17 @@ ARROWS["guest"] = {"net", "config", "core", "telemetry"}
 ARROWS["lifespan"] = {"plan", "net", "core"}
 ARROWS["app"] = {"build", "guest", "lifespan"} | ARROWS["build"]
 ARROWS["server"] = {"app"} | ARROWS["app"]
+ARROWS["explain"] = {"build"} | ARROWS["build"]
 ARROWS["testing"] = {"app"} | ARROWS["app"]
-ARROWS["cli"] = {"server"} | ARROWS["server"]
+ARROWS["simulation"] = {"testing"} | ARROWS["testing"]
+ARROWS["cli"] = {"server", "explain", "simulation"} | ARROWS["server"] | ARROWS["simulation"]
 ARROWS["__main__"] = {"cli"}
 ARROWS["__init__"] = {"app", "build", "config", "core"}
 
 # What stands beside the siblings, for all of them.
 SHARED = {
-    "inbound": {"front", "routes"},
-    "policies": {"capacity", "extra_load", "failures", "keys", "latencies", "watched"},
+    "inbound": {"clashes", "front", "routes"},
+    "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies", "watched"},
 }
 # A protocol in two files of which one writes a document of the other's.
 PARTS = {("inbound", "http"): {"openapi"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
 import shutil
@@ -188,7 +189,11 @@ def test_adapters_have_a_page(kind: str) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_policies_have_a_page(policy: str) -> None:
-    assert (REFERENCE / "policies" / f"{policy}.md").exists()
+    text = (REFERENCE / "policies" / f"{policy}.md").read_text()
+    module = importlib.import_module(f"gateway.policies.{policy}")
+    settings = getattr(module, f"{policy.title()}Settings", None)
+    for key in () if settings is None else codecs_of(settings):
+        assert f"| `{key}` |" in text, key
 
 
 def inbound_protocols() -> list[str]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 import msgspec
+import trio
 
-from gateway.config import fields
+from gateway.config import addresses, fields
 from gateway.config.fields import Secret
 from gateway.config.headers import RESERVED
 from gateway.config.secret import Redaction
@@ -24,6 +25,7 @@ from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, Rejected, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Begun, Emit, Service
+from gateway.net.background import in_the_background
 from gateway.net.client import (
     ClientSettings,
     HttpClient,
@@ -33,13 +35,17 @@ from gateway.net.client import (
     open_client,
 )
 from gateway.net.credentials import basic_authorization, secrets_of_url
+from gateway.net.decoded import decoded, is_json, no_json, nothing
 from gateway.net.guard import AddressGuard
+from gateway.net.health import HealthSettings, watch
 from gateway.net.http1 import Http1Client
-from gateway.net.json_text import checked_json, decode_json
+from gateway.net.json_text import checked_json
 from gateway.net.redirects import Redirecting
 from gateway.net.refusal import refusal
+from gateway.net.replicas import Replica, Replicas, Why
 from gateway.net.styles import Spelling, misuse
 from gateway.net.texts import as_it_came, encoded_target, form, header_text, with_query
+from gateway.telemetry.events import ReplicaChanged
 
 __all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
 
@@ -56,8 +62,10 @@ _OURS = "the gateway writes it"
 class HttpSettings:
     """`[services.NAME]` with `kind = "http"`."""
 
-    url: str = fields.url(
-        doc="Where the API begins; a call's path is appended.", reference=True, query=False
+    url: str | tuple[str, ...] = fields.field(
+        addresses.urls(),
+        doc="Where the API begins; a call's path is appended. A list: replicas of it.",
+        show=False,
     )
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
@@ -80,6 +88,9 @@ class HttpSettings:
     )
     forward: tuple[str, ...] = fields.forwarded_headers(
         default=(), doc="Client headers passed on; nothing else of the client's is."
+    )
+    health: HealthSettings | None = fields.table(
+        HealthSettings, default=None, doc="Checks that find out which replicas are well."
     )
 
 
@@ -141,7 +152,8 @@ class HttpAdapter:
     """One HTTP API.
 
     Attributes:
-        origin: Who is asked.
+        origin: Who is asked; of several the first.
+        origins: All of them.
         prefix: The path of its url, without a slash at its end.
         headers: Sent with every request, names in lower case.
         budget_header: Carries what remains of the budget; in lower case.
@@ -153,19 +165,21 @@ class HttpAdapter:
         self._name = environment.service
         self._environment = environment
         self._settings = settings
-        parts = urlsplit(settings.url)
-        self.origin = Origin.of(settings.url)
-        self.prefix = parts.path.rstrip("/")
+        urls = (settings.url,) if isinstance(settings.url, str) else settings.url
+        self.origins = tuple(map(Origin.of, urls))
+        self.origin = self.origins[0]
+        self.replicas = Replicas(self.origins, environment.random, self._tell)
+        self.prefix = urlsplit(urls[0]).path.rstrip("/")
         self._client: HttpClient | None = None
         self.headers = {
-            **basic_authorization(settings.url),
+            **basic_authorization(urls[0]),
             **{
                 key.lower(): value.reveal() if isinstance(value, Secret) else value
                 for key, value in settings.headers.items()
             },
         }
         self._fixed = tuple(self.headers.items())
-        self._shown = Redaction((*settings.headers.values(), *secrets_of_url(settings.url)))
+        self._shown = Redaction((*settings.headers.values(), *secrets_of_url(urls[0])))
         self._forward = settings.forward
         self.budget_header = settings.budget_header.lower()
         self.http2 = settings.http2
@@ -205,23 +219,47 @@ class HttpAdapter:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
+        async with contextlib.AsyncExitStack() as stack:
+            settings = self._client_settings()
+            self._client = await stack.enter_async_context(open_client(settings))
+            for replica in (
+                self.replicas.all if len(self.origins) > 1 or self._settings.health else ()
+            ):
+                self._tell(replica, "start")
+            if self._settings.health is not None:
+                checks = attrs.evolve(settings, max_connections=len(self.origins))
+                checking = await stack.enter_async_context(open_client(checks))
+                work = partial(
+                    watch, self.replicas, self._settings.health, checking, self.prefix, self._fixed
+                )
+                await stack.enter_async_context(in_the_background(work, "what checks replicas"))
+            yield
+        self._client = None
+
+    def _client_settings(self) -> ClientSettings:
         settings = self._settings
-        origin = self.origin
         guard = AddressGuard.of(
-            origin.host, origin.port, self._environment, allow_private=settings.allow_private
+            self.origins, self._environment, allow_private=settings.allow_private
         )
-        client_settings = ClientSettings(
+        return ClientSettings(
             guard=guard,
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=self.budget_header,
-            tls=origin.scheme == "https" or settings.follow_redirects,
+            tls=self.origin.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
         )
-        async with open_client(client_settings) as self._client:
-            yield
-        self._client = None
+
+    def _tell(self, replica: Replica, why: Why) -> None:
+        self._environment.record(
+            ReplicaChanged(
+                service=self._name,
+                replica=replica.origin.authority,
+                is_in=replica.is_in,
+                why=why,
+            )
+        )
 
     def headers_for(
         self, context: Context, content_type: str | None, own: Mapping[str, Any] | None
@@ -254,42 +292,50 @@ class _Call:
     """The `Service` of one call: renders nothing, sends one request."""
 
     __slots__ = (
-        "_adapter",
-        "_body",
-        "_content_type",
-        "_encode",
-        "_method",
-        "_read",
-        "_spelling",
-        "_verb",
+        *("_adapter", "_body", "_content_type", "_encode", "_method"),
+        *("_read", "_replicas", "_spelling", "_verb"),
     )
 
     def __init__(self, adapter: HttpAdapter, call: HttpCall) -> None:
         self._adapter = adapter
+        self._replicas = adapter.replicas if len(adapter.origins) > 1 else None
         self._verb = _verb(call)
         self._method = self._verb.upper()
         self._body = next((body for body in _BODIES if getattr(call, body) is not None), "")
         content_type, encode = _ENCODERS.get(self._body, (None, bytes))
         self._content_type: str | None = content_type
         self._encode: Callable[[Any], bytes] = encode
-        self._read = _nothing if self._verb == "head" else _decoded
+        self._read = nothing if self._verb == "head" else decoded
         self._spelling: Spelling | None = None
         if call.parameters is not None or call.optional_body:
             cookies = adapter.headers.get("cookie", "")
             self._spelling = Spelling(self._verb, cookies, optional_body=call.optional_body)
 
     async def __call__(self, request: Request, _emit: Emit, /) -> Reply:
-        reply = await self._adapter.client.send(self._http(request))
+        if self._replicas is not None:
+            return await self._ask_one(self._replicas, request)
+        reply = await self._adapter.client.send(self._http(request, self._adapter.origin))
         return self._opaque(reply) if request.opaque else self._reply(reply)
 
+    async def _ask_one(self, replicas: Replicas, request: Request) -> Reply:
+        with replicas.attempt(request, trio.current_effective_deadline()) as attempt:
+            reply = await self._adapter.client.send(self._http(request, attempt.origin))
+            return self._opaque(reply) if request.opaque else self._reply(reply)
+
     def begin(self, request: Request, until: float, /) -> Begun | None:
+        if self._replicas is not None:
+            attempt = self._replicas.attempt(request, until)
+            return attempt.begun(partial(self._begin, request, until, attempt.origin))
+        return self._begin(request, until, self._adapter.origin)
+
+    def _begin(self, request: Request, until: float, origin: Origin) -> Begun | None:
         client = self._adapter.client
         if isinstance(client, Http1Client):
             convert = self._opaque if request.opaque else self._reply
-            return client.start(self._http(request), until, convert)
+            return client.start(self._http(request, origin), until, convert)
         return None
 
-    def _http(self, request: Request) -> HttpRequest:
+    def _http(self, request: Request, origin: Origin) -> HttpRequest:
         adapter, arguments = self._adapter, request.arguments
         body, content_type, encode = self._body, self._content_type, self._encode
         if self._spelling is not None:
@@ -299,7 +345,7 @@ class _Call:
         target = adapter.prefix + with_query(arguments[self._verb], arguments.get("query"))
         headers = adapter.headers_for(request.context, content_type, arguments.get("headers"))
         content = encode(arguments[body]) if body else None
-        return HttpRequest(self._method, adapter.origin, encoded_target(target), headers, content)
+        return HttpRequest(self._method, origin, encoded_target(target), headers, content)
 
     def _reply(self, reply: HttpReply) -> Reply:
         if not 200 <= reply.status < 300:
@@ -308,11 +354,11 @@ class _Call:
 
     def _opaque(self, reply: HttpReply) -> Reply:
         """As `_reply`; JSON stays as it came if it can."""
-        if 200 <= reply.status < 300 and self._read is _decoded and _is_json(reply):
+        if 200 <= reply.status < 300 and self._read is decoded and is_json(reply):
             try:
                 raw = checked_json(reply.body)
             except ValueError as error:
-                raise _no_json(error) from error
+                raise no_json(error) from error
             if raw is not None:
                 return Reply(raw)
         return self._reply(reply)
@@ -337,47 +383,6 @@ def _check_budget_header(settings: HttpSettings, name: str) -> None:
     for key, names in (("headers", settings.headers), ("forward", settings.forward)):
         if name in names:
             raise ValueError(f"{key}: {name} carries the budget: {_OURS}")
-
-
-def _decoded(reply: HttpReply) -> Any:
-    """The body's value: JSON's where it says so, else text, nothing as null.
-
-    Raises:
-        BadReply: It is not what its `content-type` says.
-    """
-    if not reply.body:
-        return None
-    media_type = _media_type(reply.fields.get(b"content-type", b""))
-    if not media_type or media_type.endswith(("/json", "+json")):
-        try:
-            return decode_json(reply.body)
-        except ValueError as error:
-            if media_type:
-                raise _no_json(error) from error
-    try:
-        return reply.body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        what = media_type or "no content-type"
-        raise BadReply(f"the reply ({what}) is neither JSON nor UTF-8 text") from error
-
-
-def _is_json(reply: HttpReply) -> bool:
-    """Whether it says so, and has a body."""
-    media_type = _media_type(reply.fields.get(b"content-type", b""))
-    return media_type.endswith(("/json", "+json")) and bool(reply.body)
-
-
-def _no_json(error: ValueError) -> BadReply:
-    return BadReply(f"the reply is not JSON: {error}")
-
-
-def _nothing(_reply: HttpReply) -> None:
-    """What a reply without a body holds."""
-
-
-@lru_cache(maxsize=256)
-def _media_type(content_type: bytes) -> str:
-    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 KIND = Kind(

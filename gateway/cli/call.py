@@ -21,7 +21,7 @@ from gateway.plan.tool import Tool
 from gateway.telemetry.events import Event, RequestEnded
 from gateway.telemetry.logs import configure
 
-__all__ = ["add_to", "timeline"]
+__all__ = ["add_arguments_to", "add_to", "arguments_of", "budget_of", "timeline", "tool_of"]
 
 _BAR_WIDTH = 30
 
@@ -39,6 +39,12 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("file", help="the configuration file")
     parser.add_argument("tool", help="the tool's name")
+    add_arguments_to(parser)
+    parser.set_defaults(run=_run)
+
+
+def add_arguments_to(parser: argparse.ArgumentParser) -> None:
+    """Add what a call of a tool is given: `arguments_of` and `budget_of` read it."""
     parser.add_argument(
         "--arg",
         action="append",
@@ -48,7 +54,6 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--json", metavar="OBJECT", help="all arguments as one JSON object")
     parser.add_argument("--timeout", metavar="DURATION", help='the budget, such as "800ms"')
-    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -61,9 +66,9 @@ def _run(options: argparse.Namespace) -> int:
     configure(log="console", level="error")
     app = create_app(options.file, listeners=(listen,))
     try:
-        tool = _tool(app, options.tool)
-        arguments = _arguments(options, tool)
-        timeout_s = _budget(options.timeout)
+        tool = tool_of(app, options.tool)
+        arguments = arguments_of(options, tool)
+        timeout_s = budget_of(options)
     except ValueError as error:
         print(f"gateway call: {error}", file=sys.stderr)
         return 2
@@ -90,7 +95,13 @@ async def _call(
         return 0, reply.encoded
 
 
-def _budget(text: str | None) -> float:
+def budget_of(options: argparse.Namespace) -> float:
+    """The client's own budget, seconds; inf without one.
+
+    Raises:
+        ValueError: It is no duration.
+    """
+    text: str | None = options.timeout
     if text is None:
         return math.inf
     try:
@@ -99,7 +110,12 @@ def _budget(text: str | None) -> float:
         raise ValueError(f'--timeout: expected a duration such as "2s", got {text!r}') from None
 
 
-def _tool(app: Gateway, name: str) -> Tool:
+def tool_of(app: Gateway, name: str) -> Tool:
+    """The tool of this name.
+
+    Raises:
+        ValueError: There is none.
+    """
     tool = app.tools.get(name)
     if tool is None:
         near = difflib.get_close_matches(name, app.tools, n=1)
@@ -108,7 +124,7 @@ def _tool(app: Gateway, name: str) -> Tool:
     return tool
 
 
-def _arguments(options: argparse.Namespace, tool: Tool) -> dict[str, Any]:
+def arguments_of(options: argparse.Namespace, tool: Tool) -> dict[str, Any]:
     """The tool's arguments.
 
     Raises:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from gateway.build import build
 from gateway.config.decoded import Config
 from gateway.config.text import printable
+from gateway.explain.describe import describe
+from gateway.explain.warnings import warnings_of
 
 __all__ = ["add_to", "contents", "count"]
 
@@ -38,6 +41,10 @@ def _run(options: argparse.Namespace) -> int:
     print(f"{options.file}: fine: {services}, {contents(built.config, len(built.tools))}")
     for note in built.config.notes:
         print(printable(note))
+    warned = sum(len(warnings_of(describe(built, tool))) for tool in built.tools.values())
+    if warned:
+        said = count(warned, "warning", "warnings")
+        print(f"{options.file}: {said}: gateway explain {shlex.quote(options.file)}")
     return 0
 
 

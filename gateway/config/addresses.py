@@ -7,7 +7,7 @@ import ipaddress
 import re
 import stat
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from gateway.config.codec import Codec, decode_each, expected, sound
 from gateway.config.faults import (
@@ -185,7 +185,75 @@ def url(
 
     pattern = f"^(({'|'.join(map(re.escape, schemes))})://[^\\s#]+"
     pattern += "|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$" if reference else ")$"
-    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "pattern": pattern})
+    schema = {"type": "string", "pattern": pattern}
+    return Codec(decode=decode, wanted=wanted, schema=schema, write=_shown_url)
+
+
+def urls() -> Codec:
+    """A URL where paths are appended, or a list of URLs of replicas of one API.
+
+    One decodes to text, a list to a tuple of two or more: all of one scheme, one path and one
+    user, for the same request goes to any of them; none of them twice.
+    """
+    one = url(query=False)
+    wanted = f'{one.wanted} or a list of such, such as ["https://a.internal", "https://b.internal"]'
+
+    def decode(value: Any, place: Place) -> str | tuple[str, ...]:
+        if isinstance(value, str):
+            text: str = one.decode(value, place)
+            return text
+        if not isinstance(value, list) or not value:
+            raise expected(wanted, value)
+        found = tuple(decode_each(enumerate(value), place, one.decode).values())
+        if len(found) == 1:
+            return str(found[0])
+        _check_replicas(found, place)
+        return found
+
+    def write(value: str | tuple[str, ...]) -> str | list[str]:
+        return _shown_url(value) if isinstance(value, str) else [_shown_url(each) for each in value]
+
+    schema = {"anyOf": [one.schema, {"type": "array", "items": one.schema, "minItems": 1}]}
+    return Codec(decode=decode, wanted=wanted, schema=schema, write=write)
+
+
+def _check_replicas(found: tuple[str, ...], place: Place) -> None:
+    """Each is another address of the same API.
+
+    Raises:
+        Refused: One is not; told at its own place.
+    """
+    first = urlsplit(found[0])
+    seen = {_address(found[0])}
+    fine = True
+    for index, text in enumerate(found[1:], start=1):
+        parts = urlsplit(text)
+        fault = None
+        if parts.scheme != first.scheme:
+            fault = f"a replica's scheme is that of the first, {first.scheme}"
+        elif parts.path.rstrip("/") != first.path.rstrip("/"):
+            fault = f"a replica's path is that of the first, {first.path or '/'}"
+        elif (parts.username, parts.password) != (first.username, first.password):
+            fault = "a replica's user and password are those of the first"
+        elif _address(text) in seen:
+            fault = "the same address twice"
+        seen.add(_address(text))
+        if fault is not None:
+            (place / index).problem(f"expected another replica of one API: {fault}")
+            fine = False
+    if not fine:
+        raise Refused(None)
+
+
+def _address(text: str) -> tuple[str | None, int]:
+    parts = urlsplit(text)
+    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _shown_url(url: str) -> str:
+    """Without what may be a secret: its user, its password, its query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def path() -> Codec:

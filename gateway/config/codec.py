@@ -35,6 +35,7 @@ class Codec:
         default: The value where the key is absent, as the file would write it; `NOTHING` where
             the key is required, `None` where absence has a meaning of its own.
         template: How placeholders in it are filled in; `None` where it holds none.
+        write: From the value in the class back to what the file would say, for people to read.
     """
 
     decode: Decode
@@ -44,6 +45,7 @@ class Codec:
     # A factory: to attrs, NOTHING itself would mean that the field has no default.
     default: Any = attrs.field(factory=lambda: attrs.NOTHING)
     template: Template | None = None
+    write: Callable[[Any], Any] = lambda value: value
 
     @property
     def required(self) -> bool:

@@ -92,7 +92,6 @@ _SERVICES: Mapping[str, Unavailable] = {
                 *("follow_redirects", "allow_private", "forward", "health"),
             }
         ),
-        {"url": (lambda v: isinstance(v, list), "replicas are")},
     ),
     "python": Unavailable(
         frozenset({"module", "threads", "processes"}),

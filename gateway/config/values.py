@@ -157,7 +157,10 @@ def duration(*, none: bool = False) -> Codec:
         none: Whether `"none"` may stand for no limit; it decodes to inf.
     """
     return _quantity(
-        'a duration such as "2s"', units.parse_duration, units.DURATION_PATTERN, none=none
+        'a duration such as "2s"',
+        (units.parse_duration, units.format_duration),
+        units.DURATION_PATTERN,
+        none=none,
     )
 
 
@@ -168,17 +171,20 @@ def size(*, none: bool = False) -> Codec:
         none: Whether `"none"` may stand for no limit; it decodes to inf.
     """
     wanted = 'a size such as "1MiB"' + (' or "none"' if none else "")
-    return _quantity(wanted, units.parse_size, units.SIZE_PATTERN, none=none)
+    of_size = (units.parse_size, units.format_size)
+    return _quantity(wanted, of_size, units.SIZE_PATTERN, none=none)
 
 
 def rate() -> Codec:
     """A rate above zero → so many a second."""
-    return _quantity('a rate such as "100/s"', units.parse_rate, units.RATE_PATTERN)
+    of_rate = (units.parse_rate, units.format_rate)
+    return _quantity('a rate such as "100/s"', of_rate, units.RATE_PATTERN)
 
 
 def share() -> Codec:
     """A share above zero, at most `"100%"` → a number up to 1."""
-    return _quantity('a share such as "10%"', units.parse_share, units.SHARE_PATTERN)
+    of_share = (units.parse_share, units.format_share)
+    return _quantity('a share such as "10%"', of_share, units.SHARE_PATTERN)
 
 
 def either(*codecs: Codec) -> Codec:
@@ -233,8 +239,15 @@ def list_of(item: Codec, *, wanted: str) -> Codec:
 
 
 def _quantity(
-    wanted: str, parse: Callable[[str], float], pattern: str, *, none: bool = False
+    wanted: str,
+    unit: tuple[Callable[[str], float], Callable[[float], str]],
+    pattern: str,
+    *,
+    none: bool = False,
 ) -> Codec:
+    """A number with its unit, which is parsed and formatted by the two of `unit`."""
+    parse, write = unit
+
     def decode(value: Any, _place: Place) -> float:
         if none and value == "none":
             return math.inf
@@ -255,7 +268,7 @@ def _quantity(
         return quantity
 
     schema = {"type": "string", "pattern": f"^none$|{pattern}" if none else pattern}
-    return Codec(decode=decode, wanted=wanted, schema=schema)
+    return Codec(decode=decode, wanted=wanted, schema=schema, write=write)
 
 
 def one_of(*values: Any) -> Codec:

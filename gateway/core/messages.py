@@ -71,7 +71,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder(enc_hook=plain).encode
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, weakref=True):
     """One thing to do.
 
     Args:

@@ -31,7 +31,8 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from gateway.core.messages import Partial, Reply, Request
+from gateway.core.errors import GatewayError
+from gateway.core.messages import Partial, Priority, Reply, Request
 
 __all__ = [
     "Begin",
@@ -39,6 +40,7 @@ __all__ = [
     "CallFacts",
     "Emit",
     "Policy",
+    "Refuses",
     "Service",
     "begin_of",
     "discard",
@@ -125,11 +127,20 @@ asked once for all that begin together. `None`: not this time; it is to be calle
 """
 
 
+Refuses: TypeAlias = Callable[[Priority], GatewayError | None]
+"""What a policy would refuse a call of this priority with if it came now; `None` if it would not.
+
+It changes nothing. A request is refused at the front where a call that it cannot do without would be:
+before any other of its calls is made for nothing.
+"""
+
+
 class Policy(Protocol):
     """Guards a `Service`: same promise, one more argument.
 
     One whose calls can be begun without waiting has a method `begin`, which takes the request, the
-    end of its budget, and the `Begin` of what is guarded.
+    end of its budget, and the `Begin` of what is guarded. One that sends calls away has a method
+    `refuses`: see `Refuses`.
 
     Args:
         request: As for `Service`.

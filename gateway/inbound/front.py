@@ -15,7 +15,7 @@ from gateway.config.settings import ServerSettings
 from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, Overloaded, TooLarge
 from gateway.core.federation import Federated
-from gateway.core.messages import Context, Reply, Request
+from gateway.core.messages import Context, Priority, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.core.trace import Trace, new_id
 from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, read_body, respond
@@ -43,6 +43,8 @@ TellOthers: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 _POLICY = 1008
 _TRY_AGAIN_LATER = 1013
+_URGENCY = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?:[,;]|$)")
+_USUAL_URGENCY = 3
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -179,8 +181,18 @@ def context_of(headers: Mapping[str, str], protocol: str, *, client: str = "") -
         protocol=protocol,
         client=client,
         headers=headers,
+        priority=_priority(headers.get("priority")),
         trace=Trace.of(headers.get("traceparent")),
     )
+
+
+def _priority(header: str | None) -> Priority:
+    """How urgent a client says that its request is: it may say less than others, never more.
+
+    Source: RFC 9218, sections 4.1 and 5: an urgency from 0 to 7, 3 if nothing is said.
+    """
+    urgency = _URGENCY.search(header) if header else None
+    return "low" if urgency is not None and int(urgency[1]) > _USUAL_URGENCY else "normal"
 
 
 def problem_answer(error: GatewayError, context: Context) -> Answer:

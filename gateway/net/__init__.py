@@ -7,6 +7,8 @@
   * `pool.py`: the connections of a service; `connection.py`: one of them
   * `reply.py`: a reply from its bytes; `wire.py`: bytes from a socket; `dial.py`: connecting
   * `redirects.py`: redirects followed; `http2.py`: httpx, for services that want HTTP/2
+  * `decoded.py`: a whole reply's body as the value it says it is
+* `replicas.py`: several addresses of a service, who is asked next; `health.py`: checks of them
 * `readiness.py`: which sockets can be read, here and in `server`
 * `websocket.py`: a WebSocket to a service, over a connection of its pool
 * `transport.py`: our pool beneath httpx, for libraries that want it

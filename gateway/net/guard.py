@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import attrs
@@ -19,6 +19,7 @@ import trio
 
 from gateway.core.adapter import Environment
 from gateway.core.errors import Unreachable
+from gateway.net.messages import Origin
 from gateway.net.threads import Threads
 
 __all__ = ["AddressGuard"]
@@ -125,25 +126,26 @@ class AddressGuard:
 
     Args:
         allow_private: Whether private, loopback and link-local ranges may be.
-        loopback: Host and port of the service's own URL if the host is written as a loopback
-            address or `localhost`: who writes that out means it. `None` otherwise.
+        loopback: Hosts and ports of the service's own URLs whose host is written as a loopback
+            address or `localhost`: who writes that out means it.
         threads: Where names are looked up: the system's resolver blocks, and may hang.
         lookup: The system's resolver; a custom hostname resolver of Trio's goes before it.
     """
 
     allow_private: bool = False
-    loopback: tuple[str, int] | None = None
+    loopback: frozenset[tuple[str, int]] = frozenset()
     threads: Threads = attrs.field(factory=_some_threads, kw_only=True, eq=False, repr=False)
     lookup: Callable[[str, int], list[Any]] = attrs.field(default=_lookup, kw_only=True)
 
     @classmethod
     def of(
-        cls, host: str, port: int, environment: Environment, *, allow_private: bool
+        cls, origins: Iterable[Origin], environment: Environment, *, allow_private: bool
     ) -> AddressGuard:
-        """The guard of the service `environment` tells of, whose URL names `host` and `port`."""
+        """The guard of the service `environment` tells of, whose URLs name `origins`."""
         limiter = trio.CapacityLimiter(_LOOKUPS)
         threads = Threads(environment.service, environment.record, limiter)
-        return cls(allow_private, (host, port) if _is_loopback(host) else None, threads=threads)
+        written = frozenset((each.host, each.port) for each in origins if _is_loopback(each.host))
+        return cls(allow_private, written, threads=threads)
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of `host`, every one of them allowed.
@@ -193,7 +195,7 @@ class AddressGuard:
             )
         if self.allow_private or _is_global(address):
             return
-        if self.loopback == (host, port) and address.is_loopback:
+        if (host, port) in self.loopback and address.is_loopback:
             return
         raise Unreachable(
             "its address is private: needs allow_private = true", where=f"{host} is {address}"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from gateway.config.decoded import CallConfig, ToolConfig
 from gateway.config.settings import ToolSettings
 from gateway.core.adapter import Kind
-from gateway.core.service import Service, begin_of
+from gateway.core.service import Refuses, Service, begin_of
 from gateway.plan.answers import AnswerSchema
 from gateway.plan.arguments import ArgumentsSchema
 from gateway.plan.expression import Expression
@@ -40,6 +40,10 @@ class Services(Protocol):
         Raises:
             ValueError: The call cannot be served; the message says why.
         """
+        ...
+
+    def refusers(self, call: CallConfig) -> tuple[Refuses, ...]:
+        """What would send `call` away at once."""
         ...
 
     def commit_timeout_s(self, call: CallConfig) -> float:
@@ -272,6 +276,7 @@ def _node(call: CompiledCall, services: Services, inputs: frozenset[str], *, opa
         default=common.default,
         has_default=config.has_default,
         opaque=opaque,
+        refusers=services.refusers(config) if is_plain and not common.optional else (),
         commit_timeout_s=services.commit_timeout_s(config) if common.commit else None,
     )
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Fastest"]
+from gateway.config.units import format_duration
+
+__all__ = ["FIXED", "Fastest"]
 
 _WINDOW_S = 15.0
 _LEAST = 10
+
+FIXED = {
+    "fail fast: by replies of the last": format_duration(_WINDOW_S),
+    "fail fast: by at least so many": _LEAST,
+}
+"""The numbers that no key sets."""
 
 
 class Fastest:

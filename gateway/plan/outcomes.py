@@ -12,7 +12,7 @@ from gateway.core.messages import Branch, Outcome
 from gateway.plan.expression import ExpressionError
 from gateway.plan.plan import Node, Plan
 
-__all__ = ["failure_behind", "outcome_of", "shown", "tried", "why_skipped"]
+__all__ = ["failure_behind", "is_false", "outcome_of", "shown", "tried", "why_skipped"]
 
 T = TypeVar("T")
 
@@ -46,9 +46,14 @@ def why_skipped(
         holds = node.when(namespace)
     except ExpressionError as error:
         return Skipped(f"not called: its condition does not fit the data: {error}")
-    if holds is None or holds is False or holds in ("", [], {}):
+    if is_false(holds):
         return Skipped(f"not called: {node.when.source} is false")
     return None
+
+
+def is_false(value: Any) -> bool:
+    """Whether a condition with this value does not hold, as JMESPath has it."""
+    return value is None or value is False or value in ("", [], {})
 
 
 def tried(step: Callable[[], T]) -> tuple[T | None, GatewayError | None]:

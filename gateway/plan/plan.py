@@ -7,7 +7,9 @@ from typing import Any
 
 import attrs
 
-from gateway.core.service import Begin, Service
+from gateway.core.errors import GatewayError
+from gateway.core.messages import Priority
+from gateway.core.service import Begin, Refuses, Service
 from gateway.plan.expression import Expression
 from gateway.plan.fastest import Fastest
 from gateway.plan.merge import Merge
@@ -34,6 +36,7 @@ class Node:
         opaque: Whether nothing reads its value, which is passed on whole.
         commit_timeout_s: For a committed call, the seconds it may go on without its client;
             `None` for every other.
+        refusers: What would send it away at once, where the answer cannot do without it.
         fastest: How quickly it has succeeded lately.
     """
 
@@ -50,6 +53,7 @@ class Node:
     has_default: bool = False
     opaque: bool = False
     commit_timeout_s: float | None = None
+    refusers: tuple[Refuses, ...] = ()
     fastest: Fastest = attrs.field(factory=Fastest, init=False, eq=False, repr=False)
 
 
@@ -70,6 +74,7 @@ class Plan:
         first: Those that wait for none.
         waiting: By name, how many each of the others waits for.
         ordered: All, each after those it waits for.
+        gates: Of those that are called first, what refuses the request with its call.
     """
 
     tool: str
@@ -81,6 +86,7 @@ class Plan:
     first: tuple[Node, ...] = attrs.field(init=False, repr=False)
     waiting: Mapping[str, int] = attrs.field(init=False, repr=False)
     ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
+    gates: tuple[tuple[Node, Refuses], ...] = attrs.field(init=False, repr=False)
 
     @by_name.default
     def _index(self) -> Mapping[str, Node]:
@@ -100,6 +106,20 @@ class Plan:
     @waiting.default
     def _count(self) -> Mapping[str, int]:
         return {node.name: len(node.waits_for) for node in self.nodes if node.waits_for}
+
+    @gates.default
+    def _find_gates(self) -> tuple[tuple[Node, Refuses], ...]:
+        if self.quorum is not None or len(self.nodes) == 1:
+            return ()  # others may do; it is refused by its own policies
+        return tuple((node, refuses) for node in self.first for refuses in node.refusers)
+
+    def refusal(self, priority: Priority) -> GatewayError | None:
+        """Why a request of this priority is refused before any call is made; `None` if it is not."""
+        for node, refuses in self.gates:
+            error = refuses(priority)
+            if error is not None:
+                return error.blamed(call=node.name, service=node.service)
+        return None
 
     @ordered.default
     def _order(self) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ in `build.py`; a page in `docs/reference/policies/`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -15,7 +16,19 @@ from gateway.config import fields, values
 from gateway.config.fields import Codec
 from gateway.core.adapter import Environment
 from gateway.core.service import CallFacts, Policy
-from gateway.policies import breaker, cache, coalesce, fault, hedge, limit, rate, retry, timeout
+from gateway.policies import (
+    breaker,
+    cache,
+    coalesce,
+    extra_load,
+    fault,
+    hedge,
+    latencies,
+    limit,
+    rate,
+    retry,
+    timeout,
+)
 
 __all__ = ["POLICIES", "PolicyKind"]
 
@@ -29,14 +42,20 @@ class PolicyKind:
         create: From that value, decoded, and what the gateway gives a service, to what makes the
             policy of each call, `None` where it is not for that call. Called once for a service:
             what its calls share is made here.
+        fixed: The numbers that no key sets, by what they are.
     """
 
     codec: Codec
     create: Callable[[Any, Environment], Callable[[CallFacts], Policy | None]]
+    fixed: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def _kind(field: Any, create: Callable[[Any, Environment], Any]) -> PolicyKind:
-    return PolicyKind(values.or_none(fields.codec_of(field)), create)
+def _kind(
+    field: Any,
+    create: Callable[[Any, Environment], Any],
+    fixed: Mapping[str, Any] = MappingProxyType({}),
+) -> PolicyKind:
+    return PolicyKind(values.or_none(fields.codec_of(field)), create, fixed)
 
 
 POLICIES: Mapping[str, PolicyKind] = {
@@ -47,12 +66,14 @@ POLICIES: Mapping[str, PolicyKind] = {
     "retry": _kind(
         fields.table(retry.RetrySettings, doc="Tries calls again that failed in passing."),
         retry.create,
+        extra_load.FIXED,
     ),
     "hedge": _kind(
         fields.table(
             hedge.HedgeSettings, doc="Makes slow calls once more, and takes what comes first."
         ),
         hedge.create,
+        {**extra_load.FIXED, **latencies.FIXED},
     ),
     "breaker": _kind(
         fields.table(
@@ -63,14 +84,17 @@ POLICIES: Mapping[str, PolicyKind] = {
     "limit": _kind(
         fields.table(limit.LimitSettings, doc="How many calls are under way at once, and wait."),
         limit.create,
+        limit.FIXED,
     ),
     "rate": _kind(
         fields.rate(doc="How many calls a second, a minute, an hour or a day go out at most."),
         rate.create,
+        rate.FIXED,
     ),
     "cache": _kind(
         fields.table(cache.CacheSettings, doc="Gives replies again while they are good."),
         cache.create,
+        cache.FIXED,
     ),
     "coalesce": PolicyKind(
         fields.codec_of(

@@ -17,9 +17,10 @@ from gateway.core.errors import (
     GatewayError,
     NotCalled,
     Overloaded,
+    Rejected,
     Unreachable,
 )
-from gateway.core.messages import Reply, Request
+from gateway.core.messages import Context, Priority, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.telemetry.events import BreakerChanged, BreakerState, Refused
 
@@ -52,7 +53,8 @@ class Breaker:
     them, and an attempt that ran out of its own time; a 4xx is none, and what was cancelled counts
     for nothing. Once enough calls failed it is open, and refuses at once. After its time it is half
     open: exactly one call goes through; its success closes the breaker, its failure opens it again,
-    and if it is cancelled the next one probes.
+    and if it is cancelled the next one probes. Other calls of its own request wait for how it ends:
+    refused, they would fail the request, and so cancel the probe.
 
     One for all calls of a service.
 
@@ -75,11 +77,14 @@ class Breaker:
         self.state: BreakerState = "closed"
         self._window = _Window(settings.window)
         self._probe_at = 0.0
-        self._probing = False
+        self._probing_for: Context | None = None
+        self._probed = trio.Event()
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner`, unless it is open."""
-        probes = self._admit()
+        while self._probing_for is request.context:
+            await self._probed.wait()
+        window = self._admit(request.context)
         verdict: _Verdict = "neither"
         try:
             reply = await inner(request, emit)
@@ -92,41 +97,52 @@ class Breaker:
             verdict = "failure"
             raise
         finally:
-            self._take(verdict, probes=probes)
+            self._take(verdict, window)
 
-    def _admit(self) -> bool:
-        """Whether the call about to be made is the probe.
+    def _admit(self, context: Context) -> _Window | None:
+        """What the call about to be made counts in; `None` if it is the probe.
 
         Raises:
             Overloaded: It must not be made.
         """
         if self.state == "closed":
-            return False
+            return self._window
         left_s = self._probe_at - trio.current_time()
-        if left_s > 0 or self._probing:
-            settings = self._settings
-            environment = self._environment
-            environment.record(Refused(service=environment.service, by="breaker"))
-            raise Overloaded(
-                f"not called: its breaker is open, since {format_share(settings.failures)} or more "
-                f"of its calls failed within {format_duration(settings.window)}",
-                retry_after_s=max(left_s, 0.0) or settings.open,
-            )
-        self._probing = True
+        if left_s > 0 or self._probing_for is not None:
+            raise self._refusal(left_s)
+        self._probing_for, self._probed = context, trio.Event()
         self._become("half_open")
-        return True
+        return None
 
-    def _take(self, verdict: _Verdict, *, probes: bool) -> None:
+    def refuses(self, _priority: Priority, /) -> Overloaded | None:
+        """As `Refuses`."""
+        if self.state == "closed":
+            return None
+        left_s = self._probe_at - trio.current_time()
+        return self._refusal(left_s) if left_s > 0 else None
+
+    def _refusal(self, left_s: float) -> Overloaded:
+        settings, environment = self._settings, self._environment
+        environment.record(Refused(service=environment.service, by="breaker"))
+        return Overloaded(
+            f"not called: its breaker is open, since {format_share(settings.failures)} or more "
+            f"of its calls failed within {format_duration(settings.window)}",
+            retry_after_s=max(left_s, 0.0) or settings.open,
+        )
+
+    def _take(self, verdict: _Verdict, window: _Window | None) -> None:
         """Take note of how a call ended."""
-        if probes:
-            self._probing = False
+        if window is None:
+            self._probing_for = None
+            self._probed.set()
             if verdict == "success":
                 self._window = _Window(self._settings.window)
                 self._become("closed")
             elif verdict == "failure":
                 self._open()
-        elif self.state == "closed" and verdict != "neither":
-            total, failed = self._window.add(failed=verdict == "failure")
+        elif self.state == "closed" and window is self._window and verdict != "neither":
+            # One that began before it opened last tells nothing of the service as it is now.
+            total, failed = window.add(failed=verdict == "failure")
             settings = self._settings
             if total >= settings.of and failed >= settings.failures * total:
                 self._open()
@@ -148,7 +164,7 @@ def _verdict_on(error: GatewayError) -> _Verdict:
         return "failure"
     if isinstance(error, DeadlineExceeded):
         return "neither" if isinstance(error, NotCalled) else "failure"
-    if error.service_status is not None:
+    if isinstance(error, Rejected) or error.service_status is not None:
         return "success"  # it said no, and so it is there
     return "neither"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -12,22 +12,33 @@ import msgspec
 import trio
 
 from gateway.config import fields, values
+from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
 from gateway.core.content import Content
 from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Service, discard
+from gateway.policies.apart import made_apart
 from gateway.policies.keys import Keys, Vary, keys_for
 from gateway.policies.watched import Watched
 from gateway.telemetry.events import CacheAsked
 from gateway.telemetry.logs import logger
 
-__all__ = ["Cache", "CacheSettings", "Entries", "create"]
+__all__ = ["FIXED", "Cache", "CacheSettings", "Entries", "create"]
 
 _REFRESH_S = 30.0
 """A refresh takes no longer: nobody waits for it, so no deadline bounds it."""
 
 _MAX_REFRESHES = 100
+_LARGEST = 16
+"""A reply over this part of the whole is not kept."""
+
+FIXED = {
+    "a refresh takes at most": format_duration(_REFRESH_S),
+    "refreshes at once": _MAX_REFRESHES,
+    "the largest reply, of max_size": format_share(1 / _LARGEST),
+}
+"""The numbers that no key sets."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -69,41 +80,42 @@ class Entries:
 
     Args:
         max_entries: How many.
-        max_bytes: How much, as JSON; one larger than a sixteenth of it is not kept.
+        max_bytes: How much, as JSON, what was asked included; one larger than a sixteenth of it
+            is not kept.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable) -> _Entry | None:
+    def get(self, key: bytes) -> _Entry | None:
         """The entry of this key, used just now."""
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: Hashable, body: bytes) -> None:
+    def put(self, key: bytes, body: bytes) -> None:
         """Keep a reply."""
         self.drop(key)
-        if len(body) > self._max_bytes // 16:
+        size = len(key) + len(body)
+        if size > self._max_bytes // _LARGEST:
             return
         self._entries[key] = _Entry(body, trio.current_time())
-        self.size_bytes += len(body)
+        self.size_bytes += size
         while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
-            _, oldest = self._entries.popitem(last=False)
-            self.size_bytes -= len(oldest.body)
+            self.drop(next(iter(self._entries)))
 
-    def drop(self, key: Hashable) -> None:
+    def drop(self, key: bytes) -> None:
         """Keep it no longer."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self.size_bytes -= len(entry.body)
+            self.size_bytes -= len(key) + len(entry.body)
 
 
 class Cache:
@@ -131,7 +143,7 @@ class Cache:
         settings: CacheSettings,
         environment: Environment,
         entries: Entries,
-        refreshing: set[Hashable],
+        refreshing: set[bytes],
         keys: Keys,
         call: str,
     ) -> None:
@@ -162,7 +174,7 @@ class Cache:
         self._tell("miss")
         return await self._fetch(key, request, emit, inner)
 
-    async def _fetch(self, key: Hashable, request: Request, emit: Emit, inner: Service) -> Reply:
+    async def _fetch(self, key: bytes, request: Request, emit: Emit, inner: Service) -> Reply:
         watched = Watched(emit)
         reply = await inner(request, watched)
         body = None if watched.emitted else _body(reply)
@@ -170,7 +182,7 @@ class Cache:
             self._entries.put(key, body)
         return reply
 
-    def _refresh(self, key: Hashable, request: Request, inner: Service) -> None:
+    def _refresh(self, key: bytes, request: Request, inner: Service) -> None:
         """Fetch a new reply beside the request, unless that is under way."""
         if key in self._refreshing or len(self._refreshing) >= _MAX_REFRESHES:
             return
@@ -180,18 +192,25 @@ class Cache:
             return
         self._refreshing.add(key)
 
-    async def _fetch_anew(self, key: Hashable, request: Request, inner: Service) -> None:
+    async def _fetch_anew(self, key: bytes, request: Request, inner: Service) -> None:
+        """Whatever fails, what is there stays as long as it may; the next who asks tries again."""
+
+        async def fetch(request: Request, emit: Emit, /) -> Reply:
+            return await self._fetch(key, request, emit, inner)
+
+        scope = trio.CancelScope(deadline=trio.current_time() + _REFRESH_S)
         try:
-            with trio.move_on_after(_REFRESH_S):
-                await self._fetch(key, request, discard, inner)
-        except GatewayError:
-            pass  # what is there stays as long as it may; the next who asks tries again
-        except Exception:  # noqa: BLE001 - a bug; nobody waits who could be told
-            logger("gateway.policies.cache").exception(
-                "refresh failed", service=self._environment.service, call=self._call
-            )
+            outcome = await made_apart(fetch, request, discard, scope)
         finally:
             self._refreshing.discard(key)
+        if isinstance(outcome, BaseException) and not isinstance(outcome, GatewayError):
+            # A bug, and nobody waits who could be told.
+            logger("gateway.policies.cache").error(
+                "refresh failed",
+                exc_info=outcome,
+                service=self._environment.service,
+                call=self._call,
+            )
 
     def _tell(self, found: Literal["hit", "miss", "stale"]) -> None:
         environment = self._environment
@@ -217,7 +236,7 @@ def create(
 ) -> Callable[[CallFacts], Cache | None]:
     """The service's `cache`: one for all of its calls."""
     entries = Entries(settings.max_entries, settings.max_size)
-    refreshing: set[Hashable] = set()
+    refreshing: set[bytes] = set()
     vary = environment.shared(Vary)
     vary.by_principal = "principal" in (settings.vary or ())
 

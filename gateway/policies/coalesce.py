@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
-import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 
 import trio
 
@@ -15,6 +14,7 @@ from gateway.core.background import Background
 from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.messages import Partial, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
+from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.keys import Keys, Vary, keys_for
 from gateway.telemetry.events import Coalesced
 
@@ -43,7 +43,7 @@ class Coalesce:
     def __init__(
         self,
         environment: Environment,
-        flights: dict[Hashable, _Flight],
+        flights: dict[bytes, _Flight],
         keys: Keys,
         call: str,
     ) -> None:
@@ -58,16 +58,19 @@ class Coalesce:
         if key is None:
             return await inner(request, emit)
         flight = self._flights.get(key)
+        # Of waiters with different deadlines the last one's holds.
+        until = trio.current_effective_deadline()
         if flight is None:
-            flight = _Flight(request, inner, partial(self._forget, key))
+            flight = _Flight(request, inner, partial(self._forget, key), until)
             flight.begin(self._environment.background)
             self._flights[key] = flight
         else:
+            flight.extend(until)
             environment = self._environment
             environment.record(Coalesced(service=environment.service, call=self._call))
         return await flight.join(emit)
 
-    def _forget(self, key: Hashable, flight: _Flight) -> None:
+    def _forget(self, key: bytes, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
@@ -79,16 +82,20 @@ class _Flight:
         request: What is asked.
         inner: Who is asked.
         forget: Called when it takes nobody more.
+        until: The deadline of who begins it.
     """
 
-    def __init__(self, request: Request, inner: Service, forget: Callable[[_Flight], None]) -> None:
+    def __init__(
+        self, request: Request, inner: Service, forget: Callable[[_Flight], None], until: float
+    ) -> None:
         self._request = request
         self._inner = inner
         self._forget = forget
         self._seats: set[_Seat] = set()
         self._over = False
-        self._scope = trio.CancelScope(deadline=-math.inf)
-        self._outcome: Reply | Exception | None = None
+        self._scope = trio.CancelScope(deadline=until)
+        self._outcome: Outcome = None
+        self._traceback: TracebackType | None = None
         self._ended = trio.Event()
 
     def begin(self, background: Background) -> None:
@@ -97,15 +104,13 @@ class _Flight:
         Raises:
             Overloaded: The gateway is closing.
         """
-        contextvars.copy_context().run(background.start, self._fly)
+        background.start(self._fly)
 
     async def _fly(self) -> None:
         try:
-            with self._scope:
-                try:
-                    self._outcome = await self._inner(self._request, self._emit)
-                except Exception as error:  # noqa: BLE001 - each who waits raises it
-                    self._outcome = error
+            self._outcome = await made_apart(self._inner, self._request, self._emit, self._scope)
+            if isinstance(self._outcome, BaseException):
+                self._traceback = self._outcome.__traceback__
         finally:
             self._forget(self)
             self._over = True
@@ -119,17 +124,20 @@ class _Flight:
         for seat in tuple(self._seats):
             await seat.take(item)
 
+    def extend(self, until: float) -> None:
+        """Let it take until then, if it may not already."""
+        if until > self._scope.deadline:  # noqa: PLR1730 - to move one costs more than to look at it
+            self._scope.deadline = until
+
     async def join(self, emit: Emit) -> Reply:
         """Wait for the reply.
 
         Raises:
-            Exception: What the call raised.
+            BaseException: What the call raised.
             Overloaded: The gateway closed before.
         """
         seat = _Seat(emit)
         self._seats.add(seat)
-        # Of waiters with different deadlines the last one's holds.
-        self._scope.deadline = max(self._scope.deadline, trio.current_effective_deadline())
         try:
             while not self._over:
                 await seat.pass_on()
@@ -151,7 +159,7 @@ class _Flight:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise Overloaded("not answered: the gateway is closing", retry_after_s=1)
             case error:
-                raise error
+                raise error.with_traceback(self._traceback)  # not that of all who waited before
 
 
 class _Seat:
@@ -161,18 +169,22 @@ class _Seat:
         emit: Takes it.
     """
 
-    __slots__ = ("_emit", "_items", "_left", "_news", "_room")
+    __slots__ = ("_emit", "_items", "_left", "_news", "_room", "_task")
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._items: deque[Partial] = deque()
-        self._news = trio.Event()
-        self._room = trio.Event()
+        self._news = False
+        self._task: trio.lowlevel.Task | None = None
+        self._room: trio.Event | None = None
         self._left = False
 
     def wake(self) -> None:
         """Let `pass_on` go on."""
-        self._news.set()
+        self._news = True
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     async def take(self, item: Partial) -> None:
         """Take `item`; wait while there are too many."""
@@ -184,22 +196,31 @@ class _Seat:
 
     async def pass_on(self, *, wait: bool = True) -> None:
         """Pass on what there is; with `wait`, once there is something or the flight is over."""
-        if wait:
-            await self._news.wait()
-            self._news = trio.Event()
+        if wait and not self._news:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._news = False
         while self._items:
             await self._emit(self._items.popleft())
+            self._make_room()
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _make_room(self) -> None:
+        if self._room is not None:
             self._room.set()
 
     def leave(self) -> None:
         """Hold nobody back any more."""
         self._left = True
-        self._room.set()
+        self._make_room()
 
 
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:
     """The service's `coalesce`; what is asked is the same for all of its calls that are the same."""
-    flights: dict[Hashable, _Flight] = {}
+    flights: dict[bytes, _Flight] = {}
 
     def policy(call: CallFacts) -> Coalesce | None:
         keys = keys_for(call, by_principal=environment.shared(Vary).by_principal)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import trio
 
-__all__ = ["ExtraLoad"]
+from gateway.config.units import format_rate
+
+__all__ = ["FIXED", "ExtraLoad"]
 
 _FLOOR_PER_S = 1.0
 _MOST = 10.0
+
+FIXED = {"attempts beside the budget": format_rate(_FLOOR_PER_S), "saved up at most": int(_MOST)}
+"""The numbers that no key sets."""
 
 
 class ExtraLoad:
@@ -19,15 +24,18 @@ class ExtraLoad:
 
     Attributes:
         share: What each call puts in: 0.2 allows a fifth of the traffic on top of it.
+        retries: Whether calls are retried: then what retries them counts them, for it makes
+            several attempts of one, else what hedges them.
 
     Source: Finagle's RetryBudget; Google, Site Reliability Engineering, chapter 21, "Handling
     Overload".
     """
 
-    __slots__ = ("_at", "_tokens", "share")
+    __slots__ = ("_at", "_tokens", "retries", "share")
 
     def __init__(self) -> None:
         self.share = 0.2
+        self.retries = False
         self._tokens = _MOST
         self._at = -1.0
 

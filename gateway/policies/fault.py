@@ -12,6 +12,7 @@ import trio
 
 from gateway.config import fields
 from gateway.core.adapter import Environment
+from gateway.core.content import plain
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.policies.failures import Failure, failure_codec, failure_of
@@ -19,6 +20,8 @@ from gateway.telemetry.events import FaultInjected
 from gateway.telemetry.logs import logger
 
 __all__ = ["Fault", "FaultSettings", "create"]
+
+_encode = msgspec.json.Encoder(enc_hook=plain).encode
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -73,7 +76,8 @@ class Fault:
         """Call `inner`, or have that go wrong."""
         settings = self._settings
         # Drawn all at once: what one share decides must not move what the others draw.
-        delay, hang, abort, corrupt = (self._chance.random() for _ in range(4))
+        draw = self._chance.random
+        delay, hang, abort, corrupt = draw(), draw(), draw(), draw()
         if settings.delay is not None and delay < _share(settings.delay_share):
             self._tell("delay")
             await trio.sleep(settings.delay)
@@ -100,8 +104,11 @@ def _share(written: float | None) -> float:
 
 
 def _cut(reply: Reply) -> Reply:
-    """The first half of a reply, as the text it is."""
-    text = msgspec.json.encode(reply.value).decode("utf-8", "replace")
+    """The first half of a reply, as the text it is; of one that is none, nothing."""
+    try:
+        text = _encode(reply.value).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        text = ""
     return Reply(text[: len(text) // 2])
 
 

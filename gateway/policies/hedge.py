@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
+import math
 import re
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,11 +20,15 @@ from gateway.core.background import Background
 from gateway.core.errors import Overloaded
 from gateway.core.messages import Partial, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
+from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.latencies import Latencies
 from gateway.telemetry.events import Hedged
 
 __all__ = ["Hedge", "HedgeSettings", "Percentile", "create"]
+
+_SOONEST_S = 0.001
+"""No call is made once more before: where most take less, what is slower is chance, not the service."""
 
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,3})?)")
 
@@ -35,6 +38,9 @@ class Percentile:
     """A percentile of what was observed: 0.95 is written `p95`."""
 
     share: float
+
+    def __str__(self) -> str:
+        return f"p{self.share * 100:.7g}"
 
 
 def _after() -> Codec:
@@ -51,8 +57,11 @@ def _after() -> Codec:
             raise Refused(f"expected {wanted}, got {show(value)}") from None
         return seconds
 
+    def write(after: Percentile | float) -> Any:
+        return str(after) if isinstance(after, Percentile) else duration.write(after)
+
     schema = {"anyOf": [{"type": "string", "pattern": f"^{_PERCENTILE.pattern}$"}, duration.schema]}
-    return Codec(decode=decode, wanted=wanted, schema=schema)
+    return Codec(decode=decode, wanted=wanted, schema=schema, write=write)
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -72,8 +81,8 @@ class HedgeSettings:
 class Hedge:
     """Makes a slow call once more; the first reply is taken, and the others are cancelled.
 
-    Only calls that are idempotent, only before anything was emitted, and each paid from the
-    service's `ExtraLoad`. A failure counts only if no attempt is left that may succeed. With a
+    Only calls that are idempotent, only before anything was emitted, only if the hedge can still
+    finish, by what calls take at the median, and each paid from the service's `ExtraLoad`. A failure counts only if no attempt is left that may succeed. With a
     percentile nothing is hedged before 20 calls have shown what it is.
 
     The call itself is made in the caller's task: most need no hedge, and a nursery for each would
@@ -107,6 +116,8 @@ class Hedge:
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner`, and again after a while."""
+        if not self._extra.retries:
+            self._extra.earn()
         start = trio.current_time()
         after_s = self._after_s()
         if after_s is None:
@@ -114,24 +125,36 @@ class Hedge:
             self._latencies.add(trio.current_time() - start)
             return reply
         race = _Race(request, emit, inner)
-        self._line.add(partial(self._more, race), start + after_s)
+        self._line.add(race, self._more, start + after_s)
+        replied = False
         try:
-            return await race.run()
+            reply = await race.run()
+            replied = True
+            return reply
         finally:
-            # What was cut off took at least so long.
-            self._latencies.add(trio.current_time() - start)
-            await race.end()
+            self._line.drop(race)
+            took_s = trio.current_time() - start
+            # What was cut off took at least so long: that tells something once it is long.
+            if replied or took_s > after_s:
+                self._latencies.add(took_s)
+            if race.end():
+                with trio.CancelScope(shield=True):  # as a nursery would
+                    await race.ended()
             for won in race.hedges:
                 environment = self._environment
                 environment.record(Hedged(service=environment.service, call=self._call, won=won))
 
     def _after_s(self) -> float | None:
         after = self._settings.after
-        return self._latencies.percentile(after.share) if isinstance(after, Percentile) else after
+        if not isinstance(after, Percentile):
+            return after
+        after_s = self._latencies.percentile(after.share)
+        return None if after_s is None else max(after_s, _SOONEST_S)
 
     def _more(self, race: _Race) -> None:
         """Start one more attempt, if it may be, and see to the next."""
-        if race.decided or not self._extra.take():
+        end = trio.current_time() + (self._latencies.median or 0.0)
+        if race.decided or end >= race.until or not self._extra.take():
             return
         try:
             race.hedge(self._environment.background)
@@ -139,7 +162,7 @@ class Hedge:
             return
         after_s = self._after_s()
         if after_s is not None and len(race.hedges) < self._settings.max:
-            self._line.add(partial(self._more, race), trio.current_time() + after_s)
+            self._line.add(race, self._more, trio.current_time() + after_s)
 
 
 class _Race:
@@ -149,11 +172,13 @@ class _Race:
         request: What each of them asks.
         emit: Takes what is emitted; the attempt that emits first has won.
         inner: What is called.
+
+    Attributes:
+        until: When nobody waits for the call any more, on Trio's clock.
     """
 
     __slots__ = (
         "_chosen",
-        "_context",
         "_emit",
         "_hedges",
         "_inner",
@@ -163,20 +188,21 @@ class _Race:
         "_primary",
         "_request",
         "_running",
-        "_until",
+        "_task",
+        "until",
     )
 
     def __init__(self, request: Request, emit: Emit, inner: Service) -> None:
         self._request = request
         self._emit = emit
         self._inner = inner
-        self._until = trio.current_effective_deadline()
-        self._context = contextvars.copy_context()
+        self.until = trio.current_effective_deadline()
+        self._task = trio.lowlevel.current_task()
         self._primary = trio.CancelScope()
         self._hedges: list[trio.CancelScope] = []
         self._running = 0
         self._chosen: trio.CancelScope | None = None
-        self._outcome: Reply | Exception | None = None
+        self._outcome: Outcome = None
         self._moved = trio.Event()
         self._over = False
 
@@ -192,7 +218,7 @@ class _Race:
 
     async def run(self) -> Reply:
         """Make the first attempt; what the first reply of any is, else how the first one failed."""
-        failure: Exception | None = None
+        failure: BaseException | None = None
         with self._primary:
             try:
                 reply = await self._inner(self._request, _Claiming(self, self._primary))
@@ -205,11 +231,11 @@ class _Race:
                     return reply
         while self._outcome is None and self._running:
             await self._moved.wait()
-        if isinstance(self._outcome, Reply):
-            return self._outcome
-        failure = self._outcome or failure
-        assert failure is not None  # noqa: S101 - only one who has won cancels the first attempt
-        raise failure
+        outcome = self._outcome
+        if isinstance(outcome, Reply):
+            return outcome
+        # One that had won and brought nothing was cut off: the gateway is closing.
+        raise outcome or failure or Overloaded("not answered: the gateway is closing")
 
     def hedge(self, background: Background) -> None:
         """Start one more attempt.
@@ -217,28 +243,25 @@ class _Race:
         Raises:
             Overloaded: The gateway is closing.
         """
-        scope = trio.CancelScope(deadline=self._until)
+        scope = trio.CancelScope(deadline=self.until)
         # In the caller's context: log lines and what Python functions ask for are the request's.
-        self._context.run(background.start, partial(self._attempt, scope))
+        self._task.context.copy().run(background.start, partial(self._attempt, scope))
         self._hedges.append(scope)
         self._running += 1
 
     async def _attempt(self, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                reply = await self._inner(self._request, _Claiming(self, scope))
-            except Exception as error:  # noqa: BLE001 - whoever waits for the call raises it
-                if self._chosen is scope:
-                    self._outcome = error
-            else:
-                if self.choose(scope):
-                    self._outcome = reply
-        self._running -= 1
-        self._move()
-
-    def _move(self) -> None:
-        self._moved.set()
-        self._moved = trio.Event()
+        try:
+            claiming = _Claiming(self, scope)
+            outcome = await made_apart(self._inner, self._request, claiming, scope)
+            # How one fails counts only if it had won before.
+            if outcome is not None and (
+                self.choose(scope) if isinstance(outcome, Reply) else self._chosen is scope
+            ):
+                self._outcome = outcome
+        finally:
+            self._running -= 1
+            self._moved.set()
+            self._moved = trio.Event()
 
     def choose(self, scope: trio.CancelScope) -> bool:
         """Whether the attempt in `scope` is the one that counts; the others are cancelled then."""
@@ -255,16 +278,17 @@ class _Race:
             await trio.sleep_forever()  # it was cancelled
         await self._emit(item)
 
-    async def end(self) -> None:
-        """Have every attempt end, and wait for that."""
+    def end(self) -> bool:
+        """Have every hedge end; whether that is to be waited for."""
         self._over = True
-        if not self._running:
-            return
         for scope in self._hedges:
             scope.cancel()
-        with trio.CancelScope(shield=True):  # as a nursery would
-            while self._running:
-                await self._moved.wait()
+        return bool(self._running)
+
+    async def ended(self) -> None:
+        """Wait until every hedge has ended."""
+        while self._running:
+            await self._moved.wait()
 
 
 class _Claiming:
@@ -283,30 +307,35 @@ class _Claiming:
 class _Line:
     """Calls that wait for the time at which they are made once more, those of a service together.
 
-    One task sees to all of them. They come in the order of their times as nearly as a percentile
-    is steady; one that is due before another stands there is late by the difference.
+    One task sees to all of them, and wakes for the next. Most calls end before: to join and to
+    leave costs little, and to find the next one, when that task wakes, as much as there are.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
-        self._idle: trio.Event | None = None
+        self._waiting: dict[_Race, tuple[float, Callable[[_Race], None]]] = {}
+        self._alarm = trio.CancelScope()
 
-    def add(self, due: Callable[[], None], at: float) -> None:
-        """Call `due`, which neither waits nor fails, at a time on Trio's clock."""
-        self._waiting.append((at, due))
-        if self._idle is not None:
-            self._idle.set()
+    def add(self, race: _Race, more: Callable[[_Race], None], at: float) -> None:
+        """Call `more`, which neither waits nor fails, at a time on Trio's clock."""
+        self._waiting[race] = (at, more)
+        if at < self._alarm.deadline:  # noqa: PLR1730 - to move a deadline costs more than to look at it
+            self._alarm.deadline = at
+
+    def drop(self, race: _Race) -> None:
+        """Let `race` wait no longer, if it does."""
+        self._waiting.pop(race, None)
 
     async def attend(self) -> None:
         """See to them, until cancelled."""
         while True:
-            if not self._waiting:
-                self._idle = trio.Event()
-                await self._idle.wait()
-                self._idle = None
-            await trio.sleep_until(self._waiting[0][0])
-            while self._waiting and self._waiting[0][0] <= trio.current_time():
-                self._waiting.popleft()[1]()
+            first = min([at for at, _ in self._waiting.values()], default=math.inf)
+            with trio.CancelScope(deadline=first) as self._alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            due = [(race, more) for race, (at, more) in self._waiting.items() if at <= now]
+            for race, more in due:
+                del self._waiting[race]
+                more(race)
 
 
 def create(

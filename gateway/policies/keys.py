@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import attrs
 import msgspec
 
@@ -13,6 +11,7 @@ from gateway.core.service import CallFacts
 __all__ = ["Keys", "Vary", "keys_for"]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder().decode
 
 
 @attrs.frozen(slots=True)
@@ -25,20 +24,27 @@ class Keys:
         by_principal: Whether replies differ between principals.
     """
 
-    identity: str
+    identity: bytes
     headers: tuple[str, ...]
     by_principal: bool
 
-    def of(self, request: Request) -> Hashable | None:
-        """The key; `None` if there is none, for some value has no JSON form."""
+    def of(self, request: Request) -> bytes | None:
+        """The key; `None` if there is none, for some value is none of JSON's.
+
+        A date and its text have the same form: only values that come back as they were are told
+        apart by it.
+        """
         try:
             values = _encode(request.arguments)
+            if _decode(values) != request.arguments:
+                return None
         except (TypeError, ValueError, OverflowError, RecursionError):
             return None
         context = request.context
         principal = context.principal if self.by_principal else None
-        seen = tuple([context.headers.get(name) for name in self.headers]) if self.headers else ()
-        return (self.identity, values, request.opaque, principal, seen)
+        seen = [context.headers.get(name) for name in self.headers]
+        # JSON holds no zero byte: no part can be taken for another's end.
+        return b"\0".join((self.identity, values, _encode((request.opaque, principal, seen))))
 
 
 class Vary:
@@ -56,4 +62,5 @@ def keys_for(call: CallFacts, *, by_principal: bool) -> Keys | None:
     """The keys of a call's requests; `None` if it may change something, or is not known."""
     if not call.read_only or not call.identity:
         return None
-    return Keys(call.identity, call.headers, by_principal)
+    identity = call.identity.encode("utf-8", "backslashreplace")
+    return Keys(identity, call.headers, by_principal)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
-__all__ = ["Latencies"]
+__all__ = ["FIXED", "Latencies"]
 
 _KEPT = 500
 _LEAST = 20
 _STALE = 50
+
+FIXED = {"a percentile needs": _LEAST, "it is of the last": _KEPT}
+"""The numbers that no key sets."""
 
 
 class Latencies:

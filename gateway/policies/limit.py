@@ -10,20 +10,26 @@ import attrs
 import trio
 
 from gateway.config import fields, values
-from gateway.config.units import format_duration
+from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
 from gateway.core.errors import DeadlineExceeded, GatewayError, Overloaded
-from gateway.core.messages import PRIORITIES, Reply, Request
+from gateway.core.messages import PRIORITIES, Priority, Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.policies.capacity import Capacity
 from gateway.policies.latencies import Latencies
-from gateway.telemetry.events import LimitChanged, Refused
+from gateway.telemetry.events import LimitChanged, LineChanged, Refused
 
-__all__ = ["Limit", "LimitSettings", "create"]
+__all__ = ["FIXED", "Limit", "LimitSettings", "create"]
 
 _CROWDED_S = 0.1
 _SHARE_WAITING = 0.1
 _BUSY = frozenset({429, 503})
+
+FIXED = {
+    "crowded after": format_duration(_CROWDED_S),
+    "the line is then, of the places": format_share(_SHARE_WAITING),
+}
+"""The numbers that no key sets."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -118,6 +124,19 @@ class Limit:
                 self._learn(start, under_way, dropped=dropped)
             self._leave()
 
+    def refuses(self, priority: Priority, /) -> Overloaded | None:
+        """As `Refuses`."""
+        if self.taken < self._places and not self.waiting:
+            return None
+        wait_s = self._wait_s(priority)
+        if wait_s > self._settings.queue_timeout:
+            return self._refusal(f"for {format_duration(self._settings.queue_timeout)}", wait_s)
+        if self.waiting >= self._room(priority, trio.current_time()):
+            lower = PRIORITIES[PRIORITIES.index(priority) + 1 :]
+            if not any(self._lines[name] for name in lower):
+                return self._refusal(f"with {self.waiting} in line", wait_s)
+        return None
+
     def _learn(self, start: float, under_way: int, *, dropped: bool) -> None:
         now = trio.current_time()
         if not dropped:
@@ -134,12 +153,17 @@ class Limit:
         while self.waiting and self.taken < self._places:
             line = next(line for line in self._lines.values() if line)
             waiter = line.popleft()
-            self.waiting -= 1
+            self._count(-1)
             self.taken += 1
             waiter.seated = True
             self._wake(waiter)
         if not self.waiting:
             self._empty_at = trio.current_time()
+
+    def _count(self, more: int) -> None:
+        self.waiting += more
+        environment = self._environment
+        environment.record(LineChanged(service=environment.service, waiting=self.waiting))
 
     @staticmethod
     def _wake(waiter: _Waiter) -> None:
@@ -155,7 +179,8 @@ class Limit:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         wait_s = self._wait_s(priority)
-        timeout_s = min(self._settings.queue_timeout, trio.current_effective_deadline() - now)
+        left_s = max(0.0, trio.current_effective_deadline() - now)
+        timeout_s = min(self._settings.queue_timeout, left_s)
         if wait_s > timeout_s:
             raise self._refusal(f"for {format_duration(round(timeout_s, 3))}", wait_s)
         if self.waiting >= self._room(priority, now) and not self._make_room(priority):
@@ -163,12 +188,12 @@ class Limit:
         waiter = _Waiter(trio.lowlevel.current_task())
         line = self._lines[priority]
         line.append(waiter)
-        self.waiting += 1
+        self._count(+1)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             waiter.task = None
             line.remove(waiter)
-            self.waiting -= 1
+            self._count(-1)
             return trio.lowlevel.Abort.SUCCEEDED
 
         with trio.move_on_after(self._settings.queue_timeout):
@@ -199,7 +224,7 @@ class Limit:
             if name == priority:
                 return False
             if self._lines[name]:
-                self.waiting -= 1
+                self._count(-1)
                 self._wake(self._lines[name].pop())
                 return True
         return False

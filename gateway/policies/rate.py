@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 
 import trio
 
-from gateway.config.units import format_rate
+from gateway.config.units import format_duration, format_rate
 from gateway.core.adapter import Environment
 from gateway.core.errors import Overloaded
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Service
 from gateway.telemetry.events import Refused
 
-__all__ = ["Rate", "create"]
+__all__ = ["FIXED", "Rate", "create"]
 
 _BURST_S = 1.0
 """What was not used may be used at once: up to a second's worth, one call at least."""
+
+FIXED = {"unused, kept for": format_duration(_BURST_S)}
+"""The numbers that no key sets."""
 
 
 class Rate:
@@ -34,7 +38,7 @@ class Rate:
     Raises:
         Overloaded: Its turn would not come in time; refused at once.
 
-    Cancellation: while it waits, its turn is another's if nobody came after it.
+    Cancellation: while it waits, its turn is for whoever comes next.
 
     Source: ITU-T I.371, the virtual scheduling algorithm.
     """
@@ -45,31 +49,45 @@ class Rate:
         self._ahead_s = max(0.0, _BURST_S - self._interval_s)
         self._environment = environment
         self._due = 0.0
+        self._given_up: list[float] = []
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner` when its turn comes."""
         now = trio.current_time()
-        due = max(self._due, now)
-        turn = due - self._ahead_s
+        turn = self._turn(now)
         if turn > now:
-            if turn >= trio.current_effective_deadline():
-                self._refuse(turn - now)
-            self._due = mine = due + self._interval_s
             came = False
             try:
                 await trio.sleep_until(turn)
                 came = True
             finally:
-                if not came and self._due == mine:
-                    self._due = due
-        else:
-            self._due = due + self._interval_s
+                if not came:
+                    heapq.heappush(self._given_up, turn)
         return await inner(request, emit)
 
-    def _refuse(self, wait_s: float) -> None:
+    def _turn(self, now: float) -> float:
+        """When the next call may go out; the turn is taken.
+
+        Raises:
+            Overloaded: Not before its deadline.
+        """
+        given_up = self._given_up
+        while given_up and given_up[0] <= now:
+            heapq.heappop(given_up)
+        due = max(self._due, now)
+        turn = given_up[0] if given_up else due - self._ahead_s
+        if turn > now and turn >= trio.current_effective_deadline():
+            raise self._refusal(turn - now)
+        if given_up:
+            heapq.heappop(given_up)
+        else:
+            self._due = due + self._interval_s
+        return turn
+
+    def _refusal(self, wait_s: float) -> Overloaded:
         environment = self._environment
         environment.record(Refused(service=environment.service, by="rate"))
-        raise Overloaded(
+        return Overloaded(
             f"not called: its rate of {format_rate(self._per_s)} is used up for longer than the "
             "budget lasts",
             retry_after_s=wait_s,

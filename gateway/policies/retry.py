@@ -143,6 +143,7 @@ def create(
     """The service's `retry`; its calls share what it may add to the traffic."""
     extra = environment.shared(ExtraLoad)
     extra.share = settings.budget
+    extra.retries = True
     latencies = Latencies()
 
     def policy(call: CallFacts) -> Retry | None:

@@ -22,7 +22,9 @@ __all__ = [
     "FaultInjected",
     "Hedged",
     "LimitChanged",
+    "LineChanged",
     "Refused",
+    "ReplicaChanged",
     "RequestEnded",
     "RequestOutcome",
     "RequestStarted",
@@ -252,6 +254,18 @@ class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
 
 
+class LineChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls came to wait for a place of a service's limit, or wait no longer.
+
+    Args:
+        service: The service.
+        waiting: How many wait now.
+    """
+
+    service: str
+    waiting: int
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
     """A call was made to go wrong, as the configuration asks.
 
@@ -264,6 +278,24 @@ class FaultInjected(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     call: str
     fault: Literal["abort", "corrupt", "delay", "hang"]
+
+
+class ReplicaChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several replicas of a service is chosen from now on, or is left out.
+
+    Args:
+        service: The service.
+        replica: Its host and port.
+        is_in: Whether it is chosen.
+        why: `start`: it is known from now on; `failures`: it failed several times in a row;
+            `share`: it failed more often than the others; `health`: checks found it so; `trial`:
+            an attempt was let through, and succeeded.
+    """
+
+    service: str
+    replica: str
+    is_in: bool
+    why: Literal["start", "failures", "share", "health", "trial"]
 
 
 Event: TypeAlias = (
@@ -283,5 +315,7 @@ Event: TypeAlias = (
     | Coalesced
     | CacheAsked
     | LimitChanged
+    | ReplicaChanged
+    | LineChanged
 )
 """Everything that can be told."""

@@ -20,7 +20,7 @@ from structlog.stdlib import BoundLogger, ProcessorFormatter, filter_by_level
 from structlog.tracebacks import ExceptionDictTransformer
 
 from gateway.core.errors import GatewayError, Unreachable
-from gateway.telemetry.events import CallEnded, Event, RequestEnded
+from gateway.telemetry.events import BreakerChanged, CallEnded, Event, RequestEnded
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -209,16 +209,21 @@ def _failure(error: GatewayError) -> dict[str, str]:
 
 
 class RequestLog:
-    """The listener that writes one line per request, at its end, and tracebacks of our own bugs."""
+    """The listener that writes one line per request, at its end, and tracebacks of our own bugs.
 
-    __slots__ = ("_is_enabled", "_log", "hears")
+    And of what happens to services: a breaker that opens or closes.
+    """
+
+    __slots__ = ("_is_enabled", "_log", "_policies", "hears")
 
     def __init__(self) -> None:
         self._log = logger("gateway.request")
+        self._policies = logger("gateway.policies")
         self._is_enabled = logging.getLogger("gateway.request").isEnabledFor
         self.hears: dict[type[Any], Callable[[Any], None]] = {
             RequestEnded: self._request_ended,
             CallEnded: self._call_ended,
+            BreakerChanged: self._breaker_changed,
         }
 
     def __call__(self, event: Event) -> None:
@@ -252,6 +257,11 @@ class RequestLog:
             self._log.error("request", **fields)
         else:
             self._log.error("request", exc_info=event.error, **fields)
+
+    def _breaker_changed(self, event: BreakerChanged) -> None:
+        """An outage, and its end: one line each, however many requests it costs."""
+        level = logging.DEBUG if event.state == "half_open" else logging.WARNING
+        self._policies.log(level, f"breaker {event.state}", service=event.service)
 
     def _call_ended(self, event: CallEnded) -> None:
         branch = event.branch

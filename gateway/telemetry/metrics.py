@@ -5,9 +5,9 @@ Every label's values are bounded by the configuration, never by what clients sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
@@ -21,11 +21,23 @@ from prometheus_client.registry import Collector
 from gateway.telemetry.counts import Durations, Numbers
 from gateway.telemetry.events import (
     AbandonedThreadEnded,
+    BreakerChanged,
+    BreakerState,
+    CacheAsked,
     CallEnded,
     CallStarted,
+    Coalesced,
     Event,
+    FaultInjected,
+    Hedged,
+    LimitChanged,
+    LineChanged,
+    Refused,
+    ReplicaChanged,
     RequestEnded,
     RequestStarted,
+    Retried,
+    RetryWithheld,
     ThreadAbandoned,
     WorkerStarted,
 )
@@ -75,6 +87,7 @@ class Metrics:
             ThreadAbandoned: self._thread_abandoned,
             AbandonedThreadEnded: self._abandoned_thread_ended,
             WorkerStarted: self._worker_started,
+            ReplicaChanged: self._replica_changed,
         }
         Info("gateway", "What runs.", registry=registry).info({"version": _version()})
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -119,6 +132,12 @@ class Metrics:
         self._cancels = counts(
             "cancels", "Requests of which something was cancelled under way.", "reason"
         )
+        self._replicas = levels(
+            "replica_in", "Whether a replica is chosen: 1, or 0.", "service", "replica"
+        )
+        self._replica_changes = counts(
+            "replica_changes", "Replicas let in or left out.", "service", "replica", "to", "why"
+        )
         # Told from other threads too: Prometheus' own have the locks.
         self._threads = Gauge(
             "gateway_abandoned_threads",
@@ -133,6 +152,7 @@ class Metrics:
             registry=registry,
         )
 
+        self.hears |= _policies(counts, levels)
         self._restarts = Counter(
             "gateway_worker_restarts_total",
             "Workers that ended unasked, and were replaced.",
@@ -190,8 +210,79 @@ class Metrics:
     def _abandoned_thread_ended(self, event: AbandonedThreadEnded) -> None:
         self._threads.labels(event.service).dec()
 
+    def _replica_changed(self, event: ReplicaChanged) -> None:
+        self._replicas[event.service, event.replica] = int(event.is_in)
+        if event.why != "start":
+            to = "in" if event.is_in else "out"
+            self._replica_changes[event.service, event.replica, to, event.why] += 1
+
     def _worker_started(self, event: WorkerStarted) -> None:
         self._restarts.inc(event.restarts)
+
+
+_Numbers: TypeAlias = dict[tuple[str, ...], int]
+_Made: TypeAlias = Callable[..., _Numbers]
+"""Makes a metric of a name, a text and labels, and gives its numbers."""
+
+_STATES: Mapping[BreakerState, int] = {"closed": 0, "half_open": 1, "open": 2}
+
+
+def _policies(counts: _Made, levels: _Made) -> dict[type[Any], Callable[[Any], None]]:
+    """What hears the events of policies, each with a metric of its own."""
+    return {
+        Retried: _counted(counts("retries", "Calls that were tried again.", "service")),
+        RetryWithheld: _counted(
+            counts("retries_withheld", "Calls that were not tried again.", "service", "why"),
+            lambda event: event.why,
+        ),
+        Refused: _counted(
+            counts("refused", "Calls that a policy refused.", "service", "policy"),
+            lambda event: event.by,
+        ),
+        Hedged: _counted(
+            counts("hedges", "Calls that were made once more.", "service", "won"),
+            lambda event: "yes" if event.won else "no",
+        ),
+        BreakerChanged: _kept(
+            levels("breaker_state", "0 closed, 1 half open, 2 open.", "service"),
+            lambda event: _STATES[event.state],
+        ),
+        LimitChanged: _kept(
+            levels("limit_concurrency", "Calls under way at once, as found out.", "service"),
+            lambda event: event.concurrency,
+        ),
+        LineChanged: _kept(
+            levels("limit_waiting", "Calls that wait for a place.", "service"),
+            lambda event: event.waiting,
+        ),
+        CacheAsked: _counted(
+            counts("cache", "Replies that the cache was asked for.", "service", "found"),
+            lambda event: event.found,
+        ),
+        Coalesced: _counted(counts("coalesced", "Calls that shared another's reply.", "service")),
+        FaultInjected: _counted(
+            counts("faults", "Calls that were made to go wrong.", "service", "fault"),
+            lambda event: event.fault,
+        ),
+    }
+
+
+def _counted(metric: _Numbers, label: Callable[[Any], str] | None = None) -> Callable[[Any], None]:
+    """Counts events of a service, by one more label where there is one."""
+
+    def add(event: Any) -> None:
+        metric[(event.service,) if label is None else (event.service, label(event))] += 1
+
+    return add
+
+
+def _kept(metric: _Numbers, number: Callable[[Any], int]) -> Callable[[Any], None]:
+    """Keeps the last number that was told of a service."""
+
+    def keep(event: Any) -> None:
+        metric[event.service,] = number(event)
+
+    return keep
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:

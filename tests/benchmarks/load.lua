@@ -8,6 +8,16 @@ for name, value in (os.getenv("HEADERS") or ""):gmatch("([^:\n]+): ([^\n]*)") do
   wrk.headers[name] = value
 end
 
+-- With VARIED every request is another one: its path with a number for {n}.
+local varied = os.getenv("VARIED")
+if varied then
+  local number = 0
+  function request()
+    number = number + 1
+    return wrk.format(nil, (varied:gsub("{n}", number)))
+  end
+end
+
 wrong = 0
 local threads = {}
 local wanted = os.getenv("BODY_WANTED")

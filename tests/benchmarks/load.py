@@ -105,6 +105,9 @@ def run_wrk(
     env.pop("BODY", None)
     if request.body is not None:
         env["BODY"] = request.body.decode()
+    env.pop("VARIED", None)
+    if request.varied is not None:
+        env["VARIED"] = request.varied
     env["CHECK"] = "0" if wanted_body is None else "1"
     env["BODY_WANTED"] = (wanted_body or b"").decode()
     url = f"http://127.0.0.1:{port}{request.path}"

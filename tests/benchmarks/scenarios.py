@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from tests.benchmarks.apps.constant import EVENTS, USER
-from tests.benchmarks.subjects import FEDERATION, PROXY, SERVER, US
+from tests.benchmarks.subjects import FEDERATION, POLICIES, PROXY, SERVER, US
 
 __all__ = ["SCENARIOS", "Ask", "Scenario"]
 
@@ -21,12 +21,21 @@ _MCP_VERSION = "2026-07-28"
 
 @attrs.frozen(slots=True)
 class Ask:
-    """The request that is sent over and over."""
+    """The request that is sent over and over.
+
+    Args:
+        path: Its path.
+        method: Its method.
+        headers: Its headers.
+        body: Its body.
+        varied: Its path where each request is to be another one, with `{n}` for a number.
+    """
 
     path: str
     method: str = "GET"
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes | None = None
+    varied: str | None = None
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -121,6 +130,18 @@ SCENARIOS: tuple[Scenario, ...] = (
         wanted=USER,
         subjects=_WEB,
         fixed_load=True,
+    ),
+    Scenario(
+        key="policies",
+        title="One call, every policy around it",
+        about=(
+            "As above, with a cache that never has the reply, coalescing, retry, hedge, breaker, "
+            "rate, limit, timeout and a fault of a tiny share, beside the same without. Each "
+            "request is for another user: the same ones would share a call."
+        ),
+        ask=Ask("/users/7", varied="/users/{n}"),
+        wanted=USER,
+        subjects=(POLICIES, US),
     ),
     Scenario(
         key="three-way",

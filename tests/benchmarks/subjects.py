@@ -4,7 +4,7 @@ In `apps/`:
 
 * `upstream.conf`, `upstream.py`: the services behind all of them
 * `constant.py`: what all of them answer with
-* `gateway.toml`, `proxies.toml`: us; `server.py`: our server alone
+* `gateway.toml`, `policies.toml`, `proxies.toml`: us; `server.py`: our server alone
 * `federation.toml`: us before `mcp_behind.py`, an MCP server
 * `fastapi_app.py`, `bare_app.py`, `starlette_app.py`: the peers; over MCP `mcp_sdk.py`,
   `mcp_lowlevel.py`, `fastmcp_app.py`, `fastmcp_proxy.py`
@@ -35,6 +35,7 @@ from tests.end_to_end.processes import free_port
 
 __all__ = [
     "FEDERATION",
+    "POLICIES",
     "PROXY",
     "SERVER",
     "SUBJECTS",
@@ -49,6 +50,7 @@ __all__ = [
 
 US = "gateway"
 PROXY = "proxy"
+POLICIES = "policies"
 FEDERATION = "federation"
 SERVER = "server"
 _APPS = Path(__file__).with_name("apps")
@@ -198,6 +200,12 @@ SUBJECTS: Mapping[str, Subject] = MappingProxyType(
             "gateway's proxy",
             ("trio", "httptools"),
             partial(_gateway, "proxies.toml"),
+        ),
+        POLICIES: Subject(
+            "`gateway serve` with every policy around the call",
+            "gateway, all policies",
+            ("trio", "httptools", "msgspec"),
+            partial(_gateway, "policies.toml"),
         ),
         FEDERATION: Subject(
             "`gateway serve` before an MCP server of the official SDK",

@@ -9,7 +9,7 @@ import attrs
 
 from tests.benchmarks.connections import Held
 from tests.benchmarks.measure import AT, Result, Round
-from tests.benchmarks.subjects import SERVER, SUBJECTS, US
+from tests.benchmarks.subjects import POLICIES, SERVER, SUBJECTS, US
 
 __all__ = ["Target", "targets_of"]
 
@@ -25,6 +25,7 @@ _RATIOS = (
     ("federation", "fastmcp-proxy", 20.0, _FEW),
 )
 _P99_RATIO = 1.0
+_POLICIES_US = 60.0
 _IDLE_KIB, _BUSY_KIB, _ADDED_P99_MS = 12.0, 20.0, 20.0
 
 
@@ -55,6 +56,7 @@ def targets_of(results: Sequence[Result], held: Sequence[Held]) -> list[Target]:
         *_ratios(by_key),
         *_costs(results),
         *_latencies(results),
+        *_overheads(results),
         *_connections(held),
     ]
 
@@ -113,6 +115,22 @@ def _latencies(results: Sequence[Result]) -> Iterator[Target]:
                 f"{SUBJECTS['fastapi'].short} = 1"
             )
             yield _at_most(about, median_ratio(ours, theirs), _P99_RATIO)
+
+
+def _overheads(results: Sequence[Result]) -> Iterator[Target]:
+    for result in results:
+        with_all, without = (result.rounds.get((key, AT), ()) for key in (POLICIES, US))
+        if with_all and without:
+            costs = [
+                1e6 / more.per_cpu_s() - 1e6 / less.per_cpu_s()
+                for more, less in zip(with_all, without, strict=True)
+                if more.per_cpu_s() and less.per_cpu_s()
+            ]
+            about = (
+                f"{result.scenario.title}: µs of CPU time for a request at {AT} connections, "
+                "over none"
+            )
+            yield _at_most(about, statistics.median(costs) if costs else None, _POLICIES_US)
 
 
 def _connections(held: Sequence[Held]) -> Iterator[Target]:

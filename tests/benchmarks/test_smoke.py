@@ -17,7 +17,16 @@ from tests.benchmarks.processes import Cores
 from tests.benchmarks.profile import Profile, layer_of, read_samples
 from tests.benchmarks.report import Run, page, ratio, spread
 from tests.benchmarks.scenarios import SCENARIOS, Ask, Scenario
-from tests.benchmarks.subjects import FEDERATION, PROXY, SERVER, SUBJECTS, US, Place, Upstreams
+from tests.benchmarks.subjects import (
+    FEDERATION,
+    POLICIES,
+    PROXY,
+    SERVER,
+    SUBJECTS,
+    US,
+    Place,
+    Upstreams,
+)
 from tests.benchmarks.targets import targets_of
 from tests.end_to_end.processes import free_port
 
@@ -234,7 +243,7 @@ def test_rounds_are_shortened_to_the_time_there_is() -> None:
 def test_every_scenario_begins_with_us_and_names_subjects_that_are_there(
     scenario: Scenario,
 ) -> None:
-    assert scenario.ours in {US, PROXY, SERVER, FEDERATION}
+    assert scenario.ours in {US, POLICIES, PROXY, SERVER, FEDERATION}
     assert set(scenario.subjects) <= set(SUBJECTS)
 
 

@@ -55,7 +55,7 @@ kind = "htp"
 [services.crm]
 kind = "http"
 url = "http://127.0.0.1:1"
-retry = { attempts = 3 }
+retry = { attempts = 0 }
 
 [tools.customer]
 http = "GET /customers/{number}"
@@ -114,7 +114,7 @@ def test_eight_mistakes_are_eight_lines(file: Path, capsys: pytest.CaptureFixtur
         3: 'server.max_bodi: unknown key; did you mean "max_body"?',
         7: "services.users.url: ",
         10: 'services.orders.kind: expected one of "http", "mcp", "python", got "htp"; did you mean "http"?',
-        15: "services.crm.retry: not available in this version",
+        15: "services.crm.retry.attempts: expected a whole number from 2 to 20, got 0",
         18: "tools.customer.http: expected an input",
         22: "tools.customer.calls.profile.get: ",
         23: "tools.customer.calls.a: expected calls that can start, got a cycle",
@@ -254,7 +254,7 @@ def test_call_says_which_module_is_missing(file: Path, capsys: pytest.CaptureFix
     assert "services.clock.module: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["serve", "demo", "check", "schema", "call"])
+@pytest.mark.parametrize("name", ["serve", "demo", "check", "explain", "schema", "call"])
 def test_the_command_line_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--help"], [name, "--help"]):
         with pytest.raises(SystemExit) as exit_:

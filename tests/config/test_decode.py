@@ -541,10 +541,6 @@ def test_keys_of_another_version_are_refused(files: Any, text: str, key: str) ->
             ':2: telemetry.traces: expected "none", got "otlp:http://collector:4318": sending traces is not available in this version',
         ),
         (
-            '[services.users]\nkind = "http"\nurl = ["http://a/", "http://b/"]\n',
-            ':3: services.users.url: expected a URL such as "https://users.internal/api", got ["http://a/", "http://b/"]: replicas are not available in this version',
-        ),
-        (
             '[services.ldap]\nkind = "python"\nmodule = "m"\nprocesses = 2\n',
             ":4: services.ldap.processes: expected 0, got 2: worker processes are not available in this version",
         ),

@@ -72,9 +72,13 @@ def test_a_drain_cuts_what_hangs_with_labelled_partials(
     answers: dict[str, httpx.Response] = {}
 
     def ask(path: str) -> None:
-        answers[path] = httpx.get(url + path, timeout=10, trust_env=False)
+        answers[path] = client.get(url + path)
 
-    with running(command("serve", str(file))) as process:
+    # Made here: a client of its own for each would be a while loading certificates.
+    with (
+        httpx.Client(timeout=10, trust_env=False) as client,
+        running(command("serve", str(file))) as process,
+    ):
         ready(process, f"{url}/openapi.json")
         askers = [threading.Thread(target=ask, args=(path,)) for path in ("/both", "/needed")]
         for asker in askers:

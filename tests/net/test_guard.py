@@ -12,6 +12,7 @@ import trio.testing
 from gateway.core.adapter import Environment
 from gateway.core.errors import Unreachable
 from gateway.net.guard import AddressGuard
+from gateway.net.messages import Origin
 from gateway.net.threads import Threads
 from gateway.telemetry.events import AbandonedThreadEnded, ThreadAbandoned
 from tests.network import network
@@ -80,7 +81,7 @@ def test_a_clouds_metadata_is_never_connected_to(address: str, allow: bool) -> N
 def test_loopback_counts_where_the_file_writes_it_out(
     written: str, host: str, address: str, fine: bool
 ) -> None:
-    guard = AddressGuard.of(written, 80, ENVIRONMENT, allow_private=False)
+    guard = AddressGuard.of([Origin("http", written, 80)], ENVIRONMENT, allow_private=False)
     if fine:
         guard.check(host, 80, address)
     else:
@@ -89,7 +90,7 @@ def test_loopback_counts_where_the_file_writes_it_out(
 
 
 def test_loopback_counts_at_the_port_the_file_writes_out() -> None:
-    guard = AddressGuard.of("localhost", 8000, ENVIRONMENT, allow_private=False)
+    guard = AddressGuard.of([Origin("http", "localhost", 8000)], ENVIRONMENT, allow_private=False)
     guard.check("localhost", 8000, "127.0.0.1")
     with pytest.raises(Unreachable, match="allow_private"):
         guard.check("localhost", 6379, "127.0.0.1")
@@ -168,9 +169,19 @@ async def test_an_address_needs_no_thread() -> None:
     assert await guard_of(lookup, []).resolve("8.8.8.8", 80) == ["8.8.8.8"]
 
 
+def test_each_loopback_address_written_out_may_be_reached_at_its_own_port() -> None:
+    origins = [Origin("http", "127.0.0.1", 8000), Origin("http", "localhost", 8001)]
+    guard = AddressGuard.of(origins, ENVIRONMENT, allow_private=False)
+    guard.check("127.0.0.1", 8000, "127.0.0.1")
+    guard.check("localhost", 8001, "127.0.0.1")
+    with pytest.raises(Unreachable, match="allow_private"):
+        guard.check("127.0.0.1", 8001, "127.0.0.1")
+
+
 async def test_services_have_lookups_of_their_own() -> None:
     first, second = (
-        AddressGuard.of("api.test", 80, ENVIRONMENT, allow_private=False) for _ in "ab"
+        AddressGuard.of([Origin("http", "api.test", 80)], ENVIRONMENT, allow_private=False)
+        for _ in "ab"
     )
     assert first.threads.service == "s"
     assert first.threads.limiter is not second.threads.limiter

@@ -7,6 +7,7 @@ import structlog
 import trio
 
 from gateway.core.errors import DeadlineExceeded, Internal, NotFound, Unreachable
+from gateway.telemetry.events import BreakerChanged, BreakerState
 from gateway.telemetry.logs import RequestLog, bound, configure, logger
 from tests.telemetry.told import call_ended, request, request_ended
 
@@ -92,6 +93,20 @@ def test_other_failures_are_the_worlds_and_stay_at_info(lines: Lines) -> None:
     (line,) = lines.decoded
     assert (line["level"], line["code"]) == ("info", "unreachable")
     assert (line["why"], line["where"]) == ("cannot connect", "10.0.0.1:80")
+
+
+def test_an_outage_is_a_line_at_its_beginning_and_at_its_end(lines: Lines) -> None:
+    configure(stream=lines)
+    log = RequestLog()
+    states: tuple[BreakerState, ...] = ("open", "half_open", "open", "half_open", "closed")
+    for state in states:
+        log(BreakerChanged(service="meteo", state=state))
+    told = [(line["event"], line["level"], line["service"]) for line in lines.decoded]
+    assert told == [
+        ("breaker open", "warning", "meteo"),
+        ("breaker open", "warning", "meteo"),
+        ("breaker closed", "warning", "meteo"),
+    ]
 
 
 def test_arguments_values_and_locals_are_never_logged(lines: Lines) -> None:

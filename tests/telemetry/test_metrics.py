@@ -4,10 +4,26 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.errors import DeadlineExceeded, NotFound, Skipped, Unreachable
-from gateway.telemetry.events import AbandonedThreadEnded, RequestStarted, ThreadAbandoned
+from gateway.telemetry.events import (
+    AbandonedThreadEnded,
+    BreakerChanged,
+    CacheAsked,
+    Coalesced,
+    FaultInjected,
+    Hedged,
+    LimitChanged,
+    LineChanged,
+    Refused,
+    ReplicaChanged,
+    RequestStarted,
+    Retried,
+    RetryWithheld,
+    ThreadAbandoned,
+)
 from gateway.telemetry.metrics import Metrics
 from tests.telemetry.told import call_ended, call_started, request, request_ended
 
@@ -121,6 +137,44 @@ def test_abandoned_threads_are_accounted_for_from_any_thread() -> None:
     assert found["gateway_threads_abandoned_total{service=ldap}"] == 2
 
 
+POLICIES: tuple[tuple[Event, str, float], ...] = (
+    (
+        Retried(service="s", call="c", attempt=2, wait_s=1, error=Unreachable()),
+        "gateway_retries_total{service=s}",
+        2,
+    ),
+    (
+        RetryWithheld(service="s", call="c", why="budget"),
+        "gateway_retries_withheld_total{service=s,why=budget}",
+        2,
+    ),
+    (Refused(service="s", by="limit"), "gateway_refused_total{policy=limit,service=s}", 2),
+    (Hedged(service="s", call="c", won=True), "gateway_hedges_total{service=s,won=yes}", 2),
+    (Hedged(service="s", call="c", won=False), "gateway_hedges_total{service=s,won=no}", 2),
+    (BreakerChanged(service="s", state="open"), "gateway_breaker_state{service=s}", 2),
+    (BreakerChanged(service="s", state="half_open"), "gateway_breaker_state{service=s}", 1),
+    (BreakerChanged(service="s", state="closed"), "gateway_breaker_state{service=s}", 0),
+    (LimitChanged(service="s", concurrency=17), "gateway_limit_concurrency{service=s}", 17),
+    (LineChanged(service="s", waiting=3), "gateway_limit_waiting{service=s}", 3),
+    (
+        CacheAsked(service="s", call="c", found="stale"),
+        "gateway_cache_total{found=stale,service=s}",
+        2,
+    ),
+    (Coalesced(service="s", call="c"), "gateway_coalesced_total{service=s}", 2),
+    (
+        FaultInjected(service="s", call="c", fault="hang"),
+        "gateway_faults_total{fault=hang,service=s}",
+        2,
+    ),
+)
+
+
+@pytest.mark.parametrize(("event", "sample", "wanted"), POLICIES)
+def test_what_policies_do_is_counted(event: Event, sample: str, wanted: float) -> None:
+    assert counted(event, event)[sample] == wanted
+
+
 def test_two_gateways_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one(RequestStarted(request()))
@@ -144,6 +198,20 @@ def test_a_scraper_may_ask_for_openmetrics() -> None:
     assert metrics.render("text/html")[1].startswith("text/plain; version=0.0.4")
 
 
+def test_who_is_in_and_out_is_told() -> None:
+    metrics = Metrics()
+    for is_in, why in ((True, "start"), (False, "health"), (True, "health"), (False, "share")):
+        metrics(ReplicaChanged(service="users", replica="a.test", is_in=is_in, why=why))  # type: ignore[arg-type]
+    found = samples(metrics)
+    assert found["gateway_replica_in{replica=a.test,service=users}"] == 0
+    changes = {key: value for key, value in found.items() if "replica_changes" in key}
+    assert changes == {
+        "gateway_replica_changes_total{replica=a.test,service=users,to=out,why=health}": 1,
+        "gateway_replica_changes_total{replica=a.test,service=users,to=in,why=health}": 1,
+        "gateway_replica_changes_total{replica=a.test,service=users,to=out,why=share}": 1,
+    }
+
+
 def test_the_reference_names_every_metric_and_its_labels() -> None:
     metrics = Metrics()
     for event in (
@@ -153,6 +221,8 @@ def test_the_reference_names_every_metric_and_its_labels() -> None:
         call_started(),
         call_ended(),
         ThreadAbandoned("ldap"),
+        ReplicaChanged(service="users", replica="a.test", is_in=True, why="trial"),
+        *(event for event, _, _ in POLICIES),
     ):
         metrics(event)
     page = PAGE.read_text()

@@ -120,10 +120,7 @@ class HttpLink:
     def _client_settings(self, max_connections: int) -> ClientSettings:
         origin = self.origin
         guard = AddressGuard.of(
-            origin.host,
-            origin.port,
-            self._environment,
-            allow_private=self._settings.allow_private,
+            [origin], self._environment, allow_private=self._settings.allow_private
         )
         return ClientSettings(
             guard=guard,
