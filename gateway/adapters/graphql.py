@@ -24,7 +24,14 @@ from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service
-from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, Origin, open_client
+from gateway.net.client import (
+    ClientSettings,
+    HttpClient,
+    HttpReply,
+    HttpRequest,
+    Origin,
+    open_client,
+)
 from gateway.net.credentials import basic_authorization, secrets_of_url
 from gateway.net.guard import AddressGuard
 from gateway.net.json_text import decode_json
@@ -167,9 +174,7 @@ class GraphqlAdapter:
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
         settings, origin = self._settings, self._origin
-        guard = AddressGuard.of(
-            origin.host, origin.port, self._environment, allow_private=settings.allow_private
-        )
+        guard = AddressGuard.of([origin], self._environment, allow_private=settings.allow_private)
         client_settings = ClientSettings(
             guard=guard,
             max_connections=settings.max_connections,

@@ -236,9 +236,7 @@ class TcpAdapter:
     async def open(self) -> AsyncIterator[None]:
         """Be ready to connect; leaving closes what is open."""
         settings, origin = self._settings, self._origin
-        guard = AddressGuard.of(
-            origin.host, origin.port, self._environment, allow_private=settings.allow_private
-        )
+        guard = AddressGuard.of([origin], self._environment, allow_private=settings.allow_private)
         self._dialer = Dialer(guard, ssl.create_default_context() if settings.tls else None)
         try:
             yield

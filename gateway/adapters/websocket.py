@@ -12,7 +12,7 @@ import base64
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -33,6 +33,7 @@ from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.json_text import decode_json
 from gateway.net.messages import HttpRequest, Origin
+from gateway.net.refusal import refusal
 from gateway.net.request import head_of
 from gateway.net.websocket import Closed, Handshake, WebSocket
 
@@ -144,7 +145,9 @@ class WebSocketAdapter:
         """
         shared = None if call.subscribe else self._shared
         if shared is not None and not isinstance(call.send, Mapping):
-            raise ValueError("send: expected a table: its field correlation pairs the reply with it")
+            raise ValueError(
+                "send: expected a table: its field correlation pairs the reply with it"
+            )
 
         async def exchange(request: Request, emit: Emit, /) -> Reply:
             message = request.arguments.get("send", call.send)
@@ -176,11 +179,14 @@ class WebSocketAdapter:
         try:
             status = connection.reply.status
             if status != 101:
-                raise BadReply(f"{self._name} answered {status} to the handshake", service_status=status)
+                raise refusal(
+                    self._name,
+                    status,
+                    "",
+                    connection.reply.fields.get(b"retry-after", b"").decode("latin-1") or None,
+                )
             handshake.check(connection.reply.headers)
-            socket = WebSocket(
-                connection, max_message=settings.max_message, idle_s=settings.idle
-            )
+            socket = WebSocket(connection, max_message=settings.max_message, idle_s=settings.idle)
             yield socket
             with trio.move_on_after(_GOODBYE_S), contextlib.suppress(GatewayError):
                 await socket.close(_NORMAL)
@@ -213,9 +219,7 @@ class WebSocketAdapter:
     async def open(self) -> AsyncIterator[None]:
         """Be ready to connect; the connection that is shared is opened beside it."""
         settings, origin = self._settings, self._origin
-        guard = AddressGuard.of(
-            origin.host, origin.port, self._environment, allow_private=settings.allow_private
-        )
+        guard = AddressGuard.of([origin], self._environment, allow_private=settings.allow_private)
         client_settings = ClientSettings(
             guard=guard,
             max_connections=settings.max_connections,
@@ -325,38 +329,34 @@ class _Shared:
         Raises:
             GatewayError: The connection broke, or what came is no message.
         """
-        failure: GatewayError | None = None
+        failures: list[GatewayError] = []
 
-        async def read() -> None:
-            nonlocal failure
+        async def go_on(step: Callable[[], Awaitable[None]]) -> None:
             try:
                 while True:
-                    self._heard(await socket.receive())
+                    await step()
             except Closed:
                 pass
             except GatewayError as error:
-                failure = error
+                failures.append(error)
             nursery.cancel_scope.cancel()
+
+        async def read() -> None:
+            self._heard(await socket.receive())
 
         async def write() -> None:
-            nonlocal failure
-            try:
-                while True:
-                    await self._some.wait()
-                    self._some = trio.Event()
-                    while self._outgoing:
-                        name, text = self._outgoing.popleft()
-                        if name in self._waiting:  # else nobody wants it any more
-                            await socket.send(text)
-            except GatewayError as error:
-                failure = error
-            nursery.cancel_scope.cancel()
+            await self._some.wait()
+            self._some = trio.Event()
+            while self._outgoing:
+                name, text = self._outgoing.popleft()
+                if name in self._waiting:  # else nobody wants it any more
+                    await socket.send(text)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(read)
-            nursery.start_soon(write)
-        if failure is not None:
-            raise failure
+            nursery.start_soon(go_on, read)
+            nursery.start_soon(go_on, write)
+        if failures:
+            raise failures[0]
 
     def _heard(self, message: str | bytes) -> None:
         """Give a message to the call it answers; one that answers none is dropped."""
@@ -384,7 +384,9 @@ def _text(value: Any) -> str:
     try:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError) as error:
-        raise InvalidArguments(f"not called: what is to be sent has no JSON form: {error}") from error
+        raise InvalidArguments(
+            f"not called: what is to be sent has no JSON form: {error}"
+        ) from error
 
 
 def _value(message: str | bytes) -> Any:

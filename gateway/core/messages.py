@@ -163,7 +163,8 @@ class Reply(msgspec.Struct, frozen=True):
         value: The decoded value: JSON's types, whole. To a request that is `opaque` it may be a
             `msgspec.Raw` or `Content`.
         branches: Below an answer of a tool: how each call ended, in the plan's order.
-        missing: The failures of absent calls, each naming its call; empty if the answer is whole.
+        missing: The failures of absent calls, each naming its call; empty if the answer is whole. Of
+            a service's reply, what is missing from its value.
         encoded: Of an answer to a client: the JSON that every protocol sends it as.
     """
 

@@ -43,6 +43,7 @@ class Book:
         self._branches: dict[str, Branch] = {}
         self._fatal: GatewayError | None = None
         self._succeeded = 0
+        self._lacking: dict[str, tuple[GatewayError, ...]] = {}
 
     def open(self) -> None:
         """Take note of the budget: the deadline of whoever runs the plan."""
@@ -95,7 +96,9 @@ class Book:
         Raises:
             GatewayError: A required call is missing, or too few succeeded: the failure to blame.
         """
-        if self._succeeded == len(self._plan.nodes):  # nothing is missing: nothing to judge
+        if (
+            self._succeeded == len(self._plan.nodes) and not self._lacking
+        ):  # nothing is missing: nothing to judge
             return Reply(self._plan.merge(self.namespace, frozenset()), self.branches)
         unfinished = [node for node in self._plan.nodes if node.name not in self._branches]
         # Judged together: what one of them is booked as must not change what the next one is.
@@ -117,9 +120,12 @@ class Book:
             fatal = self._error(under_way[0].name)
         if fatal is not None:
             raise fatal
-        missing = tuple(branch.error for branch in branches if branch.error is not None)
+        missing: list[GatewayError] = []
+        for branch in branches:
+            own = self._lacking.get(branch.call, ())
+            missing += own if branch.error is None else (branch.error,)
         names = frozenset(branch.call for branch in branches if branch.error is not None)
-        return Reply(self._plan.merge(self.namespace, names), branches, missing)
+        return Reply(self._plan.merge(self.namespace, names), branches, tuple(missing))
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -147,10 +153,15 @@ class Book:
         assert error is not None  # noqa: S101 - asked of calls that are missing
         return error
 
-    def end(self, node: Node, value: Any = None, error: GatewayError | None = None) -> None:
+    def end(
+        self, node: Node, reply: Reply | None = None, error: GatewayError | None = None
+    ) -> None:
         """Book how `node`'s call ended."""
         name = node.name
-        self._branches[name] = branch = self._branch(node, value, error)
+        self._branches[name] = branch = self._branch(node, reply, error)
+        if reply is not None and reply.missing:
+            blamed = [one.blamed(call=name, service=node.service) for one in reply.missing]
+            self._lacking[name] = tuple(blamed)
         self.namespace[name] = branch.value
         if name not in self._committed:
             self._tell(branch)
@@ -170,24 +181,24 @@ class Book:
         """Take note that `node`'s call may outlive the request."""
         self._committed.add(node.name)
 
-    def end_commit(self, node: Node, value: Any, error: GatewayError | None) -> None:
+    def end_commit(self, node: Node, reply: Reply | None, error: GatewayError | None) -> None:
         """Book how a committed call ended, or tell it if the request went on without it."""
         if node.name in self._branches:
-            self._tell(self._branch(node, value, error))
+            self._tell(self._branch(node, reply, error))
             return
         self._committed.discard(node.name)
-        self.end(node, value, error)
+        self.end(node, reply, error)
 
     def _tell(self, branch: Branch) -> None:
         self._record(CallEnded(request=self._request, tool=self._plan.tool, branch=branch))
 
-    def _branch(self, node: Node, value: Any, error: GatewayError | None) -> Branch:
+    def _branch(self, node: Node, reply: Reply | None, error: GatewayError | None) -> Branch:
         now = trio.current_time() - self._start
         return Branch(
             call=node.name,
             service=node.service,
             outcome="ok" if error is None else outcome_of(error),
-            value=value if error is None else node.default,
+            value=node.default if reply is None or error is not None else reply.value,
             error=error and error.blamed(call=node.name, service=node.service),
             started_s=self._started.get(node.name),
             ended_s=now,

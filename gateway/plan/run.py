@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 
@@ -20,7 +19,7 @@ from gateway.core.errors import (
     Internal,
     Overloaded,
 )
-from gateway.core.messages import Branch, Request
+from gateway.core.messages import Branch, Reply, Request
 from gateway.core.service import Begun, Emit, discard
 from gateway.plan.book import Book
 from gateway.plan.flight import Flight
@@ -100,7 +99,7 @@ class Run:
             if reply is None and error is None:
                 break
             flight.end(node)
-            self.book.end(node, None if reply is None else reply.value, error)
+            self.book.end(node, reply, error)
             rest = self._released_by(node)
         return () if self.book.is_over() else [*rest, *flight.nodes]
 
@@ -175,24 +174,24 @@ class Run:
             await self._commit(node, self._commits)
             return
         error: GatewayError | None = None
-        value = None
+        reply = None
         try:
-            value = await self._invoke(node, emit, begun)
+            reply = await self._invoke(node, emit, begun)
         except GatewayError as caught:
             error = caught
-        self.book.end(node, value, error)
+        self.book.end(node, reply, error)
 
-    async def _invoke(self, node: Node, emit: Emit, begun: Begun | None = None) -> Any:
-        """The value of the reply, to what was begun if something was.
+    async def _invoke(self, node: Node, emit: Emit, begun: Begun | None = None) -> Reply:
+        """The reply, to what was begun if something was.
 
         Raises:
             GatewayError: As every service raises it; a bug of ours becomes `Internal`, caused by what was raised.
         """
         try:
             if begun is None:
-                return (await node.invoke(self._asked(node), emit)).value
+                return await node.invoke(self._asked(node), emit)
             with contextlib.closing(begun):
-                return (await begun.finish()).value
+                return await begun.finish()
         except (GatewayError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseExceptionGroup as group:
@@ -213,18 +212,18 @@ class Run:
 
         async def work() -> None:
             error: GatewayError | None = DeadlineExceeded("no reply before the gateway closed")
-            value = None
+            reply = None
             try:
                 with trio.move_on_after(node.commit_timeout_s or 0) as scope:
                     try:
-                        value = await self._invoke(node, discard)
+                        reply = await self._invoke(node, discard)
                         error = None
                     except GatewayError as caught:
                         error = caught
                 if scope.cancelled_caught:
                     error = DeadlineExceeded(f"no reply within {shown(node.commit_timeout_s or 0)}")
             finally:  # the end of a drain cuts it here
-                self.book.end_commit(node, value, error)
+                self.book.end_commit(node, reply, error)
                 ended.set()
 
         if len(commits.child_tasks) >= _MAX_COMMITS:

@@ -219,7 +219,7 @@ class Cache:
 
 def _body(reply: Reply) -> bytes | None:
     """A reply's value as JSON; `None` if that is not all of it."""
-    if isinstance(reply.value, Content):
+    if reply.missing or isinstance(reply.value, Content):
         return None
     try:
         return msgspec.json.encode(reply.value)

@@ -36,12 +36,19 @@ async def asked(
     document: dict[str, Any], answer: Any, /, **arguments: Any
 ) -> tuple[Reply, Scripted]:
     service = Scripted(answer)
+    failure: GatewayError | None = None
     async with network() as net:
         net.name("shop.test", "10.0.0.1")
         net.serve("10.0.0.1", 80, service)
         app = create_app(document)
         async with app.running():
-            return await app.call(request(**arguments)), service
+            try:
+                reply = await app.call(request(**arguments))
+            except GatewayError as error:
+                failure = error  # bare, where the network's nursery would wrap it
+    if failure is not None:
+        raise failure
+    return reply, service
 
 
 def said(value: Any, status: int = 200) -> Any:

@@ -56,11 +56,23 @@ async def asked(document: dict[str, Any], timeout_s: float = 5, /, **arguments: 
 @pytest.mark.parametrize(
     ("sql", "arguments", "rows"),
     [
-        ("select * from t where id = :x", {"x": 1}, [{"id": 1, "name": "n1", "raw": "AQ==", "part": 0.5}]),
-        ("select name from t where id < :x order by id", {"x": 2}, [{"name": "n0"}, {"name": "n1"}]),
+        (
+            "select * from t where id = :x",
+            {"x": 1},
+            [{"id": 1, "name": "n1", "raw": "AQ==", "part": 0.5}],
+        ),
+        (
+            "select name from t where id < :x order by id",
+            {"x": 2},
+            [{"name": "n0"}, {"name": "n1"}],
+        ),
         ("select id from t where name = :x", {"x": "' or 1=1 --"}, []),
         ("select :x as a, :y as b", {"x": [1, {"k": None}]}, [{"a": '[1,{"k":null}]', "b": None}]),
-        ("select 9e999 as inf, null as no, 1 = 1 as yes", {}, [{"inf": "inf", "no": None, "yes": 1}]),
+        (
+            "select 9e999 as inf, null as no, 1 = 1 as yes",
+            {},
+            [{"inf": "inf", "no": None, "yes": 1}],
+        ),
         ("select :x as big", {"x": 2**70}, [{"big": str(2**70)}]),
     ],
 )
@@ -92,7 +104,7 @@ async def test_parameters_may_be_named_apart_from_the_inputs(file: Path) -> None
         ("delete from t", Rejected, "may not"),
         ("pragma writable_schema = 1", Rejected, "may not"),
         ("attach 'other.db' as other", Rejected, "may not"),
-        ("select load_extension('x')", GatewayError, "may not|not authorized"),
+        ("select load_extension('x')", Rejected, "may not"),
         ("create table z(a)", Rejected, "may not"),
     ],
 )
@@ -118,9 +130,7 @@ async def test_writes_need_a_yes_on_both_sides(file: Path) -> None:
         await asked(written(file, sql, open_to_all, write=True), x=1)
     assert caught.value.status == 409
     with pytest.raises(Rejected, match="FOREIGN KEY"):
-        await asked(
-            written(file, "insert into p values (:x)", open_to_all, write=True), x=12345
-        )
+        await asked(written(file, "insert into p values (:x)", open_to_all, write=True), x=12345)
     with pytest.raises(Rejected, match="may not"):
         await asked(written(file, "drop table t", open_to_all, write=True))
 

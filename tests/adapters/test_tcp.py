@@ -66,20 +66,21 @@ LENGTH = {"framing": "length", "prefix": 2}
 
 
 @pytest.mark.parametrize(
-    ("service", "x", "sent", "pieces", "value"),
+    ("service", "x", "there", "value"),
     [
-        ({}, "hi", b"hi\n", [b"by", b"e\r", b"\n"], "bye"),
-        ({}, {"a": 1}, b'{"a":1}\n', [b"ok\n"], "ok"),
-        ({}, 5, b"5\n", [b"\n"], ""),
-        ({"encoding": "latin-1"}, "ü", b"\xfc\n", [b"\xe4\n"], "ä"),
-        (FIXED, "abc", b"abc", [b"x", b"yz"], "xyz"),
-        (LENGTH, "hello", b"\x00\x05hello", [b"\x00", b"\x02o", b"k"], "ok"),
-        (LENGTH, "", b"\x00\x00", [b"\x00\x00"], ""),
+        ({}, "hi", (b"hi\n", [b"by", b"e\r", b"\n"]), "bye"),
+        ({}, {"a": 1}, (b'{"a":1}\n', [b"ok\n"]), "ok"),
+        ({}, 5, (b"5\n", [b"\n"]), ""),
+        ({"encoding": "latin-1"}, "ü", (b"\xfc\n", [b"\xe4\n"]), "ä"),
+        (FIXED, "abc", (b"abc", [b"x", b"yz"]), "xyz"),
+        (LENGTH, "hello", (b"\x00\x05hello", [b"\x00", b"\x02o", b"k"]), "ok"),
+        (LENGTH, "", (b"\x00\x00", [b"\x00\x00"]), ""),
     ],
 )
 async def test_a_message_goes_and_one_comes(
-    autojump_clock: MockClock, service: Any, x: Any, sent: bytes, pieces: list[bytes], value: str
+    autojump_clock: MockClock, service: Any, x: Any, there: tuple[bytes, list[bytes]], value: str
 ) -> None:
+    sent, pieces = there
     got: list[bytes] = []
     async with network() as net:
         served(net, says(*pieces, got=got))
@@ -146,9 +147,7 @@ async def test_what_is_no_reply_fails(
 
 
 @pytest.mark.parametrize("reuse", [False, True])
-async def test_a_connection_serves_again_if_it_may(
-    autojump_clock: MockClock, reuse: bool
-) -> None:
+async def test_a_connection_serves_again_if_it_may(autojump_clock: MockClock, reuse: bool) -> None:
     async with network() as net:
         served(net, says(b"ok\n"))
         app = app_of({"reuse": reuse})

@@ -20,12 +20,14 @@ import attrs
 import pytest
 import trio
 from trio.testing import MockClock
+from wsproto.events import CloseConnection
 
 from gateway.adapters import ADAPTERS
 from gateway.app import Gateway, create_app
 from gateway.core.errors import BadReply, GatewayError
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters import functions
+from tests.adapters.test_websocket import Server
 from tests.apps import request
 from tests.http_service import Received, Scripted, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, unanswered
@@ -366,6 +368,93 @@ async def over_tcp(does: Does) -> AsyncGenerator[Scene]:
         assert not net.open
 
 
+# ------------------------------------------------------------------ graphql
+
+GRAPHQL_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    raw(b"", close=True),
+    http(200, "{" + SECRET, content_type="application/json"),
+    http(200, json.dumps({"errors": [{"message": SECRET}]})),
+    http(200, json.dumps({"data": None, "errors": [{"message": SECRET}]})),
+    http(200, json.dumps({SECRET: 1})),
+    http(401, SECRET),
+    http(500, SECRET),
+)
+
+
+@asynccontextmanager
+async def over_graphql(does: Does) -> AsyncGenerator[Scene]:
+    answer: Any = {
+        "reply": http(200, '{"data": {"n": 1}}', after_s=0.1),
+        "hang": http(after_s=math.inf),
+        "too much": http(200, '{"data": "' + "x" * 2000 + '"}'),
+    }.get(does) or GRAPHQL_FAILURES[int(does)]  # type: ignore[arg-type]
+    service = answer if isinstance(answer, OSError) else Scripted(answer)
+    settings = {
+        "kind": "graphql",
+        "url": "http://api.test/graphql",
+        "allow_private": True,
+        "max_reply": "1KiB",
+        "max_connections": 2,
+        "headers": {"authorization": f"Bearer {SECRET}"},
+    }
+    async with network() as net:
+        net.name("api.test", "10.0.0.1")
+        net.serve("10.0.0.1", 80, service)
+        written = tool(settings, {"query": "{ n }"})
+        app = create_app(written)
+
+        def left() -> int:
+            return int(app._built.adapters["s"]._client.pool.taken)  # type: ignore[attr-defined]
+
+        def budget_s() -> list[float]:
+            return [int(one.header("x-request-timeout-ms")) / 1000 for one in service.requests]
+
+        async with app.running():
+            yield Scene(app, left, budget_s, written)
+        assert not net.open
+
+
+# ------------------------------------------------------------------ websocket
+
+WEBSOCKET_FAILURES = ("refuse", "end", b"\xff" * 2000)
+
+
+@asynccontextmanager
+async def over_websocket(does: Does) -> AsyncGenerator[Scene]:
+    says = WEBSOCKET_FAILURES[does] if isinstance(does, int) else does
+
+    async def hear(say: Any, _text: str) -> None:
+        if says == "hang":
+            return
+        await trio.sleep(0.1)
+        replies = {"reply": '{"n": 1}', "too much": "x" * 2000, "end": CloseConnection(1001)}
+        await say(says if isinstance(says, bytes) else replies[says])
+
+    server = Server(hear)
+    server.refuses = says == "refuse"
+    settings = {
+        "kind": "websocket",
+        "url": "ws://api.test/feed",
+        "allow_private": True,
+        "max_message": "1KiB",
+        "max_connections": 2,
+        "headers": {"authorization": f"Bearer {SECRET}"},
+    }
+    async with network() as net:
+        net.name("api.test", "10.0.0.1")
+        net.serve("10.0.0.1", 80, server)
+        written = tool(settings, {"send": "hello"})
+        app = create_app(written)
+
+        def left() -> int:
+            return int(app._built.adapters["s"]._client.pool.taken)  # type: ignore[attr-defined]
+
+        async with app.running():
+            yield Scene(app, left, list, written)
+        assert not net.open
+
+
 # ------------------------------------------------------------------ the table
 
 SCENES = {
@@ -381,6 +470,10 @@ SCENES = {
     ),
     "files": Kind(
         "files", files, {"n": 1}, len(FILES_FAILURES), bounded=True, virtual=False, told=False
+    ),
+    "graphql": Kind("graphql", over_graphql, {"n": 1}, len(GRAPHQL_FAILURES), bounded=True),
+    "websocket": Kind(
+        "websocket", over_websocket, {"n": 1}, len(WEBSOCKET_FAILURES), bounded=True, told=False
     ),
     "sql, SQLite": Kind(
         "sql", sqlite, {"n": 1}, len(SQL_FAILURES), bounded=True, virtual=False, told=False
@@ -511,7 +604,7 @@ def test_cancelled_anywhere_it_leaves_nothing(kind: Kind, does: Does) -> None:
             try:
                 await cancellable(call)
             except AssertionError:
-                assert kind.kind in {"http", "mcp", "tcp", "command"}
+                assert kind.kind not in {"files", "python", "sql"}
             while scene.left() and not kind.virtual:  # threads end in real time
                 await trio.lowlevel.checkpoint()
             assert scene.left() == 0

@@ -192,6 +192,10 @@ def _bound(value: Any) -> Any:
 def _failure(error: sqlite3.Error) -> GatewayError:
     """What a failure of SQLite's means."""
     code = getattr(error, "sqlite_errorcode", None) or 0
+    if "not authorized" in str(error) or "prohibited" in str(
+        error
+    ):  # of some, the code is no other
+        code = sqlite3.SQLITE_AUTH
     match code & 0xFF:
         case sqlite3.SQLITE_INTERRUPT:
             return DeadlineExceeded("the statement was stopped")
