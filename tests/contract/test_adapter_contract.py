@@ -27,7 +27,7 @@ from gateway.app import Gateway, create_app
 from gateway.core.errors import BadReply, GatewayError
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters import functions
-from tests.adapters.test_websocket import Server
+from tests.adapters.test_websocket_kind import Server
 from tests.apps import request
 from tests.http_service import Received, Scripted, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, unanswered
