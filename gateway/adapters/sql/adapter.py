@@ -117,14 +117,18 @@ class SqlAdapter:
             ValueError: There is no such database, or what speaks to it is not installed.
         """
         try:
-            await trio.to_thread.run_sync(self._database.open, abandon_on_cancel=False)
+            await trio.to_thread.run_sync(
+                self._database.open, abandon_on_cancel=False, limiter=self._stoppers
+            )
         except ValueError as error:
             raise ValueError(f"services.{self._name}.url: {self._redact(str(error))}") from error
         try:
             yield
         finally:
             with trio.CancelScope(shield=True):  # bounded by the database's own
-                await trio.to_thread.run_sync(self._database.close, abandon_on_cancel=False)
+                await trio.to_thread.run_sync(
+                    self._database.close, abandon_on_cancel=False, limiter=self._stoppers
+                )
 
 
 class _Work:
