@@ -5,7 +5,7 @@ Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -16,9 +16,11 @@ import trio
 from gateway.core.errors import InvalidRequest, TooLarge
 
 __all__ = [
+    "FIELDS",
     "PEER",
     "ASGIApp",
     "ClientLeft",
+    "Fields",
     "Incoming",
     "Peer",
     "Receive",
@@ -50,6 +52,9 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 """Answers one connection."""
 
 T = TypeVar("T")
+
+FIELDS = "gateway.fields"
+"""The extension of an ASGI scope under which our own server gives `Fields`."""
 
 PEER = "gateway.peer"
 """The extension of an ASGI scope under which our own server gives a `Peer`."""
@@ -100,10 +105,41 @@ class Incoming(msgspec.Struct, frozen=True):
         return cls(scope, path_of(scope), headers_of(scope))
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
-    """The request's headers: names in lower case, several values of one name joined by `, `."""
+class Fields:
+    """Headers by name, found once for all requests that come with the same.
+
+    Args:
+        raw: As they came; not to be changed.
+    """
+
+    __slots__ = ("_by_name", "_raw")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._by_name: Mapping[str, str] | None = None
+
+    def of(self, headers: object) -> Mapping[str, str] | None:
+        """These by name; `None` if what stands before the application has changed them."""
+        if headers != self._raw:
+            return None
+        if self._by_name is None:
+            self._by_name = _by_name(self._raw)
+        return self._by_name
+
+
+def headers_of(scope: Scope) -> Mapping[str, str]:
+    """The request's headers: names in lower case, several values of one name joined by `, `.
+
+    Other requests may share them.
+    """
+    headers = scope["headers"]
+    fields: Fields | None = scope.get("extensions", {}).get(FIELDS)
+    return (fields and fields.of(headers)) or _by_name(headers)
+
+
+def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
+    for raw_name, raw_value in raw:
         name = _names.get(raw_name) or _named(raw_name)
         value = str(raw_value, "latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

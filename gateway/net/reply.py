@@ -9,7 +9,10 @@ Source: RFC 9112, sections 4 to 9.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+import attrs
 import httptools
 
 from gateway.core.errors import BadReply, Unreachable
@@ -27,6 +30,22 @@ _END = b"\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 _UNTIL_CLOSE = math.inf
 _CHUNKED = -1.0
+_NO_FIELDS: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+@attrs.frozen(slots=True)
+class _Known:
+    """What a head meant when its very bytes came before: one that tells its body's length."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    fields: Mapping[bytes, bytes]
+    length: int
+
+
+_known: dict[bytes, _Known] = {}
+"""By their bytes: within a second, which `date` tells, a service begins its replies much alike."""
+_MAX_KNOWN, _LONG_HEAD = 1000, 2048
 
 
 class ReplyReader:
@@ -38,7 +57,8 @@ class ReplyReader:
 
     Attributes:
         status: Its status.
-        headers: Names in lower case, values, in order; trailers are dropped.
+        headers: Names in lower case, values, in order; trailers are dropped. Other replies may
+            share them.
         fields: The same by name, repeated ones joined by `, `: RFC 9110, section 5.3.
         started: Whether a byte of it came.
         ended: Whether all of it came.
@@ -49,6 +69,7 @@ class ReplyReader:
     __slots__ = (
         "_bodiless",
         "_chunks",
+        "_fields",
         "_head",
         "_head_bytes",
         "_interim",
@@ -74,15 +95,16 @@ class ReplyReader:
         self._left = 0.0
         self._silent = 0
         self._chunks: list[bytes] = []
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        self.fields = _NO_FIELDS
+        self.status = 0
         self.announced: int | None = None
         self.started = False
         self.ended = False
         self.keeps_alive = True
-        self._expect_head()
 
     def _expect_head(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.fields: dict[bytes, bytes] = {}
+        self._fields: list[tuple[bytes, bytes]] = []
         self.status = 0
         self._tail = b""
         self._head = False
@@ -93,7 +115,7 @@ class ReplyReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer."""
         if not self._head:
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
+            self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head's end."""
@@ -128,7 +150,17 @@ class ReplyReader:
         Raises:
             BadReply: It is no head, or over its bound.
         """
-        self.started = True
+        if not self.started:
+            self.started = True
+            end = data.find(_END) + len(_END)
+            known = _known.get(data[:end])
+            if known is not None and not self._bodiless:
+                self._recall(known)
+                return data[end:]
+            self._expect_head()
+        return self._read_head(data)
+
+    def _read_head(self, data: bytes) -> bytes | None:
         while True:
             end = self._end_of_head(data)
             head = data if end < 0 else data[:end]
@@ -144,9 +176,11 @@ class ReplyReader:
             rest = data[end:]
             if self.status >= 200:
                 self._frame()
+                self._keep(head)
                 return rest
             if self.status == 101 and self._upgrades:
                 self._forget_parser()
+                self.headers = self._fields
                 self.keeps_alive = False
                 self._left = _UNTIL_CLOSE
                 return rest
@@ -159,6 +193,22 @@ class ReplyReader:
             if not rest:
                 return None
             data = rest
+
+    def _recall(self, known: _Known) -> None:
+        """Take a head that came before: no parser is needed."""
+        self.status, self.headers, self.fields = known.status, known.headers, known.fields
+        self.announced = self._left = known.length
+        self.ended = not known.length
+
+    def _keep(self, head: bytes) -> None:
+        """Have a head known when it comes again, if nothing but its length frames the reply."""
+        if self.announced is None or not self.keeps_alive or self._bodiless:
+            return
+        if not self._head_bytes == len(head) <= _LONG_HEAD:
+            return  # it came in pieces, or behind interim ones
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        _known[head] = _Known(self.status, self.headers, self.fields, self.announced)
 
     def _end_of_head(self, data: bytes) -> int:
         """Where in `data` the head ends, -1 if it goes on."""
@@ -181,6 +231,7 @@ class ReplyReader:
         persistent = version == "1.1"
         if not persistent and version != "1.0":
             raise BadReply("what came back is not HTTP: neither 1.0 nor 1.1")
+        self.headers = self._fields
         self.fields = fields = by_name(self.headers)
         length = fields.get(b"content-length")
         if length is not None:

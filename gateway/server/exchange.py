@@ -7,11 +7,10 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import trio
 
-from gateway.net.asgi import PEER
+from gateway.net.asgi import FIELDS, PEER
 from gateway.server.answers import AnswerHead, failure
 from gateway.server.bodies import Chunked, Sized
 from gateway.server.heads import Refused
@@ -51,6 +50,7 @@ class Exchange:
         "_bodyless",
         "_chunked",
         "_connection",
+        "_expected",
         "_finished",
         "_head",
         "_keep_alive",
@@ -82,6 +82,7 @@ class Exchange:
         self._chunked = False
         self._owed: int | None = None
         self._keep_alive = head.keep_alive
+        self._expected = head.expects_continue
         self._lost = False
         self._refused: Refused | None = None
         self._leaving: trio.Event | None = None
@@ -95,19 +96,20 @@ class Exchange:
             about: What is the same for all of the connection's.
         """
         head = self._head
-        raw_path, _, query = head.target.partition(b"?")
-        path = raw_path.decode("ascii")
+        extensions: dict[str, object] = {FIELDS: head.fields}
+        if self._connection.watched:
+            extensions[PEER] = self
         return {
             "type": "http",
             "asgi": _ASGI,
             "http_version": "1.1" if head.is_1_1 else "1.0",
             "method": head.method,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
+            "path": head.path,
+            "raw_path": head.raw_path,
+            "query_string": head.query,
             "root_path": "",
-            "headers": head.headers,
-            "extensions": {PEER: self} if self._connection.watched else {},
+            "headers": head.headers.copy(),
+            "extensions": extensions,
             **about,
         }
 
@@ -156,8 +158,8 @@ class Exchange:
         while not piece and not self._body.done and not self.left:
             data = connection.at_hand()
             if not data:
-                if self._head.expects_continue and not self._sent:
-                    self._head.expects_continue = False
+                if self._expected and not self._sent:
+                    self._expected = False
                     await connection.wire.send(_CONTINUE)
                 data = await self._more()
             piece = self._taken(data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal, TypeAlias
+from urllib.parse import unquote
 
 from httptools import (
     HttpParserError,
@@ -17,6 +18,8 @@ from httptools import (
     HttpParserUpgrade,
     HttpRequestParser,
 )
+
+from gateway.net.asgi import Fields
 
 __all__ = [
     "HOST",
@@ -80,12 +83,16 @@ class Refused(Exception):
 
 
 class Head:
-    """A request's head, checked.
+    """A request's head, checked. Not to be changed: a request that begins the same may share it.
 
     Attributes:
         method: Such as `GET`.
         target: Path and query, still percent-encoded; `*` for `OPTIONS *`.
         headers: Names in lower case, values without white space around them, in their order.
+        raw_path: The target's path.
+        path: The same, decoded.
+        query: What follows the target's first `?`.
+        fields: The headers by name, for `headers_of`.
         is_1_1: Whether it is HTTP/1.1; else it is HTTP/1.0.
         keep_alive: Whether its client means to send more on the connection.
         length: The body's bytes; `None` if it comes in chunks.
@@ -97,17 +104,25 @@ class Head:
         "_target",
         "_watched",
         "expects_continue",
+        "fields",
         "headers",
         "is_1_1",
         "keep_alive",
         "length",
         "method",
+        "path",
+        "query",
+        "raw_path",
         "target",
         "upgrade",
     )
 
     method: str
     target: bytes
+    raw_path: bytes
+    path: str
+    query: bytes
+    fields: Fields
     is_1_1: bool
     keep_alive: bool
     length: int | None
@@ -159,6 +174,9 @@ class Head:
             hosts = self._combine()
         if self.target[:1] != b"/":
             self._relate(hosts, scheme)
+        self.raw_path, _, self.query = self.target.partition(b"?")
+        self.path = unquote(self.raw_path.decode("ascii"))
+        self.fields = Fields(self.headers)
 
     def _combine(self) -> list[bytes]:
         """Make sense of the watched headers; the values of Host."""
@@ -242,6 +260,8 @@ class Head:
 def parse_head(raw: bytes, scheme: str) -> Head:
     """The head that `raw` holds, from the request line to the empty line.
 
+    Clients begin their requests with the same bytes again and again; what those mean is known then.
+
     Args:
         raw: Its bytes.
         scheme: The connection's: `http`, or `https` over TLS.
@@ -249,6 +269,23 @@ def parse_head(raw: bytes, scheme: str) -> Head:
     Raises:
         Refused: It is malformed, or means two things, or something that is not served.
     """
+    head = _known.get((scheme, raw))
+    if head is None:
+        head = _parsed(raw, scheme)
+        if len(raw) <= _LONG_HEAD:
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()
+            _known[scheme, raw] = head
+    return head
+
+
+_known: dict[tuple[str, bytes], Head] = {}
+"""Heads that were taken, by scheme and bytes."""
+_MAX_KNOWN, _LONG_HEAD = 1000, 2048
+
+
+def _parsed(raw: bytes, scheme: str) -> Head:
+    """As `parse_head`, of bytes that are not known."""
     line = _REQUEST_LINE.match(raw)
     if line is None:
         raise Refused(*_why_no_request_line(raw))

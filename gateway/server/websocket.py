@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import trio
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
@@ -173,17 +172,17 @@ class WebSocket:
             self._tasks.cancel_scope.cancel()
 
     def _scope(self) -> Scope:
-        raw_path, _, query = self._head.target.partition(b"?")
+        head = self._head
         scheme = "wss" if self._about["scheme"] == "https" else "ws"
         return {
             "type": "websocket",
             "asgi": _ASGI,
             "http_version": "1.1",
-            "path": unquote(raw_path.decode("ascii")),
-            "raw_path": raw_path,
-            "query_string": query,
+            "path": head.path,
+            "raw_path": head.raw_path,
+            "query_string": head.query,
             "root_path": "",
-            "headers": self._head.headers,
+            "headers": head.headers.copy(),
             "subprotocols": self._handshake.subprotocols,
             "extensions": {
                 "websocket.http.response": {},

@@ -275,4 +275,6 @@ _HOW = f"""## How it is measured
 * CPU time is that of the subject's process and its children, from the system's own accounts, in
   steps of 10 ms. † marks a subject that used less than {_BUSY_SHARE:.0%} of its core: the load, the
   service behind or a neighbour held it up, and it could do more.
+* Each request is the same to the byte, which suits us: heads that came before are known, and a new one
+  costs some 5 µs more, each reply that is new some 3.
 * What this does not show: TLS, HTTP/2, large bodies, slow services."""

@@ -8,7 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.net.asgi import ClientLeft, headers_of, path_of, respond, while_connected
+from gateway.net.asgi import (
+    FIELDS,
+    ClientLeft,
+    Fields,
+    headers_of,
+    path_of,
+    respond,
+    while_connected,
+)
 
 GONE = {"type": "http.disconnect"}
 
@@ -23,6 +31,18 @@ GONE = {"type": "http.disconnect"}
 )
 def test_headers(raw: Any, headers: dict[str, str]) -> None:
     assert headers_of({"headers": raw}) == headers
+    assert headers_of({"headers": raw, "extensions": {FIELDS: Fields(raw)}}) == headers
+
+
+def test_headers_are_found_once_and_again_where_something_before_us_changed_them() -> None:
+    raw = [(b"a", b"1"), (b"b", b"2")]
+    scope: dict[str, Any] = {"headers": raw.copy(), "extensions": {FIELDS: Fields(raw)}}
+    found = headers_of(scope)
+    assert headers_of(scope | {"headers": raw.copy()}) is found
+    scope["headers"][1] = (b"b", b"3")
+    assert headers_of(scope) == {"a": "1", "b": "3"}
+    assert headers_of(scope | {"headers": (*raw, (b"c", b"4"))}) == {"a": "1", "b": "2", "c": "4"}
+    assert found == {"a": "1", "b": "2"}
 
 
 @pytest.mark.parametrize(

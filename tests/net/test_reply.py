@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from gateway.core.errors import BadReply, GatewayError, Unreachable
+from gateway.net import reply
 from gateway.net.reply import MAX_HEAD, ReplyReader
 
 
@@ -263,7 +264,7 @@ def test_headers_come_as_they_are() -> None:
         + b"Set-Cookie: a=1\r\nX-A:  b \t\r\nset-cookie: b=2\r\nx-e:\r\ncontent-length: 9\r\n\r\n1"
     )
     assert rest == b"1"
-    assert reader.headers == [
+    assert list(reader.headers) == [
         (b"set-cookie", b"a=1"),
         (b"x-a", b"b"),
         (b"set-cookie", b"b=2"),
@@ -273,6 +274,39 @@ def test_headers_come_as_they_are() -> None:
     joined = {b"set-cookie": b"a=1, b=2", b"x-a": b"b", b"x-e": b"", b"content-length": b"9"}
     assert reader.fields == joined
     assert reader.announced == 9
+
+
+def test_a_head_that_came_before_frames_each_reply_by_itself() -> None:
+    head = OK + b"x-a: 1\r\ncontent-length: 5\r\n\r\n"
+    readers = [ReplyReader() for _ in range(3)]
+    assert [reader.take_head(head + b"hello") for reader in readers] == [b"hello"] * 3
+    assert {tuple(reader.headers) for reader in readers} == {
+        ((b"x-a", b"1"), (b"content-length", b"5"))
+    }
+    assert {reader.fields[b"x-a"] for reader in readers} == {b"1"}
+    assert {reader.announced for reader in readers} == {5}
+    assert read(head + b"world") == Read(200, b"world", ended=True, keeps_alive=True)
+    assert read(head, b"wor", b"ld") == Read(200, b"world", ended=True, keeps_alive=True)
+    assert read(head + b"hello and more") == LAST
+    assert read(head, head=True) == EMPTY
+    assert read(head + b"hello", head=True) == Read(200, b"", ended=True, keeps_alive=False)
+    with pytest.raises(Unreachable, match="half-way"):
+        read(head + b"hell", closed=True)
+
+
+@pytest.mark.parametrize("name", FRAMED)
+def test_what_came_before_is_read_as_it_was(name: str) -> None:
+    data, wanted = FRAMED[name]
+    assert read(data, closed=True) == read(data, closed=True) == wanted
+
+
+def test_heads_that_came_before_are_few_and_short() -> None:
+    for number in range(3000):
+        assert read(OK + b"x-id: %d\r\ncontent-length: 5\r\n\r\nhello" % number) == DONE
+    long = OK + b"x: " + b"y" * 5000 + b"\r\ncontent-length: 5\r\n\r\n"
+    assert read(long + b"hello") == read(long + b"hello") == DONE
+    assert len(reply._known) <= 1000
+    assert max(map(len, reply._known)) <= 2048
 
 
 def test_a_message_never_quotes_the_service() -> None:

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.server import heads
 from gateway.server.bodies import Chunked, Sized
 from gateway.server.bounds import ConnectionConfig
 from gateway.server.connection import Connection, Shared
@@ -315,6 +316,33 @@ def test_a_url_as_target_is_of_the_connection_s_scheme() -> None:
         with pytest.raises(Refused, match=f"this connection is of {scheme}, not of") as caught:
             asked(target, scheme)
         assert caught.value.status == 421
+
+
+async def test_requests_that_begin_the_same_share_nothing_that_an_application_may_change() -> None:
+    seen: list[Any] = []
+
+    class Changing(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            seen.append({**scope, "headers": list(scope["headers"])})
+            scope["headers"].append((b"x-added", b"1"))
+            scope["path"] = "/elsewhere"
+            await super().__call__(scope, receive, send)
+
+    one = post(b"content-length: 2", b"expect: 100-continue")
+    heard = await answer_to([one, b"ab", one, b"ab", get(b"GET / HTTP/1.1")], Changing())
+    assert heard.count(b"HTTP/1.1 100 Continue\r\n") == 2
+    assert heard.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert seen[0]["headers"] == seen[1]["headers"] != seen[2]["headers"]
+    assert {scope["path"] for scope in seen} == {"/"}
+
+
+def test_heads_that_were_taken_before_are_few_and_short() -> None:
+    for number in range(3000):
+        assert parse_head(get(b"GET /%d HTTP/1.1" % number), "http").target == b"/%d" % number
+    long = get(b"GET / HTTP/1.1", b"x: " + b"y" * 5000)
+    assert parse_head(long, "http").headers == parse_head(long, "http").headers
+    assert len(heads._known) <= 1000
+    assert max(len(raw) for _, raw in heads._known) <= 2048
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
