@@ -7,7 +7,6 @@ what is there to be merged (docs/adr/0001).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import trio
@@ -189,9 +188,15 @@ class Run:
         """
         try:
             if begun is None:
-                return await node.invoke(self._asked(node), emit)
-            with contextlib.closing(begun):
+                asked = self._asked(node)
+                if node.begin is not None and emit is discard:
+                    begun = node.begin(asked, self.book.until)
+                if begun is None:
+                    return await node.invoke(asked, emit)
+            try:
                 return await begun.finish()
+            finally:
+                begun.close()
         except (GatewayError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseExceptionGroup as group:

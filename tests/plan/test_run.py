@@ -158,6 +158,7 @@ async def test_an_emit_that_fails_fails_the_request_bare_and_ends_its_calls(
     async with driven(calls, services) as gateway:
         with pytest.raises(told):
             await gateway.app.call(request(), emit)
+        await wait_all_tasks_blocked()  # what was begun has a task in these tests, which ends now
         assert hanging.active == 0
     gateway.events.assert_balanced()
 
@@ -647,6 +648,7 @@ async def test_a_host_that_sets_a_nearer_deadline_cancels_from_outside(
         with trio.move_on_after(1) as scope:
             await gateway.call()
         assert scope.cancelled_caught
+        await wait_all_tasks_blocked()  # what was begun has a task in these tests
         assert service.active == 0
         assert gateway.events.last.outcome == "cancelled"
     gateway.events.assert_balanced()
