@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import attrs
 import msgspec
 
 __all__ = ["HttpClient", "HttpReply", "HttpRequest", "HttpStream", "Origin", "by_name"]
@@ -15,8 +14,7 @@ __all__ = ["HttpClient", "HttpReply", "HttpRequest", "HttpStream", "Origin", "by
 _PORTS = {"http": 80, "https": 443}
 
 
-@attrs.frozen(slots=True, cache_hash=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, cache_hash=True):
     """Who is asked: the key under which connections are kept. Made once, at load.
 
     Args:
@@ -24,19 +22,16 @@ class Origin:
         host: A name or an address, in lower case, an IPv6 address without brackets.
         port: 1 to 65535.
 
-    Attributes:
-        authority: As the `host` header has it: without the scheme's own port.
-
     Source: RFC 6454; RFC 9110, section 7.2.
     """
 
     scheme: str
     host: str
     port: int
-    authority: str = attrs.field(init=False, eq=False, repr=False)
 
-    @authority.default
-    def _authority(self) -> str:
+    @property
+    def authority(self) -> str:
+        """As the `host` header has it: without the scheme's own port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 

@@ -286,6 +286,8 @@ def _kept(metric: _Numbers, number: Callable[[Any], int]) -> Callable[[Any], Non
 
 
 def _cancelled_by(event: RequestEnded) -> str | None:
+    if event.outcome == "ok":
+        return None
     if event.outcome in {"client_left", "cancelled"}:
         return event.outcome
     if event.code == "deadline_exceeded":
