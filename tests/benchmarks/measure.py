@@ -13,7 +13,7 @@ import attrs
 from tests.benchmarks.crowd import Outcome, crowd
 from tests.benchmarks.load import Load, run_wrk
 from tests.benchmarks.processes import Cores, await_answer, await_quiet, cpu_s, pinned, running
-from tests.benchmarks.scenarios import Ask, Scenario
+from tests.benchmarks.scenarios import FEW, Ask, Scenario
 from tests.benchmarks.subjects import SUBJECTS, Place, Upstreams, behind, upstream
 from tests.benchmarks.tools import program
 from tests.end_to_end.processes import free_port
@@ -40,6 +40,8 @@ FIXED_SHARE = 0.5
 WARM_UP_S = 0.4
 CHECK_S = 0.5
 _START_S = 1.5
+_SLOW_CHECK_S = 2.0
+_SHORTEST_S, _STEP_S = 0.2, 0.05
 _AROUND_ROUND_S = 0.3
 _REST_S = 2.0
 """For what a subject still does about connections that are gone."""
@@ -53,18 +55,27 @@ class Rounds:
         count: Rounds.
         seconds: How long each subject is loaded in a round, at `AT` connections.
         connections: The concurrencies.
+        hasty: Whether no scenario is given the seconds that it needs at least.
     """
 
     count: int
     seconds: float
     connections: tuple[int, ...]
+    hasty: bool = False
 
-    def seconds_at(self, connections: int) -> float:
+    def seconds_at(self, connections: int, scenario: Scenario) -> float:
         """How long it is loaded at so many: twice as long with eight times as many.
 
         They take longer to be opened, and more of them are cut off at the end.
         """
-        return self.seconds * (connections / AT) ** (1 / 3)
+        seconds = self.seconds * (connections / AT) ** (1 / 3)
+        return seconds if self.hasty else max(seconds, scenario.least_s)
+
+    def of(self, scenario: Scenario) -> float:
+        """The seconds for which the subjects of one scenario are loaded."""
+        each = sum(self.seconds_at(connections, scenario) for connections in self.connections)
+        fixed = 2 * self.seconds if scenario.fixed_load else 0
+        return self.count * (each * len(scenario.subjects) + fixed)
 
 
 @attrs.frozen(slots=True)
@@ -139,9 +150,13 @@ def round_seconds(scenarios: tuple[Scenario, ...], wanted: Rounds, within_s: flo
     fixed = 2 * sum(scenario.fixed_load for scenario in scenarios)
     runs = (subjects * len(wanted.connections) + fixed) * wanted.count
     around_s = subjects * (_START_S + WARM_UP_S + CHECK_S) + runs * _AROUND_ROUND_S
-    each = sum(attrs.evolve(wanted, seconds=1).seconds_at(c) for c in wanted.connections)
-    longest_s = (within_s - around_s) / ((subjects * each + fixed) * wanted.count)
-    return attrs.evolve(wanted, seconds=min(wanted.seconds, max(0.2, round(longest_s, 2))))
+    rounds = wanted
+    while rounds.seconds > _SHORTEST_S and (
+        around_s + sum(rounds.of(scenario) for scenario in scenarios) > within_s
+    ):
+        shorter_s = max(_SHORTEST_S, rounds.seconds - _STEP_S)
+        rounds = attrs.evolve(rounds, seconds=round(shorter_s, 2))
+    return rounds
 
 
 @contextmanager
@@ -184,9 +199,10 @@ def measure(scenario: Scenario, rounds: Rounds, at: Bench) -> Result:
         for number in range(rounds.count):
             for connections in rounds.connections:
                 for key in _turned(keys, number):
-                    one = subjects[key].round(
-                        scenario.ask, connections, rounds.seconds_at(connections)
-                    )
+                    if not scenario.takes_part(key, connections):
+                        continue
+                    seconds = rounds.seconds_at(connections, scenario)
+                    one = subjects[key].round(scenario.ask, connections, seconds)
                     found.setdefault((key, connections), []).append(one)
         fixed_rate = _fixed_rate(scenario, found)
         if fixed_rate:
@@ -194,7 +210,10 @@ def measure(scenario: Scenario, rounds: Rounds, at: Bench) -> Result:
                 for key in _turned((scenario.ours, "fastapi"), number):
                     outcome = subjects[key].fixed(scenario.ask, fixed_rate, rounds.seconds)
                     fixed.setdefault(key, []).append(outcome)
-        checks = {key: subject.check(scenario.ask) for key, subject in subjects.items()}
+        checks = {
+            key: subject.check(scenario.ask, AT if scenario.takes_part(key, AT) else FEW)
+            for key, subject in subjects.items()
+        }
     return Result(
         scenario=scenario,
         subjects=keys,
@@ -247,14 +266,14 @@ class Running:
             people.open(AT, ask)
             return people.steady(ask, rate, seconds)
 
-    def check(self, ask: Ask) -> Load:
+    def check(self, ask: Ask, connections: int) -> Load:
         """Load it, and compare every body with the first, which was right."""
         return run_wrk(
             self.port,
             ask,
             core=self.load_core,
-            connections=AT,
-            seconds=CHECK_S,
+            connections=connections,
+            seconds=CHECK_S if connections == AT else _SLOW_CHECK_S,
             wanted_body=self.body,
         )
 
@@ -286,5 +305,5 @@ def _checked(key: str, scenario: Scenario, at: Bench) -> Iterator[Running]:
     with started(key, scenario.ask, at) as subject:
         if not scenario.answered_by(200, subject.body):
             raise RuntimeError(f"{scenario.key}: {key} answers {subject.body[:500]!r}")
-        subject.round(scenario.ask, 8, WARM_UP_S)
+        subject.round(scenario.ask, FEW, WARM_UP_S)
         yield subject

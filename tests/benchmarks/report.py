@@ -126,11 +126,12 @@ def _summary(results: Sequence[Result], run: Run) -> str:
     at = AT if AT in run.rounds.connections else max(run.rounds.connections)
     rows = []
     for result in results:
-        ours = result.rounds[result.scenario.ours, at]
         for key in result.subjects[1:]:
-            theirs = result.rounds[key, at]
+            count = max(n for n in run.rounds.connections if n <= at and (key, n) in result.rounds)
+            ours, theirs = (result.rounds[one, count] for one in (result.scenario.ours, key))
             ratios = [ratio(ours, theirs, figure) for figure in (Round.rate, Round.per_cpu_s)]
-            rows.append([result.scenario.title, SUBJECTS[key].short, *ratios])
+            work = result.scenario.title + (f", at {count}" if count < at else "")
+            rows.append([work, SUBJECTS[key].short, *ratios])
     head = ["work", "peer", "requests per second", "requests per second of CPU time"]
     lead = (
         f"Ours, the peer's = 1, at {at} connections: the median over the rounds (least to most). "
@@ -153,7 +154,7 @@ def _circumstances(results: Sequence[Result], run: Run) -> str:
 
 {run.date}, commit {run.commit}. A machine of {cores} ({run.processor}), {run.system}, {run.python}; {pinned},
 everything over loopback. Rounds: {run.rounds.count}, each with {run.rounds.seconds:g} s for each subject at {AT}
-connections, half of it at 8 and twice as long at 512. Other work took {run.others_share:.0%} of all the machine's CPU time
+connections, half of it at 8 and twice as long at 512, and more where answers take long. Other work took {run.others_share:.0%} of all the machine's CPU time
 during the run, and the load average was {run.load_before:.2f} before it: the more, the less absolute
 figures mean, and ratios are to be read with their spread. CPU time per request suffers least from
 neighbours.
@@ -174,6 +175,7 @@ def _details(result: Result, run: Run) -> str:
         _row(result, key, connections)
         for connections in run.rounds.connections
         for key in result.subjects
+        if (key, connections) in result.rounds
     ]
     head = ["connections", "subject", "requests/s", "ours / its", "p50 ms", "p99 ms"]
     head += ["CPU µs per request", "errors"]

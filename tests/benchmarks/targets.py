@@ -9,20 +9,22 @@ import attrs
 
 from tests.benchmarks.connections import Held
 from tests.benchmarks.measure import AT, Result, Round
+from tests.benchmarks.scenarios import FEW
 from tests.benchmarks.subjects import POLICIES, SERVER, SUBJECTS, US
 
 __all__ = ["Target", "targets_of"]
 
-_FEW, _MANY, _COST_RATIO = 8, 512, 1.3
+_MANY, _COST_RATIO = 512, 1.3
 _RATIOS = (
     ("hello", "hypercorn-hello", 8.0, AT),
     ("hello", "uvicorn-hello", 0.6, AT),
     ("proxy", "fastapi", 2.0, AT),
     ("three-way", "fastapi", 1.8, AT),
+    ("mcp", "fastmcp", 5.0, FEW),
     ("mcp", "fastmcp", 5.0, AT),
+    ("mcp", "mcp-lowlevel", 4.0, FEW),
     ("mcp", "mcp-lowlevel", 4.0, AT),
-    # At more it answers nobody within a round: each of its answers takes a tenth of a second.
-    ("federation", "fastmcp-proxy", 20.0, _FEW),
+    ("federation", "fastmcp-proxy", 20.0, FEW),
 )
 _P99_RATIO = 1.0
 _POLICIES_US = 60.0
@@ -94,12 +96,10 @@ def _sound(rounds: Sequence[Round], figure: Callable[[Round], float]) -> Iterato
 
 def _costs(results: Sequence[Result]) -> Iterator[Target]:
     for result in results:
-        few, many = (
-            result.rounds.get((result.scenario.ours, count), ()) for count in (_FEW, _MANY)
-        )
+        few, many = (result.rounds.get((result.scenario.ours, count), ()) for count in (FEW, _MANY))
         if few and many:
             found = median_ratio(*([one.per_cpu_s() for one in rounds] for rounds in (few, many)))
-            about = f"{result.scenario.title}: CPU time per request at {_MANY}, that at {_FEW} = 1"
+            about = f"{result.scenario.title}: CPU time per request at {_MANY}, that at {FEW} = 1"
             yield _at_most(about, found, _COST_RATIO)
 
 

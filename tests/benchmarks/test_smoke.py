@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gateway import load_config
@@ -232,10 +233,13 @@ def test_the_breakdown_takes_the_place_of_the_last_one() -> None:
 
 def test_rounds_are_shortened_to_the_time_there_is() -> None:
     wanted = Rounds(5, 2.0, (1, 8, 64, 512))
-    assert wanted.seconds_at(64) == 2.0
-    assert wanted.seconds_at(512) == pytest.approx(4.0)
+    assert wanted.seconds_at(64, ONE_CALL) == 2.0
+    assert wanted.seconds_at(512, ONE_CALL) == pytest.approx(4.0)
+    slow = attrs.evolve(ONE_CALL, least_s=3.0)
+    assert [wanted.seconds_at(count, slow) for count in (8, 512)] == [3.0, pytest.approx(4.0)]
+    assert attrs.evolve(wanted, hasty=True).seconds_at(64, slow) == 2.0
     assert round_seconds((ONE_CALL,), wanted, 900).seconds == 2.0
-    assert 0.5 < round_seconds(SCENARIOS, wanted, 900).seconds < 1.5
+    assert 0.3 < round_seconds(SCENARIOS, wanted, 900).seconds < 1.2
     assert round_seconds(SCENARIOS, wanted, 1).seconds == 0.2
 
 
@@ -261,7 +265,7 @@ def test_our_own_configuration_is_sound(tmp_path: Path) -> None:
     config = load_config(tmp_path / "8080-gateway.toml")
     assert set(config.tools) == {"user", "profile", "constant", "wait"}
     SUBJECTS[FEDERATION].command(Place(8080, NOWHERE, tmp_path))
-    assert set(load_config(tmp_path / "8080-federation.toml").tools) == {"user"}
+    assert set(load_config(tmp_path / "8080-federation.toml").services) == {"behind"}
 
 
 @pytest.mark.end_to_end
