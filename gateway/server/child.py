@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.server.offer import Generation, Post
 
-__all__ = ["HEEDED", "SERVING", "Child", "Order", "fork"]
+__all__ = ["HEEDED", "SERVING", "Child", "Order", "fork", "how_ended"]
 
 HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals that a supervisor and its workers heed; blocked while a worker starts."""
@@ -68,6 +68,11 @@ class Child:
     kill_at: float = math.inf
     silent: bool = False
 
+    @property
+    def about(self) -> dict[str, int]:
+        """What a line of the log says of it."""
+        return {"worker": self.post.number, "pid": self.pid}
+
     def tell(self, order: Order, kill_at: float) -> None:
         """Give it an order, and until `kill_at` to end."""
         self.leaving = True
@@ -95,6 +100,16 @@ class Child:
         """End it whatever it does; `ended` tells when it has."""
         self.kill_at = math.inf
         os.kill(self.pid, signal.SIGKILL)
+
+
+def how_ended(status: int) -> dict[str, int | str]:
+    """What a line of the log says of how one ended, as `Child.ended` told it."""
+    if status >= 0:
+        return {"status": status}
+    try:
+        return {"signal": signal.Signals(-status).name}
+    except ValueError:  # a real-time signal
+        return {"signal": str(-status)}
 
 
 def fork(live: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:

@@ -21,9 +21,10 @@ import attrs
 
 from gateway.server import forked
 from gateway.server.backoff import Backoff
-from gateway.server.child import HEEDED, Child, Order, fork
+from gateway.server.child import HEEDED, Child, Order, fork, how_ended
 from gateway.server.life import explain
 from gateway.server.offer import Generation, Offer, Post
+from gateway.server.orphans import Orphans
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def supervise(load: Callable[[], Offer], reload: Callable[[], Offer]) -> int:
       second one ends them at once.
     * SIGHUP serves what `reload` gives instead, without a refused connection; if that fails, or
       its first worker does not start, nothing changes.
-    * A worker that ends unasked is replaced.
+    * A worker that ends unasked is replaced, and what it had started is ended.
 
     Args:
         load: Reads the configuration. A signal meanwhile is heeded after it, before anything starts.
@@ -61,7 +62,7 @@ def supervise(load: Callable[[], Offer], reload: Callable[[], Offer]) -> int:
     """
     with _signals() as inbox:
         offer = load()
-        supervisor = _Supervisor(inbox, reload)
+        supervisor = _Supervisor(inbox, reload, orphans=Orphans.taken_in())
         try:
             return supervisor.run(offer)
         except BaseException as error:  # noqa: BLE001 - the process ends here, with a status
@@ -118,16 +119,23 @@ class _Supervisor:
         inbox: Signals.
         reload: As for `supervise`.
         fork: Starts a process, as `gateway.server.child.fork` does.
+        orphans: Those of its workers.
     """
 
     def __init__(
-        self, inbox: socket.socket, reload: Callable[[], Offer], fork: _Fork = fork
+        self,
+        inbox: socket.socket,
+        reload: Callable[[], Offer],
+        fork: _Fork = fork,
+        *,
+        orphans: Orphans | None = None,
     ) -> None:
         self._inbox = inbox
         self._fork = fork
         self._reload = reload
         self._log = logger("gateway.supervisor")
         self._children: set[Child] = set()
+        self._orphans = orphans or Orphans()
         self._seats: list[_Seat] = []
         self._current: Generation | None = None
         self._trial: Generation | None = None
@@ -151,6 +159,7 @@ class _Supervisor:
                 status = child.ended()
                 if status is not None:
                     self._ended(child, status)
+            self._orphans.tend(self._pids)
             self._keep_time()
         if self._status != 1:  # a worker that could not start has told why
             self._log.info("ended", status=self._status)
@@ -164,7 +173,12 @@ class _Supervisor:
             os.waitpid(child.pid, 0)
             child.line.close()
         self._children.clear()
+        self._orphans.end((), now=True)
         self._close()
+
+    @property
+    def _pids(self) -> set[int]:
+        return {child.pid for child in self._children}
 
     def _wait(self) -> None:
         """Until there is something to do."""
@@ -172,7 +186,7 @@ class _Supervisor:
         poll = select.poll()
         for sock in (self._inbox, *(child.line for child in self._children if not child.silent)):
             poll.register(sock, select.POLLIN)
-        instants = [child.kill_at for child in self._children]
+        instants = [self._orphans.kill_at, *(child.kill_at for child in self._children)]
         if not self._ending:
             instants += [seat.due for seat in self._seats]
         wait_s = min(instants, default=math.inf) - time.monotonic()
@@ -197,7 +211,7 @@ class _Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.kill_at <= now:
-                self._log.warning("worker does not end: killed", **_named(child))
+                self._log.warning("worker does not end: killed", **child.about)
                 child.kill()
         for number, seat in enumerate(self._seats):
             if seat.due <= now and not self._ending and self._current is not None:
@@ -303,7 +317,7 @@ class _Supervisor:
         pid, line = self._fork(partial(self._be_worker, generation, post))
         child = Child(pid=pid, line=line, post=post, generation=generation)
         self._children.add(child)
-        self._log.debug("worker started", **_named(child))
+        self._log.debug("worker started", **child.about)
 
     def _fill(self, generation: Generation, number: int) -> None:
         try:
@@ -346,21 +360,23 @@ class _Supervisor:
     def _ended(self, child: Child, status: int) -> None:
         self._children.discard(child)
         child.line.close()
+        if status and (left := self._orphans.end(self._pids, now=self._ending)):
+            self._log.warning("what a worker had started is ended", **child.about, processes=left)
         if child.generation is self._trial and not self._ending:
             self._failed(child, status)
         elif child.leaving or self._ending:
-            self._log.debug("worker left", **_named(child), **_how(status))
+            self._log.debug("worker left", **child.about, **how_ended(status))
         elif child.generation is self._current:
             self._replace(child, status)
         else:
-            self._log.warning("worker ended", **_named(child), **_how(status))
+            self._log.warning("worker ended", **child.about, **how_ended(status))
 
     def _failed(self, child: Child, status: int) -> None:
         """The worker on trial has ended: its offer is not served."""
         self._drop_trial()
         if self._current is None:
             # It has told why on standard error.
-            self._log.debug("not started", **_named(child), **_how(status))
+            self._log.debug("not started", **child.about, **how_ended(status))
             self._ending = True
             self._status = 1
         else:
@@ -373,22 +389,9 @@ class _Supervisor:
         pause_s = seat.backoff.pause_s(None if since is None else time.monotonic() - since)
         seat.due = time.monotonic() + pause_s
         seat.restarts += 1
-        self._log.error("worker ended", **_named(child), **_how(status), again_in_s=pause_s)
-
-
-def _named(child: Child) -> dict[str, int]:
-    return {"worker": child.post.number, "pid": child.pid}
-
-
-def _how(status: int) -> dict[str, int | str]:
-    if status >= 0:
-        return {"status": status}
-    try:
-        return {"signal": signal.Signals(-status).name}
-    except ValueError:  # a real-time signal
-        return {"signal": str(-status)}
+        self._log.error("worker ended", **child.about, **how_ended(status), again_in_s=pause_s)
 
 
 def _failure(status: int) -> str:
-    how = ", ".join(f"{key} {value}" for key, value in _how(status).items())
+    how = ", ".join(f"{key} {value}" for key, value in how_ended(status).items())
     return f"the new worker did not start ({how}); its own lines say why"

@@ -266,6 +266,25 @@ def test_a_signal_to_one_worker_drains_it_and_it_is_replaced(tmp_path: Path) -> 
         assert server.end() == 0
 
 
+@pytest.mark.parametrize("ending", [False, True])
+@pytest.mark.parametrize("heeds", ["SIG_DFL", "SIG_IGN"])
+def test_what_a_killed_worker_had_started_ends(tmp_path: Path, heeds: str, *, ending: bool) -> None:
+    with supervised(tmp_path, workers=1) as server:
+        url = f"http://127.0.0.1:{server.port}/start?{heeds}"
+        started = [int(pid) for pid in httpx.get(url).text.split()]
+        (worker,) = server.workers
+        os.kill(worker, signal.SIGKILL)
+        if ending:
+            assert server.end() == 0
+        assert (
+            until(lambda: all(pid not in processes() for pid in started), within_s=20) < 2 * 2 + 5
+        )
+        if not ending:
+            until(lambda: server.workers)
+            assert server.end() == 0
+        assert any(one.get("processes") == 1 for one in server.lines())
+
+
 def test_a_place_that_fails_again_and_again_is_filled_less_and_less_often(tmp_path: Path) -> None:
     with supervised(tmp_path) as server:
         for _ in range(4):

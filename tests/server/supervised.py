@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,15 @@ from gateway.telemetry.logs import configure
 from gateway.telemetry.metrics import Metrics
 from tests.server.serving import AdminBind, App, Settings
 
+PROGRAM = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, getattr(signal, sys.argv[1]))
+sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+print(subprocess.Popen(sleeper, start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
+"""Starts another one, in a session of its own, and goes on when its standard input has ended."""
+
 
 class Numbered(App):
     """Says in its answers which process gave them, and of which file."""
@@ -39,6 +49,14 @@ class Numbered(App):
             case "/pause":
                 await trio.sleep(0.02)
                 await respond(send, 200, [], f"{self.text} {os.getpid()}".encode())
+            case "/start":
+                program = [sys.executable, "-c", PROGRAM, scope["query_string"].decode()]
+                started = await trio.lowlevel.open_process(
+                    program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                )
+                assert started.stdout is not None
+                other = await started.stdout.receive_some()
+                await respond(send, 200, [], b"%d %d" % (started.pid, int(other)))
             case "/block":
                 time.sleep(60)  # noqa: ASYNC251 - what must not happen
             case _:
