@@ -21,7 +21,7 @@ import uvicorn
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.stdio import stdio_server
-from mcp_types import SamplingMessage, TextContent
+from mcp_types import Completion, PromptReference, SamplingMessage, TextContent
 from pydantic import BaseModel
 
 server = MCPServer("fixture", instructions="For tests.")
@@ -110,6 +110,13 @@ def die() -> str:
 @server.tool()
 def pid() -> int:
     return os.getpid()
+
+
+@server.completion()
+async def completed(ref: Any, argument: Any, context: Any) -> Completion:
+    about = ref.name if isinstance(ref, PromptReference) else ref.uri
+    known = ",".join(sorted((context and context.arguments) or {}))
+    return Completion(values=[f"{about} {argument.name}={argument.value} {known}".strip()], total=1)
 
 
 @server.prompt()

@@ -14,6 +14,7 @@ import attrs
 import pytest
 import trio
 from mcp import Client, MCPError
+from mcp_types import PromptReference, ResourceTemplateReference
 
 from gateway.app import Gateway, create_app
 from tests.end_to_end.processes import running
@@ -99,6 +100,55 @@ async def test_everything_is_there_as_if_it_were_ours(way: str, mode: str, tmp_p
         assert read.contents[0].text == "Page 7"  # type: ignore[union-attr]
         with pytest.raises(MCPError):
             await client.get_prompt("summarise", {"text": "x"})
+
+
+@WAYS
+@MODES
+async def test_arguments_are_completed_there(way: str, mode: str, tmp_path: Path) -> None:
+    async with federation(way, tmp_path, prefix="f_") as it, Client(it.url, mode=mode) as client:
+        if mode == "legacy":  # the other one begins without asking
+            assert client.server_capabilities.completions is not None
+        prompt = PromptReference(name="f_summarise")
+        found = await client.complete(prompt, {"name": "text", "value": "x"})
+        assert found.completion.values == ["summarise text=x"]
+        assert found.completion.total == 1
+        page = ResourceTemplateReference(uri="docs://pages/{number}")
+        found = await client.complete(page, {"name": "number", "value": "7"}, {"other": "1"})
+        assert found.completion.values == ["docs://pages/{number} number=7 other"]
+        with pytest.raises(MCPError):
+            await client.complete(PromptReference(name="summarise"), {"name": "text", "value": "x"})
+
+
+@WAYS
+async def test_a_change_of_its_list_is_told_the_client(way: str, tmp_path: Path) -> None:
+    async with (
+        federation(way, tmp_path) as it,
+        Client(it.url, mode="2026-07-28") as client,
+        client.listen(tools_list_changed=True) as changes,
+    ):
+        assert "grown" not in {tool.name for tool in (await client.list_tools()).tools}
+        await trio.sleep(0.3)  # until the server behind knows that somebody listens
+        await client.call_tool("grow")
+        with trio.fail_after(10):
+            assert type(await anext(aiter(changes))).__name__ == "ToolsListChanged"
+        assert "grown" in {tool.name for tool in (await client.list_tools()).tools}
+
+
+@WAYS
+async def test_a_change_of_its_list_is_told_a_legacy_client(way: str, tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    async def hear(message: Any) -> None:
+        heard.append(getattr(message, "method", ""))
+
+    async with (
+        federation(way, tmp_path) as it,
+        Client(it.url, mode="legacy", message_handler=hear) as client,
+    ):
+        await trio.sleep(0.5)  # until it listens, and the server behind knows that somebody does
+        await client.call_tool("grow")
+        await until(lambda: "notifications/tools/list_changed" in heard, within_s=10)
+        assert "grown" in {tool.name for tool in (await client.list_tools()).tools}
 
 
 @WAYS
