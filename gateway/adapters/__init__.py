@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import command, files, graphql, http, mcp, python, sql, tcp, websocket
+from gateway.adapters import command, files, graphql, http, mcp, python, redis, sql, tcp, websocket
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
@@ -20,6 +20,7 @@ ADAPTERS: Mapping[str, Kind] = {
     "http": http.KIND,
     "mcp": mcp.KIND,
     "python": python.KIND,
+    "redis": redis.KIND,
     "sql": sql.KIND,
     "tcp": tcp.KIND,
     "websocket": websocket.KIND,

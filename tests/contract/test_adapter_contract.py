@@ -32,6 +32,7 @@ from tests.apps import request
 from tests.http_service import Received, Scripted, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, unanswered
 from tests.network import network
+from tests.redis_server import RedisServer
 
 SECRET = "t0ps3cret"
 Does: TypeAlias = Literal["reply", "hang", "too much"] | int
@@ -455,6 +456,54 @@ async def over_websocket(does: Does) -> AsyncGenerator[Scene]:
         assert not net.open
 
 
+# ------------------------------------------------------------------ redis
+
+REDIS_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    None,
+    f"-ERR unknown command '{SECRET}'\r\n".encode(),
+    f"-WRONGTYPE {SECRET}\r\n".encode(),
+    f"-NOAUTH {SECRET}\r\n".encode(),
+    f"-MOVED 1 {SECRET}:1\r\n".encode(),
+    f"-LOADING {SECRET}\r\n".encode(),
+    f"-OOM {SECRET}\r\n".encode(),
+    f"-{SECRET}\r\n".encode(),
+    f"no Redis at all {SECRET}\r\n".encode(),
+    f":{SECRET}\r\n".encode(),
+    b"#\r\n",
+    b"*1\r\n" * 300 + b":1\r\n",
+)
+
+
+@asynccontextmanager
+async def over_redis(does: Does) -> AsyncGenerator[Scene]:
+    says = REDIS_FAILURES[does] if isinstance(does, int) else does
+
+    async def answer(_command: list[bytes]) -> bytes | None:
+        if says == "hang":
+            await trio.sleep_forever()
+        await trio.sleep(0.1)
+        told = {"reply": b"%1\r\n$1\r\nn\r\n:1\r\n", "too much": b"$2000\r\n" + b"x" * 2000}
+        return told[says] if isinstance(says, str) else says  # type: ignore[return-value]
+
+    settings = {
+        "kind": "redis",
+        "url": f"redis://:{SECRET}@cache.test/2",
+        "allow_private": True,
+        "max_reply": "1KiB",
+        "max_connections": 2,
+    }
+    async with network() as net:
+        net.name("cache.test", "10.0.0.1")
+        net.serve("10.0.0.1", 6379, says if isinstance(says, OSError) else RedisServer(answer))
+        written = tool(settings, {"command": ["HGETALL", "user"]})
+        app = create_app(written)
+        async with app.running():
+            adapter: Any = app._built.adapters["s"]
+            yield Scene(app, lambda: int(adapter.taken), list, written)
+        assert not net.open
+
+
 # ------------------------------------------------------------------ the table
 
 SCENES = {
@@ -478,6 +527,7 @@ SCENES = {
     "sql, SQLite": Kind(
         "sql", sqlite, {"n": 1}, len(SQL_FAILURES), bounded=True, virtual=False, told=False
     ),
+    "redis": Kind("redis", over_redis, {"n": 1}, len(REDIS_FAILURES), bounded=True, told=False),
     "tcp": Kind("tcp", over_tcp, {"n": 1}, len(TCP_FAILURES), bounded=True, told=False),
     "mcp": Kind("mcp", over_mcp, {"n": 1}, len(MCP_FAILURES), bounded=True),
     "python, async": Kind(
