@@ -2,8 +2,8 @@
 
 * `settings.py`: the keys of the service and of a call
 * `commands.py`: which commands only read, and which cannot be calls
-* `values.py`: what Redis gives, as JSON has it
-* `connection.py`: coredis' connection over bytes of ours; imported where it is used, an extra
+* `resp.py`: commands and replies as bytes
+* `connection.py`: one connection: logging in, a command, its reply
 * `adapter.py`: calls, a connection each while they last
 """
 

@@ -10,14 +10,15 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import trio
 
 from gateway.adapters.redis.commands import reads
+from gateway.adapters.redis.connection import Connection
+from gateway.adapters.redis.resp import argument
 from gateway.adapters.redis.settings import RedisCall, RedisSettings, check
-from gateway.adapters.redis.values import argument, plain
 from gateway.config.secret import Redaction
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import GatewayError, Unreachable
@@ -27,9 +28,7 @@ from gateway.net.credentials import secrets_of_url
 from gateway.net.dial import Dialer
 from gateway.net.guard import AddressGuard
 from gateway.net.messages import Origin
-
-if TYPE_CHECKING:
-    from gateway.adapters.redis.connection import Connection
+from gateway.net.wire import Unsent
 
 __all__ = ["KIND", "RedisAdapter"]
 
@@ -41,12 +40,15 @@ class RedisAdapter:
 
     def __init__(self, settings: RedisSettings, environment: Environment) -> None:
         parts = urlsplit(settings.url)
-        number = parts.path.strip("/")
-        if number and not (number.isascii() and number.isdecimal()):
+        database = parts.path.strip("/") or "0"
+        if not (database.isascii() and database.isdecimal()):
             raise ValueError("url: expected the number of a database as its path, such as /0")
         self._name = environment.service
         self._settings = settings
         self._environment = environment
+        self._user = unquote(parts.username or "")
+        self._password = unquote(parts.password or "")
+        self._database = int(database)
         secure = parts.scheme == "rediss"
         host = (parts.hostname or "").lower()
         self._origin = Origin("https" if secure else "http", host, parts.port or _PORT)
@@ -55,8 +57,6 @@ class RedisAdapter:
         self._places = trio.CapacityLimiter(settings.max_connections)
         self._idle: deque[Connection] = deque()
         self._dialer: Dialer | None = None
-        self._nursery: trio.Nursery | None = None
-        self._kind: type[Connection] | None = None
 
     @property
     def taken(self) -> int:
@@ -74,44 +74,50 @@ class RedisAdapter:
             await self._places.acquire_on_behalf_of(place)
             try:
                 return Reply(await self._ask(words))
+            except GatewayError as error:
+                raise self._redacted(error) from error.__cause__
             finally:
                 self._places.release_on_behalf_of(place)
 
         return ask
 
     async def _ask(self, words: list[bytes]) -> Any:
-        connection = self._warm() or await self._connect()
-        try:
-            return plain(await connection.ask(words))
-        except GatewayError as error:
-            raise self._redacted(error) from error.__cause__
-        finally:
-            # One whose reply is still to come would give it to somebody else.
-            if connection.is_good:
-                self._idle.append(connection)
-            else:
-                connection.close()
-
-    def _warm(self) -> Connection | None:
-        """The connection that was used last and is still good."""
+        """Ask over a connection that served before, or else over a new one."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_good:
-                return connection
-            connection.close()
-        return None
+            if not connection.is_good:
+                connection.close()
+                continue
+            try:
+                return await self._over(connection, words)
+            except Unsent:
+                break  # it was closed just then, and nothing went out
+        return await self._over(await self._connect(), words)
+
+    async def _over(self, connection: Connection, words: list[bytes]) -> Any:
+        try:
+            return await connection.ask(words)
+        finally:
+            self._give_back(connection)
 
     async def _connect(self) -> Connection:
-        if self._dialer is None or self._nursery is None or self._kind is None:
+        if self._dialer is None:
             raise Unreachable(f"{self._name} is not open")
-        settings = self._settings
         wire = await self._dialer.connect(self._origin)
-        connection = self._kind(wire, settings.url, settings.max_reply)
+        connection = Connection(wire, self._settings.max_reply)
         try:
-            await connection.open(self._nursery)
-        except GatewayError as error:
-            raise self._redacted(error) from error.__cause__
+            await connection.log_in(self._user, self._password, self._database)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next call, if it can be one's."""
+        if connection.is_good and self._dialer is not None:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def _redacted(self, error: GatewayError) -> GatewayError:
         """`error` without the password in its words."""
@@ -121,29 +127,16 @@ class RedisAdapter:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Be ready to connect; leaving closes what is open.
-
-        Raises:
-            ValueError: What speaks to Redis is not installed.
-        """
-        try:
-            from gateway.adapters.redis.connection import Connection  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            needs = 'needs coredis: pip install "trio-gateway[redis]"'
-            raise ValueError(f"services.{self._name}: {needs}") from error
+        """Be ready to connect; leaving closes what is open."""
         allow_private = self._settings.allow_private
         guard = AddressGuard.of([self._origin], self._environment, allow_private=allow_private)
         self._dialer = Dialer(guard, self._tls)
-        self._kind = Connection
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                yield
-            finally:
-                nursery.cancel_scope.cancel()
-                self._dialer = self._nursery = None
-                while self._idle:
-                    self._idle.pop().close()
+        try:
+            yield
+        finally:
+            self._dialer = None
+            while self._idle:
+                self._idle.pop().close()
 
 
 def _reads(call: RedisCall) -> bool:
