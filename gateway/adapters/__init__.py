@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.adapters import command, files, graphql, http, mcp, python, redis, sql, tcp, websocket
+from gateway.adapters import (
+    bedrock_kb,
+    command,
+    files,
+    graphql,
+    http,
+    mcp,
+    python,
+    redis,
+    sql,
+    tcp,
+    websocket,
+)
 from gateway.core.adapter import Kind
 
 __all__ = ["ADAPTERS"]
 
 ADAPTERS: Mapping[str, Kind] = {
+    "bedrock_kb": bedrock_kb.KIND,
     "command": command.KIND,
     "files": files.KIND,
     "graphql": graphql.KIND,

@@ -29,6 +29,7 @@ from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters import functions
 from tests.adapters.test_websocket_kind import Server
 from tests.apps import request
+from tests.bedrock_server import bedrock
 from tests.http_service import Received, Scripted, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, unanswered
 from tests.network import network
@@ -504,9 +505,67 @@ async def over_redis(does: Does) -> AsyncGenerator[Scene]:
         assert not net.open
 
 
+# ------------------------------------------------------------------ bedrock_kb
+
+
+def refused(status: int, code: str) -> Any:
+    said = json.dumps({"message": SECRET, "__type": code})
+    return http(status, said, **{"x-amzn-errortype": code})
+
+
+KNOWLEDGE_BASE_FAILURES = (
+    raw(b"", close=True),
+    raw(b"no HTTP at all " + SECRET.encode() + b"\r\n\r\n", close=True),
+    http(200, "{" + SECRET, content_type="application/json"),
+    {SECRET: 1},
+    {"retrievalResults": SECRET},
+    {"retrievalResults": [{"content": SECRET}]},
+    {"retrievalResults": [{"content": {}, "score": SECRET}]},
+    refused(400, "ValidationException"),
+    refused(403, "AccessDeniedException"),
+    refused(404, "ResourceNotFoundException"),
+    refused(429, "ThrottlingException"),
+    refused(500, "InternalServerException"),
+    http(503, SECRET),
+    http(302, SECRET, location=f"/{SECRET}"),
+)
+
+
+@asynccontextmanager
+async def bedrock_kb(does: Does) -> AsyncGenerator[Scene]:
+    answer: Any = {
+        "reply": {"retrievalResults": [{"content": {"text": "n"}, "score": 1.0}]},
+        "hang": http(after_s=math.inf),
+        "too much": {"retrievalResults": [{"content": {"text": "x" * 2000}}]},
+    }.get(does) or KNOWLEDGE_BASE_FAILURES[int(does)]  # type: ignore[arg-type]
+    async with bedrock(lambda _request: answer) as server:
+        settings = {
+            "kind": "bedrock_kb",
+            "region": "eu-west-1",
+            "endpoint_url": server.url,
+            "max_reply": "1KiB",
+            "threads": 2,
+        }
+        call = {"query": "x", "knowledge_base": "KB12345678"}
+        written = tool(settings, call)
+        app = create_app(written)
+        async with app.running():
+            limiter = app._built.adapters["s"]._limiter
+            yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
+
+
 # ------------------------------------------------------------------ the table
 
 SCENES = {
+    "bedrock_kb": Kind(
+        "bedrock_kb",
+        bedrock_kb,
+        [{"content": {"text": "n"}, "score": 1.0, "knowledge_base": "KB12345678"}],
+        len(KNOWLEDGE_BASE_FAILURES),
+        bounded=True,
+        virtual=False,
+        told=False,
+    ),
     "http": Kind("http", over_http, {"n": 1}, len(HTTP_FAILURES), bounded=True),
     "command": Kind(
         "command",
@@ -558,6 +617,13 @@ def gate() -> Iterator[functions.Gate]:
     made = functions.GATES["contract"] = functions.Gate()
     yield made
     made.opened.set()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, SECRET)
 
 
 def still(clock: MockClock, kind: Kind) -> None:
