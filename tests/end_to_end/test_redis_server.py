@@ -272,14 +272,14 @@ async def test_the_how_to_works(url: str) -> None:
         return (await app.call(request(tool, **arguments))).value
 
     for command in (
-        ("HSET", "user:7", "name", "Amber"),
-        ("RPUSH", "cart:7", "lamp"),
+        ("HSET", "user:8", "name", "Amber"),
+        ("RPUSH", "cart:8", "lamp"),
         ("SET", "stock:lamp", "5"),
         ("RPUSH", "jobs", "sweep"),
     ):
         await asked(app_of(url, *command))
     async with app.running():
-        assert await called("user", id=7) == {"profile": {"name": "Amber"}, "cart": ["lamp"]}
+        assert await called("user", id=8) == {"profile": {"name": "Amber"}, "cart": ["lamp"]}
         assert await called("take_stock", sku="lamp", count=3) == {"left": 2}
         assert await called("take_stock", sku="lamp", count=3) == {"left": None}
         assert await called("next_job") == "sweep"
