@@ -374,7 +374,7 @@ async def test_without_credentials_nothing_is_asked(monkeypatch: pytest.MonkeyPa
     ("service", "says"),
     [
         ({"region": None}, "services.s: region: missing"),
-        ({"profile": "none"}, "services.s: profile"),
+        ({"profile": "none"}, "services.s: boto3: .*profile"),
     ],
 )
 async def test_it_does_not_start_without_knowing_where(service: Any, says: str) -> None:

@@ -131,7 +131,10 @@ class KnowledgeBaseAdapter:
             yield
         finally:
             self._aws = None
-            aws.close()
+            with trio.CancelScope(shield=True):  # bounded: it waits for nobody's reply
+                await trio.to_thread.run_sync(
+                    aws.close, abandon_on_cancel=False, limiter=self._opening
+                )
 
 
 def _search(

@@ -46,26 +46,33 @@ class Aws:
         service: The service's name, for failures.
         settings: Where and as whom AWS is asked.
 
+    Attributes:
+        region: Where it is.
+        partition: Of AWS', as ARNs have it.
+
     Raises:
-        ValueError: The profile is not there, or no region is known.
+        ValueError: boto3 cannot be had ready: there is no such profile, no region is known.
     """
 
+    region: str
+    partition: str
+
     def __init__(self, service: str, settings: KnowledgeBaseSettings) -> None:
-        try:
-            self._session: Any = boto3.Session(
-                profile_name=settings.profile, region_name=settings.region
-            )
-        except botocore_errors.ProfileNotFound as error:
-            raise ValueError(f"profile: {error}") from error
-        if self._session.region_name is None:
-            raise ValueError("region: missing, and boto3 finds none")
-        self.region: str = self._session.region_name
-        self.partition: str = self._session.get_partition_for_region(self.region)
         self._service = service
         self._settings = settings
         self._lock = threading.Lock()
         self._clients: dict[tuple[Api, float], Any] = {}
-        self._client("bedrock-agent-runtime", _TIMEOUTS_S[-1])  # what is slow is done now
+        try:
+            self._session: Any = boto3.Session(
+                profile_name=settings.profile, region_name=settings.region
+            )
+            if self._session.region_name is None:
+                raise ValueError("region: missing, and boto3 finds none")
+            self.region = self._session.region_name
+            self.partition = self._session.get_partition_for_region(self.region)
+            self._client("bedrock-agent-runtime", _TIMEOUTS_S[-1])  # what is slow is done now
+        except botocore_errors.BotoCoreError as error:
+            raise ValueError(f"boto3: {error}") from error
 
     def ask(self, api: Api, operation: str, left_s: float, /, **parameters: Any) -> dict[str, Any]:
         """What an operation answers.
