@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from gateway.core.errors import (
     Rejected,
     Unreachable,
 )
+from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.apps import request
 from tests.network import Network, network
 from tests.redis_server import HELLO, RedisServer
@@ -294,6 +296,25 @@ async def test_a_reply_that_nobody_waited_for_is_nobodys(autojump_clock: MockClo
         assert not s.net.open
         assert await s.ask("second") == "second"
         assert s.logins == 2
+
+
+def test_cancelled_anywhere_a_late_reply_is_nobodys() -> None:
+    """The reply comes when the next command is under way already."""
+
+    async def slow(words: list[bytes]) -> bytes:
+        await trio.sleep(0.1)
+        return await echo(words)
+
+    async def scenario(cancellable: Cancellable) -> None:
+        async with scene(slow, {"max_connections": 1}) as s:
+            with contextlib.suppress(AssertionError):  # the server's tasks
+                await cancellable(lambda: s.ask("wrong"))
+            assert [await s.ask(f"right {n}") for n in range(20)] == [
+                f"right {n}" for n in range(20)
+            ]
+            assert s.net.most == 1
+
+    assert cancel_at_every_checkpoint(scenario) > 10
 
 
 @pytest.mark.parametrize(
