@@ -34,7 +34,7 @@ def test_passes_the_strict_check(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("path", EXAMPLES, ids=named)
 def test_says_how_to_try_it(path: Path) -> None:
     tools = load_config(path).tools
-    line = re.compile(rf"^#     gateway call {named(path)} (\w+) --arg", re.MULTILINE)
+    line = re.compile(rf"^#     gateway call {named(path)} (\w+)(?: --arg|$)", re.MULTILINE)
     tried = line.findall(path.read_text())
     assert set(tried) == set(tools)
 

@@ -31,7 +31,7 @@ __all__ = ["RequestLog", "bound", "configure", "logger", "shared"]
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 
-_WORDY = ("httpx", "httpcore", "hpack")
+_WORDY = ("httpx", "httpcore", "hpack", "botocore", "urllib3")
 """Libraries whose info and debug lines hold addresses and headers, and so arguments and secrets."""
 
 

@@ -113,8 +113,8 @@ def test_eight_mistakes_are_eight_lines(file: Path, capsys: pytest.CaptureFixtur
         2: 'server.deadline: expected a duration such as "2s", got "2 parsecs"',
         3: 'server.max_bodi: unknown key; did you mean "max_body"?',
         7: "services.users.url: ",
-        10: 'services.orders.kind: expected one of "command", "files", "graphql", "http", '
-        '"mcp", "python", "sql", "tcp", "websocket", got "htp"; did you mean "http"?',
+        10: 'services.orders.kind: expected one of "bedrock_kb", "command", "files", "graphql", '
+        '"http", "mcp", "python", "redis", "sql", "tcp", "websocket", got "htp"; did you mean "http"?',
         15: "services.crm.retry.attempts: expected a whole number from 2 to 20, got 0",
         18: "tools.customer.http: expected an input",
         22: "tools.customer.calls.profile.get: ",

@@ -29,9 +29,11 @@ from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters import functions
 from tests.adapters.test_websocket_kind import Server
 from tests.apps import request
+from tests.bedrock_server import bedrock
 from tests.http_service import Received, Scripted, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, unanswered
 from tests.network import network
+from tests.redis_server import RedisServer
 
 SECRET = "t0ps3cret"
 Does: TypeAlias = Literal["reply", "hang", "too much"] | int
@@ -455,9 +457,115 @@ async def over_websocket(does: Does) -> AsyncGenerator[Scene]:
         assert not net.open
 
 
+# ------------------------------------------------------------------ redis
+
+REDIS_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    None,
+    f"-ERR unknown command '{SECRET}'\r\n".encode(),
+    f"-WRONGTYPE {SECRET}\r\n".encode(),
+    f"-NOAUTH {SECRET}\r\n".encode(),
+    f"-MOVED 1 {SECRET}:1\r\n".encode(),
+    f"-LOADING {SECRET}\r\n".encode(),
+    f"-OOM {SECRET}\r\n".encode(),
+    f"-{SECRET}\r\n".encode(),
+    f"no Redis at all {SECRET}\r\n".encode(),
+    f":{SECRET}\r\n".encode(),
+    b"#\r\n",
+    b"*1\r\n" * 300 + b":1\r\n",
+)
+
+
+@asynccontextmanager
+async def over_redis(does: Does) -> AsyncGenerator[Scene]:
+    says = REDIS_FAILURES[does] if isinstance(does, int) else does
+
+    async def answer(_command: list[bytes]) -> bytes | None:
+        if says == "hang":
+            await trio.sleep_forever()
+        await trio.sleep(0.1)
+        told = {"reply": b"%1\r\n$1\r\nn\r\n:1\r\n", "too much": b"$2000\r\n" + b"x" * 2000}
+        return told[says] if isinstance(says, str) else says  # type: ignore[return-value]
+
+    settings = {
+        "kind": "redis",
+        "url": f"redis://:{SECRET}@cache.test/2",
+        "allow_private": True,
+        "max_reply": "1KiB",
+        "max_connections": 2,
+    }
+    async with network() as net:
+        net.name("cache.test", "10.0.0.1")
+        net.serve("10.0.0.1", 6379, says if isinstance(says, OSError) else RedisServer(answer))
+        written = tool(settings, {"command": ["HGETALL", "user"]})
+        app = create_app(written)
+        async with app.running():
+            adapter: Any = app._built.adapters["s"]
+            yield Scene(app, lambda: int(adapter.taken), list, written)
+        assert not net.open
+
+
+# ------------------------------------------------------------------ bedrock_kb
+
+
+def refused(status: int, code: str) -> Any:
+    said = json.dumps({"message": SECRET, "__type": code})
+    return http(status, said, **{"x-amzn-errortype": code})
+
+
+KNOWLEDGE_BASE_FAILURES = (
+    raw(b"", close=True),
+    raw(b"no HTTP at all " + SECRET.encode() + b"\r\n\r\n", close=True),
+    http(200, "{" + SECRET, content_type="application/json"),
+    {SECRET: 1},
+    {"retrievalResults": SECRET},
+    {"retrievalResults": [{"content": SECRET}]},
+    {"retrievalResults": [{"content": {}, "score": SECRET}]},
+    refused(400, "ValidationException"),
+    refused(403, "AccessDeniedException"),
+    refused(404, "ResourceNotFoundException"),
+    refused(429, "ThrottlingException"),
+    refused(500, "InternalServerException"),
+    http(503, SECRET),
+    http(302, SECRET, location=f"/{SECRET}"),
+)
+
+
+@asynccontextmanager
+async def bedrock_kb(does: Does) -> AsyncGenerator[Scene]:
+    answer: Any = {
+        "reply": {"retrievalResults": [{"content": {"text": "n"}, "score": 1.0}]},
+        "hang": http(after_s=math.inf),
+        "too much": {"retrievalResults": [{"content": {"text": "x" * 2000}}]},
+    }.get(does) or KNOWLEDGE_BASE_FAILURES[int(does)]  # type: ignore[arg-type]
+    async with bedrock(lambda _request: answer) as server:
+        settings = {
+            "kind": "bedrock_kb",
+            "region": "eu-west-1",
+            "endpoint_url": server.url,
+            "max_reply": "1KiB",
+            "threads": 2,
+        }
+        call = {"query": "x", "knowledge_base": "KB12345678"}
+        written = tool(settings, call)
+        app = create_app(written)
+        async with app.running():
+            limiter = app._built.adapters["s"]._limiter
+            yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
+
+
 # ------------------------------------------------------------------ the table
 
 SCENES = {
+    "bedrock_kb": Kind(
+        "bedrock_kb",
+        bedrock_kb,
+        [{"content": {"text": "n"}, "score": 1.0, "knowledge_base": "KB12345678"}],
+        len(KNOWLEDGE_BASE_FAILURES),
+        bounded=True,
+        virtual=False,
+        told=False,
+    ),
     "http": Kind("http", over_http, {"n": 1}, len(HTTP_FAILURES), bounded=True),
     "command": Kind(
         "command",
@@ -478,6 +586,7 @@ SCENES = {
     "sql, SQLite": Kind(
         "sql", sqlite, {"n": 1}, len(SQL_FAILURES), bounded=True, virtual=False, told=False
     ),
+    "redis": Kind("redis", over_redis, {"n": 1}, len(REDIS_FAILURES), bounded=True, told=False),
     "tcp": Kind("tcp", over_tcp, {"n": 1}, len(TCP_FAILURES), bounded=True, told=False),
     "mcp": Kind("mcp", over_mcp, {"n": 1}, len(MCP_FAILURES), bounded=True),
     "python, async": Kind(
@@ -508,6 +617,13 @@ def gate() -> Iterator[functions.Gate]:
     made = functions.GATES["contract"] = functions.Gate()
     yield made
     made.opened.set()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, SECRET)
 
 
 def still(clock: MockClock, kind: Kind) -> None:

@@ -105,8 +105,8 @@ def test_a_bad_file_is_exit_status_2(file: Path, port: int) -> None:
         assert process.stdout is not None
         said = process.stdout.read()
     assert said == (
-        f'{file}:7: services.sample.kind: expected one of "command", "files", "graphql", "http", '
-        '"mcp", "python", "sql", "tcp", "websocket", got "pyton"; did you mean "python"?\n'
+        f'{file}:7: services.sample.kind: expected one of "bedrock_kb", "command", "files", "graphql", '
+        '"http", "mcp", "python", "redis", "sql", "tcp", "websocket", got "pyton"; did you mean "python"?\n'
     )
 
 
