@@ -69,7 +69,9 @@ class Functions:
         ]
         if len(there) > 1:
             several = " and ".join(there)
-            place.problem(f"services {several} have the module {module}: write calls to one of them")
+            place.problem(
+                f"services {several} have the module {module}: write calls to one of them"
+            )
             return None
         if there:
             return there[0]

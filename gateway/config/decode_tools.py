@@ -27,6 +27,7 @@ __all__ = ["DecodedTools", "decode_tools", "tool_decoder"]
 _CONTENT = ("calls", "from_openapi")
 """Keys of which a tool has one."""
 
+
 @attrs.frozen(slots=True)
 class DecodedTools:
     """What became of the section.
@@ -96,9 +97,7 @@ def tool_decoder(services: Mapping[str, str | None], kinds: Mapping[str, Kind]) 
         services: The kind of each.
         kinds: The kinds there are.
     """
-    return partial(
-        _tool, calls=_Calls(services, kinds, services), functions=Functions({}, kinds)
-    )
+    return partial(_tool, calls=_Calls(services, kinds, services), functions=Functions({}, kinds))
 
 
 def _tool(
@@ -116,21 +115,14 @@ def _tool(
         (place / key).problem(f'unknown key; did you mean "{near[key]}"?')
         del rest[key]
     decoded = decode_keys(codecs, rest, place, unavailable.SECTIONS["tools"])
+    if table.get("calls") is None and (misspelt or "function" in decoded.failed):
+        return None
     settings = ToolSettings(**decoded.values)
-    written = table.get("calls")
-    if "function" in rest and written is not None:
-        (place / "function").problem("a tool has a function or calls, not both")
-        return None
-    if written is None and (misspelt or "function" in decoded.failed):
-        return None
-    if settings.function is not None:
-        plan = functions.call(settings.function, place / "function")
-        if settings.output is None:
-            settings = attrs.evolve(settings, output=f'"{CALL}"')
-    else:
-        plan = calls.decode(written, place / "calls")
+    plan = _plan(settings, table.get("calls"), place, calls, functions)
     if plan is None:
         return None
+    if settings.function is not None and settings.output is None:
+        settings = attrs.evolve(settings, output=f'"{CALL}"')
     if "input" in decoded.failed:
         names = _property_names(rest.get("input"))
         if names is None:
@@ -140,10 +132,22 @@ def _tool(
         settings = attrs.evolve(settings, input=schema)
     if "output" in decoded.failed and isinstance(rest.get("output"), Mapping):
         settings = attrs.evolve(settings, output=_readable(rest["output"]))
-    wait, count = settings.wait, len(plan if written is None else written)
+    wait, count = settings.wait, len(table.get("calls") or plan)
     if isinstance(wait, int) and wait > count:
         (place / "wait").problem(f"expected at most {count}, the number of calls, got {wait}")
     return ToolConfig(name=name, settings=settings, calls=plan)
+
+
+def _plan(
+    settings: ToolSettings, written: Any, place: Place, calls: _Calls, functions: Functions
+) -> dict[str, CallConfig] | None:
+    """A tool's calls, or the one that its function is; `None` where nothing of them can be judged."""
+    if settings.function is None:
+        return calls.decode(written, place / "calls")
+    if written is not None:
+        (place / "function").problem("expected a function or calls, got both")
+        return None
+    return functions.call(settings.function, place / "function")
 
 
 def _property_names(schema: Any) -> list[str] | None:

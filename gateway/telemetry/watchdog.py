@@ -30,10 +30,11 @@ __all__ = ["Watchdog", "on_loop"]
 _LOOKS = 4
 """How often it looks in the time after which it tells: it may tell that much late."""
 
+_NOBODY = ("", "")
 _MAX_FRAMES = 30
 """Of a stack, the innermost."""
 
-_running: ContextVar[tuple[str, str] | None] = ContextVar("running", default=None)
+_running: ContextVar[tuple[str, str]] = ContextVar("running", default=_NOBODY)
 
 
 class on_loop:  # noqa: N801 - used as the function it would be; a generator costs several times more
@@ -46,7 +47,7 @@ class on_loop:  # noqa: N801 - used as the function it would be; a generator cos
 
     __slots__ = ("_before", "_what")
 
-    _before: Token[tuple[str, str] | None]
+    _before: Token[tuple[str, str]]
 
     def __init__(self, service: str, function: str) -> None:
         self._what = (service, function)
@@ -122,10 +123,10 @@ class Watchdog(trio.abc.Instrument):
                 if frame is not None and step is self._step:
                     self._told = step
                     self._tell("the loop is blocked", step, stack=_stack(frame))
-                    self._record(LoopBlocked((step.context.get(_running) or ("", ""))[0]))
+                    self._record(LoopBlocked(step.context.get(_running, _NOBODY)[0]))
 
     def _tell(self, what: str, step: _Step, **more: Any) -> None:
-        service, function = step.context.get(_running) or ("", "")
+        service, function = step.context.get(_running, _NOBODY)
         fields = {"service": service, "function": function} if service else {}
         # In the task's own context: the line carries its request's id.
         step.context.copy().run(self._log.warning, what, task=step.task, **fields, **more)

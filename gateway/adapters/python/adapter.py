@@ -55,7 +55,8 @@ class PythonAdapter:
         self._environment = environment
         self._limiter = trio.CapacityLimiter(settings.threads)
         self._threads = Threads(environment.service, environment.record, self._limiter)
-        environment.record(PlacesMade(environment.service, "threads", self._limiter))
+        if not settings.processes:
+            environment.record(PlacesMade(environment.service, "threads", self._limiter))
         self._functions: dict[str, Function | None] = {}
         self._processes: Processes | None = None
 
@@ -89,9 +90,7 @@ class PythonAdapter:
         if function.shape == "plain":
             return await self._threads.run(partial(function.run_sync, arguments, limits=limits))
         if function.shape == "generator":
-            return await from_thread(
-                function, arguments, self._threads, limits.max_bytes, emit
-            )
+            return await from_thread(function, arguments, self._threads, limits.max_bytes, emit)
         with on_loop(self._name, function.name):
             if function.shape == "async":
                 return await function.run(arguments, remaining_s(), limits)

@@ -6,6 +6,7 @@ tool's description, and where it is hinted to return an object, that is the sche
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import sys
@@ -97,9 +98,7 @@ def _input(
         "type": "object",
         "properties": {
             name: _property(one, hint, parameter, said.get(name))
-            for one, hint, (name, parameter) in zip(
-                schemas, types, parameters.items(), strict=True
-            )
+            for one, hint, (name, parameter) in zip(schemas, types, parameters.items(), strict=True)
         },
     }
     required = [name for name, one in parameters.items() if one.default is kinds.empty]
@@ -122,10 +121,8 @@ def _property(
     if told and ("description" not in own or said is None):
         own["description"] = told
     if parameter.default is not inspect.Parameter.empty:
-        try:
+        with contextlib.suppress(TypeError, ValueError):  # it has one, and no JSON says which
             own["default"] = json.loads(msgspec.json.encode(parameter.default))
-        except (TypeError, ValueError):
-            pass  # it has one, and no JSON says which
     return own
 
 

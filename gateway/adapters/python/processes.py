@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import logging
 import math
+import multiprocessing
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class Processes:
             if problem is not None:
                 problems.append(problem)
 
+        # The server that processes are forked from has imported once what each of them needs.
+        multiprocessing.set_forkserver_preload([do.__module__])
         async with contextlib.AsyncExitStack() as stack:
             made = [
                 await stack.enter_async_context(_context(self._service, partial(prepare, log)))
@@ -121,7 +124,7 @@ class Processes:
             if left_s + 1e-9 < _LEAST_S:
                 is_whole = True
                 raise NotCalled("not called: less than 1 ms of the budget is left")
-            done = await _run(context, do, job(left_s))
+            done: Done = await _run(context, do, job(left_s))
             is_whole = True
             return done
         except BrokenWorkerError as error:
@@ -157,7 +160,8 @@ class Processes:
         from trio_parallel import BrokenWorkerError  # noqa: PLC0415 - an extra
 
         try:
-            return await _run(context, ready, self._module)
+            problem: str | None = await _run(context, ready, self._module)
+            return problem
         except BrokenWorkerError as error:
             return f"it ended: {_how(error)}"
 
@@ -165,17 +169,24 @@ class Processes:
 async def _run(context: WorkerContext, work: Callable[[Any], Any], value: Any) -> Any:
     """`work(value)` in the one process of `context`."""
     # Its turn it has had: the library's own limit, one for all services, must not hold it up.
-    return await context.run_sync(work, value, kill_on_cancel=True, limiter=contextlib.nullcontext())
+    return await context.run_sync(
+        work, value, kill_on_cancel=True, limiter=contextlib.nullcontext()
+    )
 
 
 @contextlib.asynccontextmanager
 async def _context(service: str, init: Callable[[], None]) -> AsyncIterator[WorkerContext]:
     """Where one process at a time lives; leaving ends it, within its grace or killed."""
-    from trio_parallel import BrokenWorkerError, open_worker_context  # noqa: PLC0415 - an extra
+    from trio_parallel import (  # noqa: PLC0415 - an extra
+        BrokenWorkerError,
+        WorkerType,
+        open_worker_context,
+    )
 
+    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     try:
         async with open_worker_context(
-            idle_timeout=math.inf, init=init, grace_period=_GRACE_S
+            idle_timeout=math.inf, init=init, grace_period=_GRACE_S, worker_type=WorkerType(way)
         ) as context:
             yield context
     except BrokenWorkerError:
