@@ -513,10 +513,7 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
             (USERS + f"{key} = 1\n", f":4: services.users.{key}")
             for key in ("retry", "hedge", "breaker", "limit", "rate", "cache", "fault")
         ),
-        *(
-            (TOOL + f"[tools.t]\n{key} = 1\n", f":7: tools.t.{key}")
-            for key in ("scopes", "job")
-        ),
+        *((TOOL + f"[tools.t]\n{key} = 1\n", f":7: tools.t.{key}") for key in ("scopes", "job")),
         (
             USERS + '[tools.t.calls]\na = { service = "users", get = "/", pages = 1 }\n',
             ":5: tools.t.calls.a.pages",

@@ -74,6 +74,7 @@ async def on_the_loop(
             except (Exception, SystemExit) as error:
                 raise function.failure(error) from error
             await emit(Chunk(value))
+            await trio.lowlevel.checkpoint()  # neither of the two need have one
 
 
 def gathered(
