@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DecodedTools", "decode_tools", "tool_decoder"]
 
-_CONTENT = ("calls", "from_openapi")
+_CONTENT = ("calls", "from_openapi", "function")
 """Keys of which a tool has one."""
 
 

@@ -337,7 +337,7 @@ async def typed_async(line: Line) -> int:
     return line.start.x
 
 
-def hinted_oddly(a: threading.Event, b: "NoSuchType" = None) -> str:  # type: ignore[name-defined] # noqa: F821, RUF013, UP037
+def hinted_oddly(a: threading.Event, b: "NoSuchType" = None) -> str:  # type: ignore[name-defined] # noqa: F821, UP037
     return type(a).__name__
 
 

@@ -66,7 +66,7 @@ async def test_items_go_out_as_they_come_and_are_the_reply(ending: str) -> None:
     async with opened(f"count_up{ending}", {"a": 3}) as app:
         assert (await app.call(request(), heard)).value == [1, 2, 3]
     assert heard == [1, 2, 3]
-    assert CLOSED == [f"count_up{ending}"]
+    assert [f"count_up{ending}"] == CLOSED
 
 
 @BOTH
@@ -140,7 +140,7 @@ async def test_who_cannot_hear_any_more_ends_it(ending: str) -> None:
     async with opened(f"count_up{ending}", {"a": 3}) as app:
         with pytest.raises(GatewayError, match="nobody is there"):
             await app.call(request(), broken)
-        await until(lambda: CLOSED == [f"count_up{ending}"])
+        await until(lambda: [f"count_up{ending}"] == CLOSED)
 
 
 async def test_an_async_one_ends_at_the_deadline(autojump_clock: MockClock) -> None:
