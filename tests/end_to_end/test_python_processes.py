@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -194,6 +195,25 @@ async def test_what_waits_and_runs_is_on_the_metrics() -> None:
         page = app.metrics.render()[0].decode()
         for name, value in (("", 1), ("_busy", 1), ("_waiting", 2)):
             assert f'gateway_places{name}{{of="processes",service="s"}} {float(value)}' in page
+
+
+async def test_who_does_not_compute_waits_no_longer_than_its_share() -> None:
+    """Loosely, for a machine that others use too; `tests.benchmarks.computing` has the figures."""
+    waited = []
+    async with opened(2) as app, trio.open_nursery() as nursery:
+
+        async def compute() -> None:
+            while True:
+                await call(app, "compute", seconds=0.1)
+
+        for _ in range(2):
+            nursery.start_soon(compute)
+        for _ in range(100):
+            start = time.perf_counter()
+            await trio.sleep(0.005)
+            waited.append(time.perf_counter() - start - 0.005)
+        nursery.cancel_scope.cancel()
+    assert statistics.median(waited) < 0.02
 
 
 GATEWAY = """
