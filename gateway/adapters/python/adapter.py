@@ -105,7 +105,7 @@ class PythonAdapter:
 
         def job(left_s: float) -> Job:
             return Job(
-                module=self._module,
+                module=processes.module,
                 function=function.name,
                 arguments=encoded,
                 left_s=left_s,
@@ -117,11 +117,6 @@ class PythonAdapter:
         if isinstance(done, Failed):
             raise done.error()
         return done.decoded()
-
-    @property
-    def _module(self) -> Module:
-        directory = self._environment.directory
-        return Module(self._settings.module, directory.resolve(), tuple(self._functions))
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -146,8 +141,12 @@ class PythonAdapter:
             yield
             return
         environment = self._environment
+        there = environment.directory.resolve()
         self._processes = processes = Processes(
-            self._name, self._settings.processes, self._module, environment.background
+            self._name,
+            self._settings.processes,
+            Module(self._settings.module, there, tuple(self._functions)),
+            environment.background,
         )
         environment.record(PlacesMade(self._name, "processes", processes.limiter))
         async with processes.open(log_form()):

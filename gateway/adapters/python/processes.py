@@ -32,6 +32,9 @@ __all__ = ["Processes", "can_have_processes"]
 logger = logging.getLogger(__name__)
 
 _LEAST_S = 0.001
+_WAY = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""How processes are started: from a server that has imported the gateway, where the system can."""
+
 _GRACE_S = 0.5
 """Seconds that an idle process has to end by itself when the service closes."""
 
@@ -51,12 +54,13 @@ class Processes:
         background: Where they are replaced.
 
     Attributes:
+        module: As above.
         limiter: Its places are the processes that are ready.
     """
 
     def __init__(self, service: str, most: int, module: Module, background: Background) -> None:
         self._service = service
-        self._module = module
+        self.module = module
         self._background = background
         self._idle: list[WorkerContext] = []
         self.limiter = trio.CapacityLimiter(most)
@@ -78,8 +82,9 @@ class Processes:
             if problem is not None:
                 problems.append(problem)
 
-        # The server that processes are forked from has imported once what each of them needs.
-        multiprocessing.set_forkserver_preload([do.__module__])
+        if _WAY == "forkserver":
+            # What processes are forked from has imported once what each of them needs.
+            multiprocessing.set_forkserver_preload([do.__module__])
         async with contextlib.AsyncExitStack() as stack:
             made = [
                 await stack.enter_async_context(_context(self._service, partial(prepare, log)))
@@ -160,7 +165,7 @@ class Processes:
         from trio_parallel import BrokenWorkerError  # noqa: PLC0415 - an extra
 
         try:
-            problem: str | None = await _run(context, ready, self._module)
+            problem: str | None = await _run(context, ready, self.module)
             return problem
         except BrokenWorkerError as error:
             return f"it ended: {_how(error)}"
@@ -183,10 +188,9 @@ async def _context(service: str, init: Callable[[], None]) -> AsyncIterator[Work
         open_worker_context,
     )
 
-    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     try:
         async with open_worker_context(
-            idle_timeout=math.inf, init=init, grace_period=_GRACE_S, worker_type=WorkerType(way)
+            idle_timeout=math.inf, init=init, grace_period=_GRACE_S, worker_type=WorkerType(_WAY)
         ) as context:
             yield context
     except BrokenWorkerError:
