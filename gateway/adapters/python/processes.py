@@ -111,7 +111,7 @@ class Processes:
 
         Raises:
             NotCalled: Less than 1 ms was left when its turn came.
-            Unreachable: The process ended in the middle of it; or there is none.
+            Unreachable: The process ended in the middle of it; or there is none, and none to be had.
 
         Cancellation: the process is killed, and gone; another is started beside the calls.
         """
@@ -134,6 +134,8 @@ class Processes:
             return done
         except BrokenWorkerError as error:
             raise Unreachable(f"its worker process ended: {_how(error)}") from error
+        except OSError as error:
+            raise Unreachable(f"its worker process cannot be started: {error.strerror}") from error
         finally:
             if is_whole:
                 self._give_back(context, place)
@@ -169,6 +171,8 @@ class Processes:
             return problem
         except BrokenWorkerError as error:
             return f"it ended: {_how(error)}"
+        except OSError as error:
+            return f"it cannot be started: {error.strerror}"
 
 
 async def _run(context: WorkerContext, work: Callable[[Any], Any], value: Any) -> Any:
