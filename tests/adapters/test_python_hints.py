@@ -62,3 +62,11 @@ async def test_every_argument_that_does_not_fit_is_told() -> None:
 
 async def test_hints_that_nothing_can_be_made_of_are_as_none() -> None:
     assert await called("hinted_oddly", {"a": [1]}) == "list"
+
+
+async def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
+    assert await called("add", {"a": 1.0, "b": 2}) == 3
+    line = {**LINE, "start": {**LINE["start"], "x": 3.0}}  # type: ignore[dict-item]
+    assert await called("typed", {"line": line}) == {"x": 3, "day": 1, "rest": {}}
+    with pytest.raises(InvalidArguments, match="expected `int`, got `float`"):
+        await called("add", {"a": 1.5})

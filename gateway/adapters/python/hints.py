@@ -19,6 +19,9 @@ OURS = frozenset({"timeout", "caller"})
 """Parameters whose values come from us, not from the call."""
 
 _NAMED = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
+_EXACT = 2**53
+"""Below it a number is the one that was written."""
+
 _WHERE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
@@ -73,7 +76,7 @@ def converted(
         if name not in types:
             continue
         try:
-            made[name] = msgspec.convert(value, types[name], str_keys=True)
+            made[name] = _convert(value, types[name])
         except (msgspec.ValidationError, RecursionError) as error:
             breaches.append(_breach(name, str(error)))
     if breaches:
@@ -83,6 +86,29 @@ def converted(
             errors=tuple(breaches),
         )
     return made
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """`value` as a type; 1.0 is an integer too, as JSON Schema has it.
+
+    Raises:
+        msgspec.ValidationError: It is none.
+    """
+    try:
+        return msgspec.convert(value, hint, str_keys=True)
+    except msgspec.ValidationError:
+        return msgspec.convert(_with_integers(value), hint, str_keys=True)
+
+
+def _with_integers(value: Any) -> Any:
+    """`value` with an integer for each number that is whole, and known to be."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < _EXACT else value
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_integers(item) for key, item in value.items()}
+    return value
 
 
 def _breach(name: str, message: str) -> dict[str, str]:
