@@ -323,7 +323,7 @@ class Adapted:
 
 
 async def adapt(find_s: float, measured_s: float, places: int = 20) -> Adapted:
-    """A service of 80 to 120 ms and so many places, then half; twice of what it can do is asked.
+    """A service of 100 ms, log-normal, and so many places, then half; twice what it can do is asked.
 
     Args:
         find_s: How long the limit has to find each.
@@ -331,7 +331,7 @@ async def adapt(find_s: float, measured_s: float, places: int = 20) -> Adapted:
         places: The service's.
     """
     chance = random.Random(_SEED)
-    service = Service(lambda: chance.uniform(0.08, 0.12), places)
+    service = Service(lambda: chance.lognormvariate(math.log(0.09), 0.5), places)
     changes: list[tuple[float, int]] = []
 
     def listen(event: Event) -> None:
