@@ -117,10 +117,14 @@ def test_what_does_nothing_for_a_call_that_may_change_something_is_named(explain
     explained = explain(*lines)
     assert [guard.layer.key for guard in explained.calls["x"].idle] == ["cache", "coalesce"]
     assert [str(warned) for warned in warnings_of(explained)] == [
-        "gateway.toml:4: x: cache does not apply: "
-        "the call, idempotent or not, may change something, so its reply is not kept",
-        "gateway.toml:5: x: coalesce does not apply: "
-        "the call, idempotent or not, may change something, so each is made",
+        (
+            "gateway.toml:4: x: cache does not apply: "
+            "the call, idempotent or not, may change something, so its reply is not kept"
+        ),
+        (
+            "gateway.toml:5: x: coalesce does not apply: "
+            "the call, idempotent or not, may change something, so each is made"
+        ),
     ]
 
 
