@@ -169,11 +169,15 @@ class Mcp:
 
 
 def _check_head(headers: Mapping[str, str]) -> None:
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != _JSON:
+    if not _is_json(headers.get("content-type", "")):
         raise _refused(415, f"Unsupported media type: content-type must be {_JSON}")
     if not _accepts_json(headers.get("accept")):
         raise _refused(406, f"Not acceptable: accept must list {_JSON}")
+
+
+@lru_cache(maxsize=128)
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == _JSON
 
 
 @lru_cache(maxsize=128)

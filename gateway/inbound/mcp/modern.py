@@ -127,6 +127,10 @@ class Modern:
         emit = notes_of(self._front, params, stream, None if level is None else severity(level))
         if level is not None:
             context = msgspec.structs.replace(context, log_level=level)
+        if not askable(params["_meta"][CAPABILITIES_KEY]):
+            return _called(
+                await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
+            )
 
         async def made(asking: Context) -> dict[str, Any]:
             result = await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
@@ -168,11 +172,12 @@ def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
         return _complete(result)
     if isinstance(result.error, CannotAsk):
         raise unable(result.error)
-    called: dict[str, Any] = {"content": result.content}
+    called: dict[str, Any] = {"resultType": "complete", "content": result.content}
     if result.structured:
         called["structuredContent"] = msgspec.Raw(result.structured)
     called["isError"] = result.is_error
-    return _complete(called)
+    called["_meta"] = _introduction()
+    return called
 
 
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
