@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,7 +22,7 @@ from gateway.telemetry.events import LoopBlocked
 from gateway.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from contextvars import Context, Token
+    from contextvars import Token
     from types import FrameType
 
 __all__ = ["Watchdog", "on_loop"]
@@ -45,18 +45,32 @@ class on_loop:  # noqa: N801 - used as the function it would be; a generator cos
         function: Its name.
     """
 
-    __slots__ = ("_before", "_what")
+    __slots__ = ("_above", "_before", "_task", "_what")
 
+    _above: Context | None
     _before: Token[tuple[str, str]]
+    _task: trio.lowlevel.Task
 
     def __init__(self, service: str, function: str) -> None:
         self._what = (service, function)
 
     def __enter__(self) -> None:
         self._before = _running.set(self._what)
+        self._task = trio.lowlevel.current_task()
+        self._above = _contexts.get(self._task)
+        _contexts[self._task] = copy_context()
 
     def __exit__(self, *exc_info: object) -> None:
         _running.reset(self._before)
+        if self._above is None:
+            del _contexts[self._task]
+        else:
+            _contexts[self._task] = self._above
+
+
+_contexts: dict[trio.lowlevel.Task, Context] = {}
+"""In which of them a function of the user's runs, and its context variables: a request of our server's
+has others than the task of its connection."""
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -64,13 +78,11 @@ class _Step:
     """A task's turn, from one of its checkpoints to the next.
 
     Args:
-        task: Its name.
-        context: Its context variables.
+        task: Whose.
         since_s: When it began, on the monotonic clock.
     """
 
-    task: str
-    context: Context
+    task: trio.lowlevel.Task
     since_s: float
 
 
@@ -88,6 +100,7 @@ class Watchdog(trio.abc.Instrument):
         self._log = logger("gateway.watchdog")
         self._step: _Step | None = None
         self._told: _Step | None = None
+        self._told_of = Context()
         self._left = threading.Event()
         self._loop_thread = 0
         self._thread = threading.Thread(target=self._watch, name="gateway's watchdog", daemon=True)
@@ -104,14 +117,14 @@ class Watchdog(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """A task has its turn."""
-        self._step = _Step(task.name, task.context, time.monotonic())
+        self._step = _Step(task, time.monotonic())
 
     def after_task_step(self, _task: trio.lowlevel.Task) -> None:
         """Its turn is over."""
         step, self._step = self._step, None
         if step is not None and step is self._told:
             took_s = time.monotonic() - step.since_s
-            self._tell("the loop goes on", step, blocked_ms=round(took_s * 1000, 1))
+            self._tell("the loop goes on", step, self._told_of, blocked_ms=round(took_s * 1000, 1))
 
     def _watch(self) -> None:
         while not self._left.wait(self._after_s / _LOOKS):
@@ -121,15 +134,16 @@ class Watchdog(trio.abc.Instrument):
             if time.monotonic() - step.since_s >= self._after_s:
                 frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - made for this
                 if frame is not None and step is self._step:
-                    self._told = step
-                    self._tell("the loop is blocked", step, stack=_stack(frame))
-                    self._record(LoopBlocked(step.context.get(_running, _NOBODY)[0]))
+                    context = _contexts.get(step.task, step.task.context)
+                    self._told, self._told_of = step, context
+                    self._tell("the loop is blocked", step, context, stack=_stack(frame))
+                    self._record(LoopBlocked(context.get(_running, _NOBODY)[0]))
 
-    def _tell(self, what: str, step: _Step, **more: Any) -> None:
-        service, function = step.context.get(_running, _NOBODY)
+    def _tell(self, what: str, step: _Step, context: Context, **more: Any) -> None:
+        service, function = context.get(_running, _NOBODY)
         fields = {"service": service, "function": function} if service else {}
-        # In the task's own context: the line carries its request's id.
-        step.context.copy().run(self._log.warning, what, task=step.task, **fields, **more)
+        # In its own context: the line carries its request's id.
+        context.copy().run(self._log.warning, what, task=step.task.name, **fields, **more)
 
 
 def _stack(frame: FrameType) -> list[str]:

@@ -13,6 +13,7 @@ import trio
 
 from gateway.app import create_app
 from gateway.core.messages import Context, Request
+from gateway.server.http1 import in_new_context
 from gateway.telemetry.events import Event, LoopBlocked
 from gateway.telemetry.logs import configure
 from tests.adapters import functions
@@ -30,7 +31,8 @@ def written(**telemetry: Any) -> dict[str, Any]:
     }
 
 
-async def test_what_holds_the_loop_is_told_with_its_stack() -> None:
+@pytest.mark.parametrize("served", [False, True])
+async def test_what_holds_the_loop_is_told_with_its_stack(*, served: bool) -> None:
     """The function holds the loop until it was told that it does."""
     gate = GATES["watchdog"] = Gate()
     events: list[LoopBlocked] = []
@@ -46,7 +48,9 @@ async def test_what_holds_the_loop_is_told_with_its_stack() -> None:
     try:
         app = create_app(written(blocked_after="20ms"), listeners=[listen])
         async with app.running():
-            await app.call(Request("t", {}, Context(request_id="r-7")))
+            call = app.call(Request("t", {}, Context(request_id="r-7")))
+            # Our server runs each request in a context of its own.
+            await (in_new_context(call) if served else call)
         page = app.metrics.render()[0].decode()
     finally:
         logging.getLogger().handlers[:] = handlers
@@ -60,6 +64,7 @@ async def test_what_holds_the_loop_is_told_with_its_stack() -> None:
     assert any(line.endswith(" naps_on_the_loop") for line in during["stack"])
     assert any(functions.__file__ in line for line in during["stack"])
     assert after["event"] == "the loop goes on"
+    assert (after["service"], after["request_id"]) == ("ldap", "r-7")
     assert after["blocked_ms"] >= 20
 
 
