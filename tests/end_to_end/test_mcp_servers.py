@@ -296,7 +296,8 @@ async def test_a_gateway_behind_a_gateway() -> None:
         reply = await app.call(request("add"), timeout_s=5)
         assert reply.value == {"n": 1}
         assert 3 < left[0] <= 5
-        with trio.move_on_after(0.2):
+        with trio.move_on_after(0.2), contextlib.suppress(Rejected):
+            # The one behind has a millisecond less, and may just be in time to say so.
             await app.call(request("slow"))
         with trio.fail_after(1):
             await ended.wait()
