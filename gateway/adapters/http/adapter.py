@@ -1,151 +1,49 @@
-"""`kind = "http"`: an HTTP API.
-
-A reply with status 2xx is decoded: JSON where it says so, else text; nothing at all is null.
-What remains of the budget goes along as a header.
-"""
+"""An HTTP API as a service: its client, its replicas, what every request carries."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import msgspec
-import trio
 
-from gateway.config import addresses, fields
+from gateway.adapters.http.call import Call
+from gateway.adapters.http.pages import PagedCall
+from gateway.adapters.http.settings import (
+    HttpCall,
+    HttpSettings,
+    check,
+    is_idempotent,
+    is_read_only,
+    problem_of,
+)
 from gateway.config.fields import Secret
-from gateway.config.headers import RESERVED
 from gateway.config.secret import Redaction
-from gateway.config.styled import styled_parameters
 from gateway.core.adapter import Environment, Kind
 from gateway.core.errors import BadReply, Rejected, Unreachable
-from gateway.core.messages import Context, Reply, Request
-from gateway.core.service import Begun, Emit, Service
+from gateway.core.freshness import Asked, Kept
+from gateway.core.messages import Context
+from gateway.core.service import Service
 from gateway.net.background import in_the_background
-from gateway.net.client import (
-    ClientSettings,
-    HttpClient,
-    HttpReply,
-    HttpRequest,
-    Origin,
-    open_client,
-)
+from gateway.net.client import ClientSettings, HttpClient, HttpReply, Origin, open_client
 from gateway.net.credentials import basic_authorization, secrets_of_url
-from gateway.net.decoded import decoded, is_json, no_json, nothing
 from gateway.net.guard import AddressGuard
-from gateway.net.health import HealthSettings, watch
+from gateway.net.health import watch
 from gateway.net.http1 import Http1Client
-from gateway.net.json_text import checked_json
+from gateway.net.oauth2 import opened, tokens_of
 from gateway.net.redirects import Redirecting
 from gateway.net.refusal import refusal
 from gateway.net.replicas import Replica, Replicas, Why
-from gateway.net.styles import Spelling, misuse
-from gateway.net.texts import as_it_came, encoded_target, form, header_text, with_query
+from gateway.net.texts import as_it_came, header_text
 from gateway.telemetry.events import ReplicaChanged
 
-__all__ = ["KIND", "HttpAdapter", "HttpCall", "HttpSettings"]
+__all__ = ["KIND", "HttpAdapter"]
 
-_METHODS = ("get", "post", "put", "patch", "delete", "head")
-_BODIES = ("json", "form", "body")
-_SAFE = frozenset({"get", "head"})
-_IDEMPOTENT = frozenset({"get", "head", "put", "delete"})
 _MAX_LOOKED_AT = 65_536
 """Bytes of a service's refusal that are decoded."""
-_OURS = "the gateway writes it"
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class HttpSettings:
-    """`[services.NAME]` with `kind = "http"`."""
-
-    url: str | tuple[str, ...] = fields.field(
-        addresses.urls(),
-        doc="Where the API begins; a call's path is appended. A list: replicas of it.",
-        show=False,
-    )
-    headers: Mapping[str, str | Secret] = fields.headers(
-        default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
-    )
-    http2: bool = fields.boolean(default=False, doc="Offer HTTP/2 over TLS.")
-    max_connections: int = fields.integer(
-        default=100, minimum=1, doc="Connections, and so calls under way, at once."
-    )
-    budget_header: str = fields.matching(
-        r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
-        wanted="the name of a header",
-        default="x-request-timeout-ms",
-        doc="The header that carries what remains of the budget, in whole milliseconds.",
-    )
-    max_reply: int = fields.size(default="8MiB", doc="Largest reply, decompressed.")
-    follow_redirects: bool = fields.boolean(default=False, doc="Whether 3xx are followed.")
-    allow_private: bool = fields.boolean(
-        default=False,
-        doc="Whether private addresses may be connected to; loopback written out in `url` may.",
-    )
-    forward: tuple[str, ...] = fields.forwarded_headers(
-        default=(), doc="Client headers passed on; nothing else of the client's is."
-    )
-    health: HealthSettings | None = fields.table(
-        HealthSettings, default=None, doc="Checks that find out which replicas are well."
-    )
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class HttpCall:
-    """The keys of a call to an HTTP API: exactly one verb, at most one body."""
-
-    get: str | None = fields.template_path(default=None, doc="Path of a GET.")
-    post: str | None = fields.template_path(default=None, doc="Path of a POST.")
-    put: str | None = fields.template_path(default=None, doc="Path of a PUT.")
-    patch: str | None = fields.template_path(default=None, doc="Path of a PATCH.")
-    delete: str | None = fields.template_path(default=None, doc="Path of a DELETE.")
-    head: str | None = fields.template_path(default=None, doc="Path of a HEAD; the reply is null.")
-    query: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, tables=False, doc="Query parameters; null leaves one out, a list repeats it."
-    )
-    headers: Mapping[str, Any] | None = fields.header_templates(
-        default=None, doc="Headers of this call; null leaves one out."
-    )
-    json: Any = fields.template_value(default=None, doc="A JSON body.")
-    form: Mapping[str, Any] | None = fields.template_mapping(
-        default=None, tables=False, doc="A form body (application/x-www-form-urlencoded)."
-    )
-    body: str | None = fields.template_text(default=None, doc="A text body.")
-    parameters: Sequence[Mapping[str, Any]] | None = fields.field(
-        styled_parameters(),
-        default=None,
-        template="value",
-        doc="Values in OpenAPI's styles, for what the keys above cannot write.",
-    )
-    optional_body: bool = fields.boolean(default=False, doc="Whether a null or empty body is none.")
-
-
-def _verb(call: HttpCall) -> str:
-    return next(verb for verb in _METHODS if getattr(call, verb) is not None)
-
-
-def check(call: HttpCall) -> list[tuple[str, str]]:
-    """What is wrong with `call` as a whole."""
-    verbs = [verb for verb in _METHODS if getattr(call, verb) is not None]
-    bodies = [body for body in _BODIES if getattr(call, body) is not None]
-    if len(verbs) != 1:
-        got = " and ".join(verbs) or "none"
-        return [("", f"expected one of {', '.join(_METHODS)}, got {got}")]
-    mistakes: list[tuple[str, str]] = []
-    if len(bodies) > 1:
-        mistakes.append(
-            ("", f"expected at most one of json, form, body, got {' and '.join(bodies)}")
-        )
-    if bodies and verbs[0] in _SAFE:
-        mistakes.append((bodies[0], f"a {verbs[0].upper()} has no body"))
-    if call.parameters is not None:
-        problems = misuse(call.parameters, verbs[0], getattr(call, verbs[0]), bodies)
-        mistakes += [("parameters", problem) for problem in problems]
-    return mistakes
 
 
 class HttpAdapter:
@@ -154,11 +52,14 @@ class HttpAdapter:
     Attributes:
         origin: Who is asked; of several the first.
         origins: All of them.
+        own_origins: These, and the one that a `host` header names.
         prefix: The path of its url, without a slash at its end.
         headers: Sent with every request, names in lower case.
         budget_header: Carries what remains of the budget; in lower case.
         http2: Whether HTTP/2 is offered.
         max_reply: Bytes of a reply.
+        max_upload: Bytes of a multipart body.
+        tokens: Where the tokens come from that requests carry; `None` without `oauth2`.
     """
 
     def __init__(self, settings: HttpSettings, environment: Environment) -> None:
@@ -179,12 +80,27 @@ class HttpAdapter:
             },
         }
         self._fixed = tuple(self.headers.items())
+        # Behind a shared address the service has a name of its own, which its links use.
+        named = self.headers.get("host")
+        own = [Origin.of(f"{self.origin.scheme}://{named}")] if named else []
+        self.own_origins = frozenset((*self.origins, *own))
         self._shown = Redaction((*settings.headers.values(), *secrets_of_url(urls[0])))
         self._forward = settings.forward
         self.budget_header = settings.budget_header.lower()
         self.http2 = settings.http2
         self.max_reply = settings.max_reply
-        _check_budget_header(settings, self.budget_header)
+        self.max_upload = settings.max_upload
+        self.tokens = tokens_of(
+            settings.oauth2,
+            environment,
+            url=urls[0],
+            written={"headers": settings.headers, "forward": settings.forward},
+            allow_private=settings.allow_private,
+            budget_header=self.budget_header,
+        )
+        problem = problem_of(settings)
+        if problem is not None:
+            raise ValueError(problem)
 
     @property
     def http1(self) -> Http1Client:
@@ -210,17 +126,42 @@ class HttpAdapter:
         return self._client
 
     def bind(self, call: HttpCall, /) -> Service:
-        """The `Service` of `call`: renders nothing, sends one request."""
+        """The `Service` of `call`: renders nothing, sends one request, or one for each page.
+
+        Raises:
+            ValueError: It writes a header that is not its own to write.
+        """
         styled = [each["name"] for each in call.parameters or () if each["to"] == "header"]
-        if any(name.lower() == self.budget_header for name in (*(call.headers or ()), *styled)):
-            raise ValueError(f"headers: {self.budget_header} carries the budget: {_OURS}")
-        return _Call(self, call)
+        written = {name.lower() for name in (*(call.headers or ()), *styled)}
+        if self.budget_header in written:
+            raise ValueError(
+                f"headers: {self.budget_header} carries the budget: the gateway writes it"
+            )
+        if self.tokens is not None and "authorization" in written:
+            raise ValueError("headers: with oauth2, authorization is the token's")
+        plain = Call(self, call)
+        return plain if call.pages is None else PagedCall(self, call.pages, plain)
+
+    async def authorized(self) -> None:
+        """Have a token at hand, if one is needed: that there is none is no fault of a replica.
+
+        Raises:
+            GatewayError: There is none to be had.
+        """
+        if self.tokens is not None:
+            await self.tokens.token()
+
+    @property
+    def kept(self) -> Kept | None:
+        """For whom replies are kept; `None` if they are not."""
+        return self._environment.shared(Asked).kept
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
         async with contextlib.AsyncExitStack() as stack:
             settings = self._client_settings()
+            await stack.enter_async_context(opened(self.tokens))
             self._client = await stack.enter_async_context(open_client(settings))
             for replica in (
                 self.replicas.all if len(self.origins) > 1 or self._settings.health else ()
@@ -249,6 +190,7 @@ class HttpAdapter:
             tls=self.origin.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
+            bearer=self.tokens,
         )
 
     def _tell(self, replica: Replica, why: Why) -> None:
@@ -284,105 +226,10 @@ class HttpAdapter:
 
     def refusal(self, reply: HttpReply) -> Rejected | BadReply:
         """What a reply that is no success means."""
-        said = self._shown(reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace"))
-        return refusal(self._name, reply.status, said, reply.header("retry-after"))
-
-
-class _Call:
-    """The `Service` of one call: renders nothing, sends one request."""
-
-    __slots__ = (
-        *("_adapter", "_body", "_content_type", "_encode", "_method"),
-        *("_read", "_replicas", "_spelling", "_verb"),
-    )
-
-    def __init__(self, adapter: HttpAdapter, call: HttpCall) -> None:
-        self._adapter = adapter
-        self._replicas = adapter.replicas if len(adapter.origins) > 1 else None
-        self._verb = _verb(call)
-        self._method = self._verb.upper()
-        self._body = next((body for body in _BODIES if getattr(call, body) is not None), "")
-        content_type, encode = _ENCODERS.get(self._body, (None, bytes))
-        self._content_type: str | None = content_type
-        self._encode: Callable[[Any], bytes] = encode
-        self._read = nothing if self._verb == "head" else decoded
-        self._spelling: Spelling | None = None
-        if call.parameters is not None or call.optional_body:
-            cookies = adapter.headers.get("cookie", "")
-            self._spelling = Spelling(self._verb, cookies, optional_body=call.optional_body)
-
-    async def __call__(self, request: Request, _emit: Emit, /) -> Reply:
-        if self._replicas is not None:
-            return await self._ask_one(self._replicas, request)
-        reply = await self._adapter.client.send(self._http(request, self._adapter.origin))
-        return self._opaque(reply) if request.opaque else self._reply(reply)
-
-    async def _ask_one(self, replicas: Replicas, request: Request) -> Reply:
-        with replicas.attempt(request, trio.current_effective_deadline()) as attempt:
-            reply = await self._adapter.client.send(self._http(request, attempt.origin))
-            return self._opaque(reply) if request.opaque else self._reply(reply)
-
-    def begin(self, request: Request, until: float, /) -> Begun | None:
-        if self._replicas is not None:
-            attempt = self._replicas.attempt(request, until)
-            return attempt.begun(partial(self._begin, request, until, attempt.origin))
-        return self._begin(request, until, self._adapter.origin)
-
-    def _begin(self, request: Request, until: float, origin: Origin) -> Begun | None:
-        client = self._adapter.client
-        if isinstance(client, Http1Client):
-            convert = self._opaque if request.opaque else self._reply
-            return client.start(self._http(request, origin), until, convert)
-        return None
-
-    def _http(self, request: Request, origin: Origin) -> HttpRequest:
-        adapter, arguments = self._adapter, request.arguments
-        body, content_type, encode = self._body, self._content_type, self._encode
-        if self._spelling is not None:
-            arguments = self._spelling(arguments)
-            body = next((body for body in _BODIES if body in arguments), "")
-            content_type, encode = _ENCODERS.get(body, (None, bytes))
-        target = adapter.prefix + with_query(arguments[self._verb], arguments.get("query"))
-        headers = adapter.headers_for(request.context, content_type, arguments.get("headers"))
-        content = encode(arguments[body]) if body else None
-        return HttpRequest(self._method, origin, encoded_target(target), headers, content)
-
-    def _reply(self, reply: HttpReply) -> Reply:
-        if not 200 <= reply.status < 300:
-            raise self._adapter.refusal(reply)
-        return Reply(self._read(reply))
-
-    def _opaque(self, reply: HttpReply) -> Reply:
-        """As `_reply`; JSON stays as it came if it can."""
-        if 200 <= reply.status < 300 and self._read is decoded and is_json(reply):
-            try:
-                raw = checked_json(reply.body)
-            except ValueError as error:
-                raise no_json(error) from error
-            if raw is not None:
-                return Reply(raw)
-        return self._reply(reply)
-
-
-_ENCODERS: Mapping[str, tuple[str, Callable[[Any], bytes]]] = {
-    "json": ("application/json", msgspec.json.encode),
-    "form": ("application/x-www-form-urlencoded", form),
-    "body": ("text/plain; charset=utf-8", str.encode),
-}
-"""By the key of a call's body: what it is, and its bytes."""
-
-
-def _check_budget_header(settings: HttpSettings, name: str) -> None:
-    """The budget's header is one that nobody else writes.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if name in RESERVED:
-        raise ValueError(f"budget_header: {name} cannot carry the budget: {RESERVED[name]}")
-    for key, names in (("headers", settings.headers), ("forward", settings.forward)):
-        if name in names:
-            raise ValueError(f"{key}: {name} carries the budget: {_OURS}")
+        said = reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace")
+        if self.tokens is not None:
+            said = self.tokens.hide(said)
+        return refusal(self._name, reply.status, self._shown(said), reply.header("retry-after"))
 
 
 KIND = Kind(
@@ -390,8 +237,8 @@ KIND = Kind(
     call=HttpCall,
     create=HttpAdapter,
     check=check,
-    idempotent=lambda call: _verb(call) in _IDEMPOTENT,
-    read_only=lambda call: _verb(call) in _SAFE,
+    idempotent=is_idempotent,
+    read_only=is_read_only,
     forwards=lambda settings: settings.forward,
 )
 """How `http` is declared."""
