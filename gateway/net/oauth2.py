@@ -13,7 +13,6 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import quote_plus, urlsplit
 
@@ -27,6 +26,7 @@ from gateway.config.secret import Redaction
 from gateway.config.units import format_duration
 from gateway.core.adapter import Environment
 from gateway.core.errors import BadReply, GatewayError, Overloaded, Rejected, Unreachable
+from gateway.net.background import detached_nursery
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
 from gateway.net.guard import AddressGuard
 from gateway.net.json_text import decode_json
@@ -139,6 +139,7 @@ class Tokens:
         self._headers, self._body = _asking(settings)
         self._shown = Redaction([settings.client_secret, *_sent_secrets(self._headers)])
         self._client: HttpClient | None = None
+        self._nursery: trio.Nursery | None = None
         self._token: _Token | None = None
         self._flight: _Flight | None = None
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
@@ -154,8 +155,14 @@ class Tokens:
             budget_header=self._budget_header,
             tls=origin.scheme == "https",
         )
-        async with open_client(settings) as self._client:
-            yield
+        # Not the app's background: that opens after the services, some of which ask as they open.
+        async with open_client(settings) as self._client, detached_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                self._nursery = None
+                nursery.cancel_scope.cancel()
         self._client = self._token = None
 
     def hide(self, text: str) -> str:
@@ -201,13 +208,14 @@ class Tokens:
             self._begin()
 
     def _begin(self) -> _Flight:
-        flight = _Flight()
-        self._environment.background.start(partial(self._fly, flight))
-        self._flight = flight
+        if self._nursery is None:
+            raise Overloaded("not called: the gateway is closing", retry_after_s=1)
+        self._flight = flight = _Flight()
+        self._nursery.start_soon(self._fly, flight)
         return flight
 
     async def _fly(self, flight: _Flight) -> None:
-        """Fetch a token; nothing that is raised may reach the app's nursery."""
+        """Fetch a token; what is raised is for those who wait for it."""
         try:
             with flight.scope:
                 flight.text = await self._fetch()
