@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.net.messages import HttpClient, HttpReply, HttpRequest, HttpStream
 
-__all__ = ["Authorized", "Bearer"]
+__all__ = ["Authorized", "Bearer", "bearer"]
 
 _UNAUTHORIZED = 401
 
@@ -39,15 +39,15 @@ class Authorized:
 
     Args:
         client: Sends each request.
-        bearer: Where tokens come from.
+        tokens: Where they come from.
 
     Attributes:
         client: As above.
     """
 
-    def __init__(self, client: HttpClient, bearer: Bearer) -> None:
+    def __init__(self, client: HttpClient, tokens: Bearer) -> None:
         self.client = client
-        self._bearer = bearer
+        self._tokens = tokens
 
     async def send(self, request: HttpRequest, /) -> HttpReply:
         """As `HttpClient`.
@@ -55,10 +55,10 @@ class Authorized:
         Raises:
             GatewayError: No token is to be had; nothing was sent.
         """
-        token = await self._bearer.token()
+        token = await self._tokens.token()
         reply = await self.client.send(_with(request, token))
-        if reply.status == _UNAUTHORIZED and _is_whole(request) and self._bearer.distrust(token):
-            return await self.client.send(_with(request, await self._bearer.token()))
+        if reply.status == _UNAUTHORIZED and _is_whole(request) and self._tokens.distrust(token):
+            return await self.client.send(_with(request, await self._tokens.token()))
         return reply
 
     @contextlib.asynccontextmanager
@@ -68,19 +68,24 @@ class Authorized:
         Raises:
             GatewayError: No token is to be had; nothing was sent.
         """
-        token = await self._bearer.token()
+        token = await self._tokens.token()
         async with contextlib.AsyncExitStack() as stack:
             stream = await stack.enter_async_context(self.client.stream(_with(request, token)))
             refused = stream.status == _UNAUTHORIZED
-            if refused and _is_whole(request) and self._bearer.distrust(token):
+            if refused and _is_whole(request) and self._tokens.distrust(token):
                 await stack.aclose()
-                request = _with(request, await self._bearer.token())
+                request = _with(request, await self._tokens.token())
                 stream = await stack.enter_async_context(self.client.stream(request))
             yield stream
 
 
+def bearer(token: str) -> tuple[str, str]:
+    """The header that carries a token."""
+    return "authorization", f"Bearer {token}"
+
+
 def _with(request: HttpRequest, token: str) -> HttpRequest:
-    headers = (*request.headers, ("authorization", f"Bearer {token}"))
+    headers = (*request.headers, bearer(token))
     return msgspec.structs.replace(request, headers=headers)
 
 

@@ -15,6 +15,7 @@ from gateway import ConfigError, load_config
 from gateway.app import Gateway, create_app
 from gateway.core.errors import GatewayError, Rejected
 from tests.adapters.test_http_oauth2 import KEYS, Issuer, granted
+from tests.adapters.test_websocket_kind import Server
 from tests.apps import request
 from tests.http_service import Received, Scripted, http
 from tests.mcp_server import McpServer
@@ -22,6 +23,7 @@ from tests.network import network
 
 GRAPHQL = {"kind": "graphql", "url": "http://api.test/graphql"}
 MCP = {"kind": "mcp", "url": "http://api.test/mcp"}
+WEBSOCKET = {"kind": "websocket", "url": "ws://api.test/feed"}
 DATA = http(200, json.dumps({"data": {"n": 1}}), content_type="application/json")
 
 
@@ -109,8 +111,51 @@ async def test_mcp_with_a_token_that_is_refused(autojump_clock: MockClock) -> No
 
 
 @pytest.mark.parametrize(
+    ("settings", "call"),
+    [
+        ({}, {"send": {"a": 1}}),
+        ({"correlation": "id"}, {"send": {"a": 1}}),
+        ({}, {"subscribe": True, "send": {"a": 1}, "messages": 1}),
+    ],
+    ids=["own", "shared", "subscription"],
+)
+async def test_websocket(autojump_clock: MockClock, settings: Any, call: Any) -> None:
+    async def echo(say: Any, text: str) -> None:
+        await say(text)
+
+    server, issuer = Server(echo), Issuer(after_s=1)
+    server.takes = {b"Bearer t1"}
+    async with opened({**WEBSOCKET, **settings}, call, server, issuer) as app:
+        value = (await app.call(request())).value
+        assert (value[0] if "subscribe" in call else value)["a"] == 1
+    assert len(issuer.requests) == len(server.heads) == 1
+
+
+async def test_websocket_with_a_token_that_is_refused(autojump_clock: MockClock) -> None:
+    async def echo(say: Any, text: str) -> None:
+        await say(text)
+
+    server, issuer = Server(echo), Issuer()
+    server.takes = {b"Bearer t1"}
+    async with opened(WEBSOCKET, {"send": "1"}, server, issuer) as app:
+        assert (await app.call(request())).value == 1
+        await trio.sleep(60)
+        server.takes = {b"Bearer t2"}
+        assert (await app.call(request())).value == 1
+        server.takes = set()
+        for _ in range(5):
+            with pytest.raises(Rejected) as caught:
+                await app.call(request())
+            assert caught.value.service_status == 401
+        adapter: Any = app._built.adapters["s"]
+        assert adapter._client.pool.taken == 0
+    assert len(issuer.requests) == 2
+
+
+@pytest.mark.parametrize(
     ("settings", "says"),
     [
+        ({**WEBSOCKET, "url": "ws://a:b@api.test"}, "oauth2: url names a user"),
         ({**GRAPHQL, "headers": {"authorization": "x"}}, "authorization is the token's"),
         ({**MCP, "forward": ["authorization"]}, "authorization is the token's"),
         ({"kind": "mcp", "program": ["x"]}, "oauth2: a program takes none; it goes with url"),
