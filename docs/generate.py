@@ -182,7 +182,8 @@ def _tools() -> str:
     lines = [
         "## [tools.NAME]",
         "",
-        "What clients call. `calls` is a table with at least one call, by name.",
+        "What clients call. `calls` is a table with at least one call, by name; in its place there may",
+        "be a `function`: see [python](adapters/python.md#a-function-as-a-tool).",
         "",
         *_rows(codecs_of(settings.ToolSettings)),
         "",

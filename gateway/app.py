@@ -53,6 +53,7 @@ from gateway.telemetry.events import Event
 from gateway.telemetry.hub import Listener, Telemetry
 from gateway.telemetry.logs import RequestLog, bound
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from gateway.guest import Hosted
@@ -333,6 +334,9 @@ class Gateway:
             if not self.takes_over:
                 self._mcp.check_names()
             await stack.enter_async_context(self._built.background.open())
+            blocked_after_s = self.config.telemetry.blocked_after
+            if blocked_after_s < math.inf:
+                stack.enter_context(Watchdog(blocked_after_s, self._telemetry.record))
             yield
 
     @contextlib.asynccontextmanager

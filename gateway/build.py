@@ -30,6 +30,7 @@ from gateway.inbound.mcp.prompts import Prompt
 from gateway.inbound.mcp.resources import Resource
 from gateway.inbound.proxy import Proxied
 from gateway.plan.compile import compile_tool, is_idempotent
+from gateway.plan.functions import with_functions
 from gateway.plan.passing import Passable
 from gateway.plan.tool import Tool
 from gateway.policies import POLICIES
@@ -145,6 +146,7 @@ def build(
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
     _check_stand_ins(services or {}, config)
     made = _Services(config, kinds, record, services or {}, problems, seed=seed)
+    config = with_functions(config, problems)
     tools = _tools(loaded, config, made)
     proxies = _proxies(config, made, problems)
     federated = made.federated()

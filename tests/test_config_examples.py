@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from gateway import create_app, load_config
+from gateway.adapters.python.processes import can_have_processes
 from gateway.cli import main
 from gateway.core.messages import Request
 from gateway.testing import ScriptedService, open_client
+from tests.support import require
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "config").rglob("*.toml"))
@@ -91,3 +93,34 @@ async def test_behind_a_gateway(autojump_clock: Any) -> None:
         "posts": ["On slow queries"],
         "missing": ["credit"],
     }
+
+
+@pytest.mark.end_to_end  # in processes of its own, for real
+async def test_python_tools() -> None:
+    need_processes()
+    assert await called("python_tools", "pi", {"digits": 3}) == {"pi": "3.142"}
+    order = {"lines": [{"product": "lamp", "count": 2}, {"product": "sofa"}], "currency": "CHF"}
+    assert await called("python_tools", "quote", order) == {
+        "total": "37.81",
+        "currency": "CHF",
+        "unknown": ["sofa"],
+    }
+    assert await called("python_tools", "primes", {"below": 1000}) == {"below": 1000, "primes": 168}
+
+
+@pytest.mark.end_to_end
+async def test_what_computes_for_too_long_is_ended() -> None:
+    need_processes()
+    app = create_app(ROOT / "config" / "examples" / "python_tools.toml")
+    async with open_client(app) as client:
+        headers = {"x-request-timeout-ms": "300"}
+        long = {"below": 100_000_000}
+        answer = await client.request("POST", "/tools/primes", json=long, headers=headers)
+        assert answer.status == 504
+        answer = await client.request("POST", "/tools/primes", json={"below": 10})
+        assert answer.json() == {"below": 10, "primes": 4}
+
+
+def need_processes() -> None:
+    if not can_have_processes():
+        require("trio-parallel is not installed")

@@ -79,6 +79,10 @@ def test_configurations_pass_the_check(
     for name in re.findall(r'"file:([\w.-]+)"', block.text):
         (tmp_path / name).write_text("x")
     (tmp_path / "config").symlink_to(ROOT / "config")
+    page = next(page for page in PAGES if block in blocks_of(page))
+    for module in blocks_of(page):
+        if module.language == "python" and module.file is not None:
+            (tmp_path / module.file).write_text(module.text)
     path = tmp_path / block.file
     path.write_text(block.text)
     load_config(path)

@@ -25,6 +25,7 @@ from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.json_text import decode_json
 from gateway.net.threads import Threads
+from gateway.telemetry.events import PlacesMade
 
 __all__ = ["KIND", "FilesAdapter", "FilesCall", "FilesSettings"]
 
@@ -73,6 +74,7 @@ class FilesAdapter:
         self._root = environment.directory.joinpath(settings.root).resolve()
         limiter = trio.CapacityLimiter(settings.threads)
         self._threads = Threads(environment.service, environment.record, limiter)
+        environment.record(PlacesMade(environment.service, "threads", limiter))
         self._folder: int | None = None
 
     def bind(self, call: FilesCall, /) -> Service:

@@ -22,7 +22,7 @@ def add_to(commands: Any) -> None:
         help="report every mistake of a configuration file",
         description=(
             "Read a configuration file, plans and routes included, and report every mistake with "
-            "its line. Nothing is started, no service is called, no module of yours is imported. "
+            "its line. Nothing is started, no service is called. "
             "Exit status: 0 without mistakes, 2 with."
         ),
     )

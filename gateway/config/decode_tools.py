@@ -10,8 +10,9 @@ import attrs
 
 from gateway.config import unavailable
 from gateway.config.codec import Codec, expected
+from gateway.config.decode_functions import CALL, Functions
 from gateway.config.decode_imports import DecodeTool, Imports, is_import
-from gateway.config.decoded import CallConfig, ToolConfig
+from gateway.config.decoded import CallConfig, ServiceConfig, ToolConfig
 from gateway.config.settings import CallSettings, ToolSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import KeyPath, did_you_mean, nearest, show
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DecodedTools", "decode_tools", "tool_decoder"]
 
-_CONTENT = ("calls", "from_openapi")
+_CONTENT = ("calls", "from_openapi", "function")
 """Keys of which a tool has one."""
-
-_WHOLE_TOOLS = frozenset({"function"})
-"""Keys of tools that have no calls."""
 
 
 @attrs.frozen(slots=True)
@@ -51,7 +49,7 @@ def decode_tools(
     services: Mapping[str, str | None] | None,
     kinds: Mapping[str, Kind],
     *,
-    sound: Container[str],
+    sound: dict[str, ServiceConfig],
 ) -> DecodedTools:
     """Decode every tool.
 
@@ -61,16 +59,18 @@ def decode_tools(
         services: The kind of every service that is written; `None` where it is none.
             `None` for the whole where no name can be judged.
         kinds: The kinds there are.
-        sound: The services nothing is wrong with; calls to the others have failed.
+        sound: The services nothing is wrong with; calls to the others have failed. Those of
+            functions that are whole tools come among them.
     """
     tools: dict[str, ToolConfig] = {}
     if not isinstance(tables, Mapping):
         place.tell(expected("a table", tables))
         return DecodedTools(tools, frozenset())
+    functions = Functions(sound, kinds)
     calls = _Calls(services, kinds, sound)
     # Its own: of an operation that is left out no failure counts, whoever has its name.
     calls_of_imports = _Calls(services, kinds, sound)
-    imports = Imports(services, partial(_tool, calls=calls_of_imports), tables)
+    imports = Imports(services, partial(_tool, calls=calls_of_imports, functions=functions), tables)
     for name, table in tables.items():
         here = place / name
         named = check_name(name, here)
@@ -82,7 +82,7 @@ def decode_tools(
                 tools |= imported
                 calls.failed |= {path for path in calls_of_imports.failed if path[1] in imported}
             continue
-        tool = _tool(name, table, here, calls)
+        tool = _tool(name, table, here, calls, functions)
         if tool is None or not named:
             calls.failed.add(here.path)
         else:
@@ -97,10 +97,12 @@ def tool_decoder(services: Mapping[str, str | None], kinds: Mapping[str, Kind]) 
         services: The kind of each.
         kinds: The kinds there are.
     """
-    return partial(_tool, calls=_Calls(services, kinds, services))
+    return partial(_tool, calls=_Calls(services, kinds, services), functions=Functions({}, kinds))
 
 
-def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | None:
+def _tool(
+    name: str, table: Any, place: Place, calls: _Calls, functions: Functions
+) -> ToolConfig | None:
     """One tool; `None` where its input or its calls are so wrong that nothing can be judged."""
     if not isinstance(table, Mapping):
         place.tell(expected("a table with calls", table))
@@ -113,13 +115,14 @@ def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | No
         (place / key).problem(f'unknown key; did you mean "{near[key]}"?')
         del rest[key]
     decoded = decode_keys(codecs, rest, place, unavailable.SECTIONS["tools"])
-    written = table.get("calls")
-    if written is None and (misspelt or not _WHOLE_TOOLS.isdisjoint(rest)):
-        return None
-    plan = calls.decode(written, place / "calls")
-    if plan is None or not isinstance(written, Mapping):
+    if table.get("calls") is None and (misspelt or "function" in decoded.failed):
         return None
     settings = ToolSettings(**decoded.values)
+    plan = _plan(settings, table.get("calls"), place, calls, functions)
+    if plan is None:
+        return None
+    if settings.function is not None and settings.output is None:
+        settings = attrs.evolve(settings, output=f'"{CALL}"')
     if "input" in decoded.failed:
         names = _property_names(rest.get("input"))
         if names is None:
@@ -129,10 +132,22 @@ def _tool(name: str, table: Any, place: Place, calls: _Calls) -> ToolConfig | No
         settings = attrs.evolve(settings, input=schema)
     if "output" in decoded.failed and isinstance(rest.get("output"), Mapping):
         settings = attrs.evolve(settings, output=_readable(rest["output"]))
-    wait, count = settings.wait, len(written)
+    wait, count = settings.wait, len(table.get("calls") or plan)
     if isinstance(wait, int) and wait > count:
         (place / "wait").problem(f"expected at most {count}, the number of calls, got {wait}")
     return ToolConfig(name=name, settings=settings, calls=plan)
+
+
+def _plan(
+    settings: ToolSettings, written: Any, place: Place, calls: _Calls, functions: Functions
+) -> dict[str, CallConfig] | None:
+    """A tool's calls, or the one that its function is; `None` where nothing of them can be judged."""
+    if settings.function is None:
+        return calls.decode(written, place / "calls")
+    if written is not None:
+        (place / "function").problem("expected a function or calls, got both")
+        return None
+    return functions.call(settings.function, place / "function")
 
 
 def _property_names(schema: Any) -> list[str] | None:

@@ -96,7 +96,7 @@ def _tool() -> dict[str, Any]:
     schema = schema_of(codecs_of(ToolSettings))
     calls = _named("call", "Calls by name; they run at once unless one needs another's reply.")
     schema["properties"]["calls"] = {**calls, "minProperties": 1}
-    schema["required"] = [*schema.get("required", ()), "calls"]
+    schema["oneOf"] = [{"required": ["calls"]}, {"required": ["function"]}]
     return schema
 
 

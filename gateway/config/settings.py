@@ -151,6 +151,11 @@ class TelemetrySettings:
         "debug", "info", "warning", "error", default="info", doc="Least level logged."
     )
     traces: str = fields.one_of("none", default="none", doc="Where traces go.")
+    blocked_after: float = fields.duration(
+        none=True,
+        default="none",
+        doc="For development: what holds the loop for longer is logged, with its stack.",
+    )
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -221,6 +226,12 @@ class ToolSettings:
     open_world: bool | None = fields.boolean(
         default=None,
         doc="Whether it reaches what nobody has an overview of, such as the web. Left out: not said.",
+    )
+    function: str | None = fields.matching(
+        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+        wanted='a function such as "mycompany.directory:lookup"',
+        default=None,
+        doc="In place of `calls`: a Python function that is the whole tool.",
     )
     wait: str | int = fields.wait(
         default="all",

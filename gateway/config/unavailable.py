@@ -51,10 +51,6 @@ def _is_text(prefix: str = "") -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value.startswith(prefix)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 NOTHING_LATER = Unavailable()
 """For tables that are complete."""
 
@@ -76,11 +72,9 @@ SECTIONS: Mapping[str, Unavailable] = {
     "server": NOTHING_LATER,
     "access": Unavailable(frozenset({"keys", "jwt", "limits"})),
     "state": Unavailable(frozenset({"jobs"}), {"url": (_is_text("redis"), "shared state is")}),
-    "telemetry": Unavailable(
-        frozenset({"blocked_after"}), {"traces": (_is_text("otlp:"), "sending traces is")}
-    ),
+    "telemetry": Unavailable(values={"traces": (_is_text("otlp:"), "sending traces is")}),
     "mcp": Unavailable(frozenset({"sampling"})),
-    "tools": Unavailable(frozenset({"scopes", "job", "function"})),
+    "tools": Unavailable(frozenset({"scopes", "job"})),
 }
 """By section of the file; the empty name is the file itself, `tools` each tool."""
 
@@ -93,10 +87,7 @@ _SERVICES: Mapping[str, Unavailable] = {
             }
         ),
     ),
-    "python": Unavailable(
-        frozenset({"module", "threads", "processes"}),
-        {"processes": (_is_count, "worker processes are")},
-    ),
+    "python": Unavailable(frozenset({"module", "threads", "processes"})),
 }
 
 _CALLS: Mapping[str, Unavailable] = {

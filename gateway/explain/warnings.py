@@ -130,8 +130,8 @@ def _name(layer: Layer) -> str:
 _IDLE = {
     "retry": "making the call twice may do harm; if not, say idempotent = true",
     "hedge": "making the call twice may do harm; if not, say idempotent = true",
-    "cache": "the call may change something, so its reply is not kept",
-    "coalesce": "the call may change something, so each is made",
+    "cache": "the call, idempotent or not, may change something, so its reply is not kept",
+    "coalesce": "the call, idempotent or not, may change something, so each is made",
 }
 """Why a policy is not for a call."""
 

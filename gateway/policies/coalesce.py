@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 
 import trio
@@ -61,18 +60,13 @@ class Coalesce:
         # Of waiters with different deadlines the last one's holds.
         until = trio.current_effective_deadline()
         if flight is None:
-            flight = _Flight(request, inner, partial(self._forget, key), until)
+            flight = _Flight(request, inner, self._flights, key, until)
             flight.begin(self._environment.background)
-            self._flights[key] = flight
         else:
             flight.extend(until)
             environment = self._environment
             environment.record(Coalesced(service=environment.service, call=self._call))
         return await flight.join(emit)
-
-    def _forget(self, key: bytes, flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
 
 
 class _Flight:
@@ -81,22 +75,42 @@ class _Flight:
     Args:
         request: What is asked.
         inner: Who is asked.
-        forget: Called when it takes nobody more.
+        flights: Where it stands while it takes others.
+        key: Under what.
         until: The deadline of who begins it.
     """
 
+    __slots__ = (
+        "_ended",
+        "_flights",
+        "_inner",
+        "_key",
+        "_outcome",
+        "_over",
+        "_request",
+        "_scope",
+        "_seats",
+        "_traceback",
+    )
+
     def __init__(
-        self, request: Request, inner: Service, forget: Callable[[_Flight], None], until: float
+        self,
+        request: Request,
+        inner: Service,
+        flights: dict[bytes, _Flight],
+        key: bytes,
+        until: float,
     ) -> None:
         self._request = request
         self._inner = inner
-        self._forget = forget
+        self._flights = flights
+        self._key = key
         self._seats: set[_Seat] = set()
         self._over = False
         self._scope = trio.CancelScope(deadline=until)
         self._outcome: Outcome = None
         self._traceback: TracebackType | None = None
-        self._ended = trio.Event()
+        self._ended: trio.Event | None = None
 
     def begin(self, background: Background) -> None:
         """Begin; somebody is to `join` at once.
@@ -105,6 +119,12 @@ class _Flight:
             Overloaded: The gateway is closing.
         """
         background.start(self._fly)
+        self._flights[self._key] = self
+
+    def _close(self) -> None:
+        """Take nobody more."""
+        if self._flights.get(self._key) is self:
+            del self._flights[self._key]
 
     async def _fly(self) -> None:
         try:
@@ -112,15 +132,16 @@ class _Flight:
             if isinstance(self._outcome, BaseException):
                 self._traceback = self._outcome.__traceback__
         finally:
-            self._forget(self)
+            self._close()
             self._over = True
             for seat in self._seats:
                 seat.wake()
-            self._ended.set()
+            if self._ended is not None:
+                self._ended.set()
 
     async def _emit(self, item: Partial, /) -> None:
         """Pass `item` on to all; the slowest of them holds the flight back."""
-        self._forget(self)
+        self._close()
         for seat in tuple(self._seats):
             await seat.take(item)
 
@@ -146,8 +167,9 @@ class _Flight:
             self._seats.discard(seat)
             seat.leave()
             if not self._seats and not self._over:
-                self._forget(self)
+                self._close()
                 self._scope.cancel()
+                self._ended = trio.Event()
                 with trio.CancelScope(shield=True):  # nothing is left behind
                     await self._ended.wait()
         match self._outcome:

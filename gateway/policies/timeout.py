@@ -34,7 +34,7 @@ class Timeout:
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner` under the timeout."""
-        with trio.move_on_after(self.timeout_s):
+        with trio.CancelScope(deadline=trio.current_time() + self.timeout_s):
             return await inner(request, emit)
         raise _over(self.timeout_s)
 

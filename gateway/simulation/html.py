@@ -21,18 +21,20 @@ h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%;margin:1rem 0}
 caption{text-align:left;font-weight:600}
 th{text-align:left;font-weight:400}
-td{text-align:right;font-variant-numeric:tabular-nums}
+td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .5rem;border-bottom:1px solid var(--grid)}
 thead th{color:var(--faint)}thead th+th{text-align:right}
 figure{margin:2rem 0}figcaption{font-weight:600}
 figure ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:0 1.5rem;margin:.2rem 0}
-svg{width:100%;height:auto}svg.key{width:1.5rem}
+svg{width:100%;height:auto;overflow:visible}svg.key{width:1.5rem}
+.wide{overflow-x:auto}
 svg text{font-size:11px;fill:var(--faint)}
 .left{text-anchor:end}.below{text-anchor:middle}.below:last-of-type{text-anchor:end}
 .grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.75}
 .s0{stroke:var(--s0)}.s1{stroke:var(--s1);stroke-dasharray:7 2}.s2{stroke:var(--s2);stroke-dasharray:2 2}
 .s3{stroke:var(--s3);stroke-dasharray:9 3 2 3}.s4{stroke:var(--s4);stroke-dasharray:4 4}
 .s5{stroke:var(--s5);stroke-dasharray:1 3}
+@media(max-width:34rem){svg text{font-size:17px}}
 """
 
 
@@ -70,10 +72,10 @@ def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
 def _tables(subjects: Sequence[Subject]) -> Iterator[str]:
     heads, found = tables(subjects)
     for title, rows in found:
-        yield f"<table><caption>{escape(title)}</caption>"
+        yield f'<div class="wide"><table><caption>{escape(title)}</caption>'
         cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
         yield f"<thead><tr><th></th>{cells}</tr></thead><tbody>"
         for name, *values in rows:
             cells = "".join(f"<td>{escape(value)}</td>" for value in values)
             yield f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
-        yield "</tbody></table>"
+        yield "</tbody></table></div>"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
@@ -34,23 +35,29 @@ def plots(subjects: Sequence[tuple[str, Figures]]) -> Iterator[str]:
     """
     numbers = itertools.count(1)
     yield _distribution(next(numbers), subjects)
-    charts: dict[str, list[Series]] = {}
-    for name, figures in subjects:
+    charts: dict[str, list[tuple[int, Series]]] = {}
+    for number, (name, figures) in enumerate(subjects):
+        # The first line of a configuration looks the same in every plot, then the second one.
+        styles: Counter[str] = Counter()
         for series in over_time(figures):
             title = f"{name}: {series.name}" if name else series.name
             named = Series(title, series.chart, series.unit, series.values, series.top)
-            charts.setdefault(series.chart, []).append(named)
+            style = number + len(subjects) * styles[series.chart]
+            styles[series.chart] += 1
+            charts.setdefault(series.chart, []).append((style, named))
     figures = subjects[0][1]
     for chart, lines in charts.items():
         yield _over_time(next(numbers), chart, lines, figures)
 
 
-def _over_time(number: int, chart: str, lines: Sequence[Series], figures: Figures) -> str:
-    unit = lines[0].unit
-    top = max(line.greatest for line in lines) or 1.0
+def _over_time(
+    number: int, chart: str, lines: Sequence[tuple[int, Series]], figures: Figures
+) -> str:
+    unit = lines[0][1].unit
+    top = max(line.greatest for _, line in lines) or 1.0
     slots = len(figures.slots)
-    drawn = [(line.name, list(_runs(line, top, slots))) for line in lines]
-    said = [f"{line.name}: up to {shown(line.greatest, unit)}" for line in lines]
+    drawn = [(style, line.name, list(_runs(line, top, slots))) for style, line in lines]
+    said = [f"{line.name}: up to {shown(line.greatest, unit)}" for _, line in lines]
     ticks = [(share, shown(share * top, unit)) for share in (0, 0.5, 1)]
     end_s = figures.slot_s * slots
     below = [(share, format_duration(round(share * end_s, 3))) for share in (0, 0.25, 0.5, 0.75, 1)]
@@ -78,7 +85,10 @@ def _distribution(number: int, subjects: Sequence[tuple[str, Figures]]) -> str:
     known = [s for _, latency in latencies for s in latency.counts if s > 0] or [0.001, 1.0]
     first = math.floor(math.log10(min(known)))
     last = max(first + 1, math.ceil(math.log10(max(known))))
-    drawn = [(name, [list(_cumulated(found, first, last))]) for name, found in latencies]
+    drawn = [
+        (style, name, [list(_cumulated(found, first, last))])
+        for style, (name, found) in enumerate(latencies)
+    ]
     said = [
         f"{name}: half take up to {shown(found.percentile(0.5), 'seconds')}, "
         f"99 % up to {shown(found.percentile(0.99), 'seconds')}"
@@ -106,7 +116,7 @@ def _figure(
     title: str,
     *,
     said: Iterable[str],
-    lines: Sequence[tuple[str, Iterable[_Points]]],
+    lines: Sequence[tuple[int, str, Iterable[_Points]]],
     left: Iterable[tuple[float, str]],
     below: Iterable[tuple[float, str]],
 ) -> str:
@@ -116,7 +126,7 @@ def _figure(
         number: Tells it apart from others of the page.
         title: What is shown.
         said: The same in words, a sentence for each line.
-        lines: Names, and the parts of each.
+        lines: How each looks, its name and its parts.
         left: Where the marks of the upright axis are, from 0 to 1, and what they say.
         below: Likewise of the other one.
     """
@@ -132,12 +142,12 @@ def _figure(
     for share, text in below:
         x, y = _LEFT + share * _ACROSS, _HEIGHT - 6
         parts.append(f'<text class="below" x="{x:.1f}" y="{y}">{escape(text)}</text>')
-    for style, (_, runs) in enumerate(lines):
+    for style, _, runs in lines:
         path = "".join(map(_path, runs))
         if path:
             parts.append(f'<path class="line s{style % _STYLES}" d="{path}"/>')
     parts.append("</svg><ul>")
-    for style, (name, _) in enumerate(lines):
+    for style, name, _ in lines:
         key = f'<svg class="key" viewBox="0 0 24 8" aria-hidden="true"><path class="line s{style % _STYLES}" d="M0 4H24"/></svg>'
         parts.append(f"<li>{key} {escape(name)}</li>")
     parts.append("</ul></figure>")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["Durations", "Numbers"]
+    from gateway.telemetry.events import PlacesMade
+
+__all__ = ["Durations", "Numbers", "Occupancy"]
 
 Labels: TypeAlias = tuple[str, ...]
 
@@ -95,3 +97,30 @@ class Durations(Collector):
             buckets = list(zip(bounds, accumulate(seen), strict=True))
             family.add_metric((label,), buckets, self._sums[label])
         yield family
+
+
+class Occupancy(Collector):
+    """What runs at once and what waits, of every service with a limit on it; asked on collection."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], PlacesMade] = {}
+
+    def add(self, made: PlacesMade) -> None:
+        """Take note of a limit; a later one of the same service takes its place."""
+        self._known[made.service, made.of] = made
+
+    def collect(self) -> Iterator[Metric]:
+        """How it is now."""
+
+        def gauge(name: str, text: str) -> GaugeMetricFamily:
+            return GaugeMetricFamily(f"gateway_places{name}", text, labels=("service", "of"))
+
+        whole = gauge("", "Threads or processes that a service may have at once.")
+        busy = gauge("_busy", "Those that are taken, by abandoned threads too.")
+        waiting = gauge("_waiting", "Calls that wait for one.")
+        for labels, made in self._known.items():
+            now = made.places.statistics()
+            whole.add_metric(labels, made.places.total_tokens)
+            busy.add_metric(labels, now.borrowed_tokens)
+            waiting.add_metric(labels, now.tasks_waiting)
+        yield from (whole, busy, waiting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,9 @@ __all__ = [
     "Hedged",
     "LimitChanged",
     "LineChanged",
+    "LoopBlocked",
+    "Places",
+    "PlacesMade",
     "Refused",
     "ReplicaChanged",
     "RequestEnded",
@@ -130,6 +133,43 @@ class AbandonedThreadEnded(msgspec.Struct, frozen=True):
     """
 
     service: str
+
+
+class LoopBlocked(msgspec.Struct, frozen=True):
+    """Something held the loop, and nothing else ran meanwhile.
+
+    Args:
+        service: The service whose function it was; empty where it was none's.
+    """
+
+    service: str
+
+
+class Places(Protocol):
+    """How many may run at once, and how many do; `trio.CapacityLimiter` is one."""
+
+    @property
+    def total_tokens(self) -> int | float:
+        """How many may."""
+        ...
+
+    def statistics(self) -> Any:
+        """Its `borrowed_tokens` say how many do, its `tasks_waiting` how many wait for a turn."""
+        ...
+
+
+class PlacesMade(msgspec.Struct, frozen=True):
+    """A service has a limit on what runs at once; what shows it asks it when it is itself asked.
+
+    Args:
+        service: The service.
+        of: Of what.
+        places: The limit.
+    """
+
+    service: str
+    of: Literal["threads", "processes"]
+    places: Places
 
 
 class WorkerStarted(msgspec.Struct, frozen=True):
@@ -317,5 +357,7 @@ Event: TypeAlias = (
     | LimitChanged
     | ReplicaChanged
     | LineChanged
+    | LoopBlocked
+    | PlacesMade
 )
 """Everything that can be told."""

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
 import structlog
-from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars, merge_contextvars
 from structlog.stdlib import BoundLogger, ProcessorFormatter, filter_by_level
 from structlog.tracebacks import ExceptionDictTransformer
 
@@ -27,12 +28,35 @@ if TYPE_CHECKING:
 
     from gateway.core.messages import Request
 
-__all__ = ["RequestLog", "bound", "configure", "logger", "shared"]
+__all__ = [
+    "LogForm",
+    "RequestLog",
+    "bound",
+    "configure",
+    "log_form",
+    "logger",
+    "plain_context",
+    "shared",
+]
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 
 _WORDY = ("httpx", "httpcore", "hpack", "botocore", "urllib3")
 """Libraries whose info and debug lines hold addresses and headers, and so arguments and secrets."""
+
+
+class LogForm(NamedTuple):
+    """How log lines look.
+
+    Args:
+        log: As `configure` takes it.
+        level: As `configure` takes it.
+        worker: As `configure` takes it.
+    """
+
+    log: Literal["json", "console"]
+    level: Literal["debug", "info", "warning", "error"]
+    worker: int | None
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -41,7 +65,12 @@ class _Handler(logging.StreamHandler[TextIO]):
     It writes to standard error and waits for it: a reader that stalls holds the loop. That is
     accepted: lines are short, a pipe holds 64 KiB of them, and a queue with a thread behind it
     would lose the last lines before a crash, which are the ones wanted.
+
+    Attributes:
+        form: How its lines look.
     """
+
+    form: LogForm
 
 
 def configure(
@@ -64,6 +93,7 @@ def configure(
     """
     stream = sys.stderr if stream is None else stream
     handler = _Handler(stream)
+    handler.form = LogForm(log, level, worker)
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[merge_contextvars, _merge_request],
@@ -89,6 +119,12 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def log_form() -> LogForm | None:
+    """How this process's log lines look, for another that is to log alike; `None`: a host's way."""
+    handlers = logging.getLogger().handlers
+    return next((one.form for one in handlers if isinstance(one, _Handler)), None)
 
 
 def logger(name: str) -> BoundLogger:
@@ -175,6 +211,13 @@ def shared() -> AbstractContextManager[None]:
     """
     request = _request.get()
     return nullcontext() if request is None else bound_contextvars(**_fields(request))
+
+
+def plain_context() -> dict[str, Any]:
+    """What lines carry here, as plain data for another process: what is no text or number is left out."""
+    request = _request.get()
+    bound_here = get_contextvars() | ({} if request is None else _fields(request))
+    return {k: v for k, v in bound_here.items() if isinstance(v, (str, int, float, NoneType))}
 
 
 def _fields(request: Request) -> dict[str, str]:

@@ -18,7 +18,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from gateway.telemetry.counts import Durations, Numbers
+from gateway.telemetry.counts import Durations, Numbers, Occupancy
 from gateway.telemetry.events import (
     AbandonedThreadEnded,
     BreakerChanged,
@@ -32,6 +32,8 @@ from gateway.telemetry.events import (
     Hedged,
     LimitChanged,
     LineChanged,
+    LoopBlocked,
+    PlacesMade,
     Refused,
     ReplicaChanged,
     RequestEnded,
@@ -88,6 +90,7 @@ class Metrics:
             AbandonedThreadEnded: self._abandoned_thread_ended,
             WorkerStarted: self._worker_started,
             ReplicaChanged: self._replica_changed,
+            PlacesMade: self._places_made,
         }
         Info("gateway", "What runs.", registry=registry).info({"version": _version()})
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -152,6 +155,8 @@ class Metrics:
             registry=registry,
         )
 
+        self._places = Occupancy()
+        registry.register(self._places)
         self.hears |= _policies(counts, levels)
         self._restarts = Counter(
             "gateway_worker_restarts_total",
@@ -216,6 +221,9 @@ class Metrics:
             to = "in" if event.is_in else "out"
             self._replica_changes[event.service, event.replica, to, event.why] += 1
 
+    def _places_made(self, event: PlacesMade) -> None:
+        self._places.add(event)
+
     def _worker_started(self, event: WorkerStarted) -> None:
         self._restarts.inc(event.restarts)
 
@@ -228,7 +236,7 @@ _STATES: Mapping[BreakerState, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 def _policies(counts: _Made, levels: _Made) -> dict[type[Any], Callable[[Any], None]]:
-    """What hears the events of policies, each with a metric of its own."""
+    """What hears the events of policies and the like, each with a metric of its own."""
     return {
         Retried: _counted(counts("retries", "Calls that were tried again.", "service")),
         RetryWithheld: _counted(
@@ -260,6 +268,9 @@ def _policies(counts: _Made, levels: _Made) -> dict[type[Any], Callable[[Any], N
             lambda event: event.found,
         ),
         Coalesced: _counted(counts("coalesced", "Calls that shared another's reply.", "service")),
+        LoopBlocked: _counted(
+            counts("loop_blocked", "Times that something held the loop.", "service")
+        ),
         FaultInjected: _counted(
             counts("faults", "Calls that were made to go wrong.", "service", "fault"),
             lambda event: event.fault,

@@ -9,6 +9,8 @@ import datetime as dt
 import decimal
 import enum
 import functools
+import logging
+import os
 import sys
 import threading
 import time
@@ -229,15 +231,148 @@ def fail_oddly(name: str) -> NoReturn:
     }[name]
 
 
-# ------------------------------------------------------------------ what is refused, what follows
+# ------------------------------------------------------------------ generators
+
+CLOSED: list[str] = []
+"""The generators that were closed or ended, by name."""
 
 
-def generator() -> Iterator[int]:
+def count_up(a: int = 2) -> Iterator[int]:
+    try:
+        for number in range(a):
+            yield number + 1
+    finally:
+        CLOSED.append("count_up")
+
+
+async def count_up_async(a: int = 2) -> AsyncIterator[int]:
+    try:
+        for number in range(a):
+            await trio.lowlevel.checkpoint()
+            yield number + 1
+    finally:
+        CLOSED.append("count_up_async")
+
+
+def count_into(name: str, a: int) -> Iterator[int]:
+    for number in range(a):
+        VALUES[name].append(number)
+        yield number
+
+
+def thread_names(a: int) -> Iterator[int]:
+    for _ in range(a):
+        yield threading.get_ident()
+
+
+def values_of(name: str) -> Iterator[Any]:
     yield 1
+    yield VALUES[name]
 
 
-async def async_generator() -> AsyncIterator[int]:
+async def values_of_async(name: str) -> AsyncIterator[Any]:
     yield 1
+    yield VALUES[name]
+
+
+def fail_later(name: str) -> Iterator[int]:
+    yield 1
+    raise _errors()[name]
+
+
+async def fail_later_async(name: str) -> AsyncIterator[int]:
+    await trio.lowlevel.checkpoint()
+    yield 1
+    raise _errors()[name]
+
+
+def held_items(gate: str) -> Iterator[str]:
+    yield "first"
+    GATES[gate].pass_through()
+    yield "second"
+
+
+async def forever_items() -> AsyncIterator[int]:
+    yield 1
+    await trio.sleep_forever()
+
+
+def without_end() -> Iterator[str]:
+    while True:
+        yield "x" * 100
+
+
+async def without_end_async() -> AsyncIterator[str]:
+    while True:
+        await trio.lowlevel.checkpoint()
+        yield "x" * 100
+
+
+def a_lot() -> str:
+    return "x" * 2000
+
+
+async def a_lot_async() -> str:
+    await trio.lowlevel.checkpoint()
+    return "x" * 2000
+
+
+# ------------------------------------------------------------------ hints
+
+
+@dataclass
+class Line:
+    start: Point
+    colours: list[Colour]
+
+
+def typed(line: Line, when: dt.datetime | None = None, **rest: int) -> dict[str, Any]:
+    assert when is None or isinstance(when, dt.datetime)
+    assert all(isinstance(colour, Colour) for colour in line.colours)
+    return {"x": line.start.x, "day": line.start.at.day, "rest": rest}
+
+
+async def typed_async(line: Line) -> int:
+    await trio.lowlevel.checkpoint()
+    return line.start.x
+
+
+def hinted_oddly(a: threading.Event, b: "NoSuchType" = None) -> str:  # type: ignore[name-defined] # noqa: F821, UP037
+    return type(a).__name__
+
+
+# ------------------------------------------------------------------ where functions run
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def leave_python(status: int) -> NoReturn:
+    os._exit(status)
+
+
+def compute(seconds: float) -> int:
+    """Hold a core, and every lock Python has, for so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return os.getpid()
+
+
+def logs() -> dict[str, Any]:
+    logging.getLogger("mine").warning("from a process")
+    return structlog.contextvars.get_contextvars()
+
+
+async def naps_on_the_loop(gate: str) -> str:
+    """Block the loop until the gate is open."""
+    GATES[gate].pass_through()
+    await trio.lowlevel.checkpoint()
+    return "out"
+
+
+# ------------------------------------------------------------------ what follows
 
 
 def context() -> dict[str, Any]:

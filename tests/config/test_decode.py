@@ -504,7 +504,6 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
         ("[access.jwt]\n", ":1: access.jwt"),
         ("[access.limits.default]\n", ":1: access.limits"),
         ('[state]\njobs = "sqlite:///jobs.db"\n', ":2: state.jobs"),
-        ('[telemetry]\nblocked_after = "1s"\n', ":2: telemetry.blocked_after"),
         ("[mcp]\nsampling = true\n", ":2: mcp.sampling"),
         *(
             (USERS + f"{key} = 1\n", f":4: services.users.{key}")
@@ -514,11 +513,7 @@ def test_mistakes(files: Any, text: str, lines: list[str]) -> None:
             (USERS + f"{key} = 1\n", f":4: services.users.{key}")
             for key in ("retry", "hedge", "breaker", "limit", "rate", "cache", "fault")
         ),
-        *(
-            (TOOL + f"[tools.t]\n{key} = 1\n", f":7: tools.t.{key}")
-            for key in ("scopes", "job", "function")
-        ),
-        ('[tools.t]\nfunction = "a:b"\n', ":2: tools.t.function"),
+        *((TOOL + f"[tools.t]\n{key} = 1\n", f":7: tools.t.{key}") for key in ("scopes", "job")),
         (
             USERS + '[tools.t.calls]\na = { service = "users", get = "/", pages = 1 }\n',
             ":5: tools.t.calls.a.pages",
@@ -539,10 +534,6 @@ def test_keys_of_another_version_are_refused(files: Any, text: str, key: str) ->
         (
             '[telemetry]\ntraces = "otlp:http://collector:4318"\n',
             ':2: telemetry.traces: expected "none", got "otlp:http://collector:4318": sending traces is not available in this version',
-        ),
-        (
-            '[services.ldap]\nkind = "python"\nmodule = "m"\nprocesses = 2\n',
-            ":4: services.ldap.processes: expected 0, got 2: worker processes are not available in this version",
         ),
         (
             '[services.w]\nkind = "sql"\nurl = "env:W"\n[tools.t.calls]\na = { service = "w", sql = "select 1" }\n',

@@ -307,19 +307,18 @@ async def over_mcp(does: Does) -> AsyncGenerator[Scene]:
 PYTHON_FAILURES = ("value", "key", "group", "exit", "not_found", "overloaded", "timeout")
 
 
-def python(does: Does, names: Mapping[str, str]) -> dict[str, Any]:
+def python(does: Does, names: Mapping[str, str], **keys: Any) -> dict[str, Any]:
     function, arguments = names.get(str(does), names["fail"]), {}
     if isinstance(does, int):
         arguments = {"name": PYTHON_FAILURES[does]}
-    elif does == "hang" and function == "held":
+    elif does == "hang" and function.startswith("held"):
         arguments = {"gate": "contract"}
-    settings = {"kind": "python", "module": functions.__name__, "threads": 2}
+    settings = {"kind": "python", "module": functions.__name__, "max_reply": "1KiB", **keys}
     return tool(settings, {"function": function, "arguments": arguments})
 
 
 @asynccontextmanager
-async def async_functions(does: Does) -> AsyncGenerator[Scene]:
-    names = {"reply": "left_async", "hang": "forever", "fail": "fail_async"}
+async def on_the_loop(does: Does, names: Mapping[str, str]) -> AsyncGenerator[Scene]:
     written = python(does, names)
     app = create_app(written)
     budgets: list[float] = []
@@ -328,12 +327,44 @@ async def async_functions(does: Does) -> AsyncGenerator[Scene]:
 
 
 @asynccontextmanager
-async def blocking_functions(does: Does) -> AsyncGenerator[Scene]:
-    written = python(does, {"reply": "left", "hang": "held", "fail": "fail"})
+async def in_threads(does: Does, names: Mapping[str, str]) -> AsyncGenerator[Scene]:
+    written = python(does, names, threads=2)
     app = create_app(written)
     async with app.running():
-        limiter = app._built.adapters["s"]._limiter
+        limiter = app._built.adapters["s"]._limiter  # type: ignore[attr-defined]
         yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
+
+
+def async_functions(does: Does) -> Any:
+    names = {"reply": "left_async", "hang": "forever", "fail": "fail_async"}
+    return on_the_loop(does, {**names, "too much": "a_lot_async"})
+
+
+def async_generators(does: Does) -> Any:
+    names = {"reply": "count_up_async", "hang": "forever_items", "fail": "fail_later_async"}
+    return on_the_loop(does, {**names, "too much": "without_end_async"})
+
+
+def blocking_functions(does: Does) -> Any:
+    names = {"reply": "left", "hang": "held", "fail": "fail"}
+    return in_threads(does, {**names, "too much": "a_lot"})
+
+
+def generators(does: Does) -> Any:
+    names = {"reply": "count_up", "hang": "held_items", "fail": "fail_later"}
+    return in_threads(does, {**names, "too much": "without_end"})
+
+
+@asynccontextmanager
+async def processes(does: Does) -> AsyncGenerator[Scene]:
+    pytest.importorskip("trio_parallel")
+    names = {"reply": "left", "hang": "without_end", "fail": "fail", "too much": "a_lot"}
+    written = python(does, names, processes=1)
+    app = create_app(written)
+    async with app.running():
+        adapter: Any = app._built.adapters["s"]
+        yield Scene(app, lambda: int(adapter._processes.limiter.borrowed_tokens), list, written)
+    assert adapter._processes.limiter.borrowed_tokens == 0
 
 
 # ------------------------------------------------------------------ command
@@ -688,15 +719,36 @@ SCENES = {
     "tcp": Kind("tcp", over_tcp, {"n": 1}, len(TCP_FAILURES), bounded=True, told=False),
     "mcp": Kind("mcp", over_mcp, {"n": 1}, len(MCP_FAILURES), bounded=True),
     "python, async": Kind(
-        "python", async_functions, pytest.approx(60), len(PYTHON_FAILURES), bounded=False
+        "python", async_functions, pytest.approx(60), len(PYTHON_FAILURES), bounded=True
+    ),
+    "python, async generators": Kind(
+        "python", async_generators, [1, 2], len(PYTHON_FAILURES), bounded=True, told=False
     ),
     "python, blocking": Kind(
         "python",
         blocking_functions,
         pytest.approx(60),
         len(PYTHON_FAILURES),
-        bounded=False,
+        bounded=True,
         virtual=False,
+    ),
+    "python, generators": Kind(
+        "python",
+        generators,
+        [1, 2],
+        len(PYTHON_FAILURES),
+        bounded=True,
+        virtual=False,
+        told=False,
+    ),
+    "python, processes": Kind(
+        "python",
+        processes,
+        pytest.approx(60, abs=5),  # of real time, in another process
+        len(PYTHON_FAILURES),
+        bounded=True,
+        virtual=False,
+        told=False,
     ),
 }
 EVERY = pytest.mark.parametrize("kind", SCENES.values(), ids=SCENES)
@@ -818,7 +870,8 @@ def test_cancelled_anywhere_it_leaves_nothing(kind: Kind, does: Does) -> None:
             try:
                 await cancellable(call)
             except AssertionError:
-                assert kind.kind not in {"files", "python", "sql"}
+                # The one thing beside calls: a process that was killed is replaced.
+                assert kind.kind not in {"files", "python", "sql"} or kind.open is processes
             while scene.left() and not kind.virtual:  # threads end in real time
                 await trio.lowlevel.checkpoint()
             assert scene.left() == 0

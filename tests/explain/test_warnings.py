@@ -40,6 +40,17 @@ TWICE = ('x = { service = "a", post = "/", idempotent = true }',)
             file('cache = { ttl = "1s" }', calls=POST),
             file('cache = { ttl = "1s" }'),
         ),
+        # That making it twice does no harm is not enough for these two.
+        one(
+            "does_not_apply",
+            file('cache = { ttl = "1s" }', calls=TWICE),
+            file("cache = 'none'", calls=TWICE),
+        ),
+        one(
+            "does_not_apply",
+            file("coalesce = true", calls=TWICE),
+            file("coalesce = false", calls=TWICE),
+        ),
         one(
             "timeout_over_deadline",
             file('timeout = "2100ms"'),
@@ -97,6 +108,24 @@ def test_what_cannot_work_is_warned_of(
 ) -> None:
     assert [warned.code for warned in warnings_of(explain(*wrong))] == [code]
     assert warnings_of(explain(*right)) == ()
+
+
+def test_what_does_nothing_for_a_call_that_may_change_something_is_named(explain: Explain) -> None:
+    lines = file(
+        'cache = { ttl = "1s" }', "coalesce = true", "retry = {}", 'timeout = "1ms"', calls=TWICE
+    )
+    explained = explain(*lines)
+    assert [guard.layer.key for guard in explained.calls["x"].idle] == ["cache", "coalesce"]
+    assert [str(warned) for warned in warnings_of(explained)] == [
+        (
+            "gateway.toml:4: x: cache does not apply: "
+            "the call, idempotent or not, may change something, so its reply is not kept"
+        ),
+        (
+            "gateway.toml:5: x: coalesce does not apply: "
+            "the call, idempotent or not, may change something, so each is made"
+        ),
+    ]
 
 
 def test_a_retry_is_told_which_timeout_would_do(explain: Explain) -> None:

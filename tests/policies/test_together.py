@@ -104,9 +104,15 @@ def test_cancelled_anywhere_they_leave_nothing(script: Any, calls: int) -> None:
     assert cancel_at_every_checkpoint(scenario) > 5
 
 
+@pytest.mark.parametrize(
+    ("cache", "refresh_s"),
+    # A refresh belongs to nobody who could have left: it may go on for as long as it is let.
+    [({"ttl": "1ms"}, 0), ({"ttl": "1ms", "stale": "2ms"}, 30)],
+    ids=["nothing at once", "nothing once what is stale was fetched"],
+)
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_crowd_that_comes_and_goes_leaves_nothing(
-    autojump_clock: MockClock, seed: int
+    autojump_clock: MockClock, cache: dict[str, str], refresh_s: float, seed: int
 ) -> None:
     chance = random.Random(seed)
 
@@ -118,7 +124,7 @@ async def test_a_crowd_that_comes_and_goes_leaves_nothing(
             return Reply(1)
 
     services: Mapping[str, Service] = {"a": Moody(), "b": Moody()}
-    async with driven(CALLS, services, **together()) as gateway:
+    async with driven(CALLS, services, **together(cache=cache)) as gateway:
         codes: set[str] = set()
 
         async def call() -> None:
@@ -135,6 +141,7 @@ async def test_a_crowd_that_comes_and_goes_leaves_nothing(
                 nursery.start_soon(call)
                 await trio.sleep(chance.choice([0, 0.002, 0.02]))
         assert gateway.app.in_flight == 0
+        await trio.sleep(refresh_s)
         for service in services.values():
             assert isinstance(service, Moody)
             assert service.active == 0

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
+import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.errors import DeadlineExceeded, NotFound, Skipped, Unreachable
@@ -17,6 +19,8 @@ from gateway.telemetry.events import (
     Hedged,
     LimitChanged,
     LineChanged,
+    LoopBlocked,
+    PlacesMade,
     Refused,
     ReplicaChanged,
     RequestStarted,
@@ -161,6 +165,12 @@ POLICIES: tuple[tuple[Event, str, float], ...] = (
         "gateway_cache_total{found=stale,service=s}",
         2,
     ),
+    (LoopBlocked("s"), "gateway_loop_blocked_total{service=s}", 2),
+    (
+        PlacesMade("s", "threads", trio.CapacityLimiter(4)),
+        "gateway_places{of=threads,service=s}",
+        4,
+    ),
     (Coalesced(service="s", call="c"), "gateway_coalesced_total{service=s}", 2),
     (
         FaultInjected(service="s", call="c", fault="hang"),
@@ -173,6 +183,20 @@ POLICIES: tuple[tuple[Event, str, float], ...] = (
 @pytest.mark.parametrize(("event", "sample", "wanted"), POLICIES)
 def test_what_policies_do_is_counted(event: Event, sample: str, wanted: float) -> None:
     assert counted(event, event)[sample] == wanted
+
+
+async def test_places_are_asked_when_they_are_shown() -> None:
+    metrics = Metrics()
+    places = trio.CapacityLimiter(1)
+    metrics(PlacesMade("s", "processes", places))
+    async with places, trio.open_nursery() as nursery:
+        nursery.start_soon(places.acquire)
+        await trio.testing.wait_all_tasks_blocked()
+        found = samples(metrics)
+        nursery.cancel_scope.cancel()
+    assert found["gateway_places_busy{of=processes,service=s}"] == 1
+    assert found["gateway_places_waiting{of=processes,service=s}"] == 1
+    assert samples(metrics)["gateway_places_busy{of=processes,service=s}"] == 0
 
 
 def test_two_gateways_in_one_process_count_apart() -> None:

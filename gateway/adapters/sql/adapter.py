@@ -26,6 +26,7 @@ from gateway.core.errors import BadReply, GatewayError, Overloaded
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.threads import Threads
+from gateway.telemetry.events import PlacesMade
 
 __all__ = ["KIND", "SqlAdapter"]
 
@@ -41,6 +42,7 @@ class SqlAdapter:
         self._limiter = trio.CapacityLimiter(settings.threads)
         self._stoppers = trio.CapacityLimiter(settings.threads)
         self._threads = Threads(environment.service, environment.record, self._limiter)
+        environment.record(PlacesMade(environment.service, "threads", self._limiter))
         self._redact = Redaction(_secrets_of(settings))
 
     def bind(self, call: SqlCall, /) -> Service:

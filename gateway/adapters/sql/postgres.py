@@ -12,11 +12,11 @@ import contextlib
 import itertools
 import math
 import selectors
-import threading
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.adapters.sql.database import Order, Session
+from gateway.adapters.sql.idle import Idle
 from gateway.adapters.sql.rows import objects
 from gateway.core.errors import (
     BadReply,
@@ -54,9 +54,7 @@ class Postgres:
     def __init__(self, url: str, *, read_only: bool) -> None:
         self._url = url
         self._read_only = read_only
-        self._lock = threading.Lock()
-        self._idle: list[psycopg.Connection[Any]] = []
-        self._closed = True
+        self._idle: Idle[psycopg.Connection[Any]] = Idle()
 
     def open(self) -> None:
         """As `Database`; nothing is connected to yet."""
@@ -68,19 +66,13 @@ class Postgres:
             psycopg.conninfo.conninfo_to_dict(self._url)
         except psycopg.Error as error:
             raise ValueError("expected a URL that PostgreSQL has") from error
-        self._closed = False
+        self._idle.open()
 
     def take(self, left_s: float, /) -> Session:
         """As `Database`."""
         import psycopg  # noqa: PLC0415
 
-        while True:
-            with self._lock:
-                if self._closed:
-                    raise Unreachable("it is not open")
-                raw = self._idle.pop() if self._idle else None
-            if raw is None:
-                break
+        while (raw := self._idle.take()) is not None:
             if _is_good(raw):
                 return _Connection(raw, read_only=self._read_only)
             raw.close()
@@ -95,19 +87,12 @@ class Postgres:
         """As `Database`."""
         assert isinstance(session, _Connection)  # noqa: S101 - it came from here
         raw = session.raw
-        with self._lock:
-            if not self._closed and not raw.closed and raw.info.transaction_status == _AT_REST:
-                self._idle.append(raw)
-                return
-        raw.close()
+        clean = not raw.closed and raw.info.transaction_status == _AT_REST
+        self._idle.keep(raw, clean=clean)
 
     def close(self) -> None:
         """As `Database`."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for raw in idle:
-            raw.close()
+        self._idle.close()
 
 
 def _is_good(raw: psycopg.Connection[Any]) -> bool:

@@ -7,7 +7,6 @@ statement may touch is looked at before it runs.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.adapters.sql.database import Order, Session
+from gateway.adapters.sql.idle import Idle
 from gateway.adapters.sql.rows import objects
 from gateway.core.errors import (
     BadReply,
@@ -51,20 +51,18 @@ class Sqlite:
     def __init__(self, path: Path | None, *, read_only: bool) -> None:
         self._path = path
         self._read_only = read_only
-        self._lock = threading.Lock()
-        self._idle: list[_Connection] = []
-        self._closed = True
+        self._idle: Idle[_Connection] = Idle()
 
     def open(self) -> None:
         """As `Database`."""
         if self._path is not None and self._read_only and not self._path.is_file():
             raise ValueError(f"expected a database that is there, got {self._path.name}")
         try:
-            with self._lock:
-                self._closed = False
-                self._idle.append(self._connect())
+            first = self._connect()
         except sqlite3.Error as error:
             raise ValueError(f"cannot open the database: {error}") from error
+        self._idle.open()
+        self._idle.keep(first, clean=True)
 
     def _connect(self) -> _Connection:
         if self._path is None:
@@ -82,11 +80,9 @@ class Sqlite:
 
     def take(self, _left_s: float, /) -> Session:
         """As `Database`."""
-        with self._lock:
-            if self._closed:
-                raise Unreachable("it is not open")
-            if self._idle:
-                return self._idle.pop()
+        kept = self._idle.take()
+        if kept is not None:
+            return kept
         try:
             return self._connect()
         except sqlite3.Error as error:
@@ -95,19 +91,11 @@ class Sqlite:
     def give_back(self, session: Session, /) -> None:
         """As `Database`."""
         assert isinstance(session, _Connection)  # noqa: S101 - it came from here
-        with self._lock:
-            if not self._closed and session.is_clean:
-                self._idle.append(session)
-                return
-        session.close()
+        self._idle.keep(session, clean=session.is_clean)
 
     def close(self) -> None:
         """As `Database`."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._idle.close()
 
 
 class _Connection:

@@ -1,0 +1,29 @@
+"""Bad days over real sockets, short; long ones: `python -m tests.end_to_end.bad_days`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.end_to_end.bad_days import adapt, hedge, overload
+
+pytestmark = pytest.mark.end_to_end
+
+
+async def test_hedging_cuts_the_tail_for_little_load() -> None:
+    figures = await hedge(4)
+    assert figures.p99_s >= 2 * figures.hedged_p99_s, figures  # a busy machine is slow by itself
+    assert figures.extra <= 0.1, figures
+
+
+async def test_three_times_what_it_can_do_loses_little_of_what_it_can() -> None:
+    figures = await overload(3)
+    assert figures.goodput >= 0.7 * figures.capacity, figures
+    assert figures.refused_s <= 0.05, figures
+    assert figures.high >= 0.9, figures
+    assert figures.low < figures.high / 2, figures
+
+
+async def test_a_limit_that_nobody_has_set_is_found() -> None:
+    figures = await adapt(4, 2)
+    assert 12 <= figures.limit <= 35, figures
+    assert figures.halved < 0.8 * figures.limit, figures
