@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from gateway.adapters.http.settings import HttpCall
 from gateway.core.messages import Context, Request
 from tests.adapters.test_http import Bench, bench
 from tests.http_service import Received, Scripted, http
@@ -110,8 +111,6 @@ async def test_half_a_list_is_not_kept(autojump_clock: MockClock) -> None:
 async def test_the_headers_of_a_reply_are_read_where_there_is_a_cache_alone(
     autojump_clock: MockClock,
 ) -> None:
-    from gateway.adapters.http.settings import HttpCall  # noqa: PLC0415
-
     for cache, wanted in ((None, False), ({"ttl": "1m"}, True)):
         policies = {} if cache is None else {"cache": cache}
         async with bench(Counting(cache_control="max-age=10"), **policies) as call:

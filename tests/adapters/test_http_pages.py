@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from gateway import ConfigError, load_config
+from gateway.adapters.http.settings import HttpCall, Pages
 from gateway.core.errors import GatewayError
 from gateway.core.messages import Chunk, Context, Partial, Reply, Request
 from gateway.core.service import Service
@@ -323,8 +324,6 @@ async def test_whoever_leaves_ends_it(autojump_clock: MockClock) -> None:
 
 def bound(call: Bench, **pages: Any) -> Service:
     """The adapter's own `Service` of such a call: what a plan gives its `emit` to."""
-    from gateway.adapters.http.settings import HttpCall, Pages  # noqa: PLC0415
-
     adapter: Any = call.app._built.adapters["s"]
     service: Service = adapter.bind(HttpCall(get="/x", pages=Pages(next="link", **pages)))
     return service

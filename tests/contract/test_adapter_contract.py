@@ -141,17 +141,23 @@ async def behind_http(
         assert not net.open
 
 
+WITH_SECRET = {"headers": {"authorization": f"Bearer {SECRET}"}}
+
+
+def replying(does: Does) -> Scripted | OSError:
+    """A service that does this."""
+    media_type = "application/json"
+    answer: Any = {
+        "reply": http(200, '{"n": 1}', after_s=0.1, content_type=media_type),
+        "hang": http(after_s=math.inf),
+        "too much": http(200, '"' + "x" * 2000 + '"', content_type=media_type),
+    }.get(does) or HTTP_FAILURES[int(does)]  # type: ignore[arg-type]
+    return answer if isinstance(answer, OSError) else Scripted(answer)
+
+
 @asynccontextmanager
 async def over_http(does: Does) -> AsyncGenerator[Scene]:
-    json = "application/json"
-    answer: Any = {
-        "reply": http(200, '{"n": 1}', after_s=0.1, content_type=json),
-        "hang": http(after_s=math.inf),
-        "too much": http(200, '"' + "x" * 2000 + '"', content_type=json),
-    }.get(does) or HTTP_FAILURES[int(does)]  # type: ignore[arg-type]
-    service = answer if isinstance(answer, OSError) else Scripted(answer)
-    settings = {"headers": {"authorization": f"Bearer {SECRET}"}}
-    async with behind_http(service, {"get": "/x"}, settings) as scene:
+    async with behind_http(replying(does), {"get": "/x"}, WITH_SECRET) as scene:
         yield scene
 
 
@@ -176,25 +182,16 @@ async def in_pages(does: Does) -> AsyncGenerator[Scene]:
     if does == "reply":
         answers *= 20  # it is asked several times
     service = answers[0] if isinstance(answers[0], OSError) else Scripted(*answers)
-    settings = {"headers": {"authorization": f"Bearer {SECRET}"}}
     call = {"get": "/x", "pages": {"next": "link", "items": "items"}}
-    async with behind_http(service, call, settings) as scene:
+    async with behind_http(service, call, WITH_SECRET) as scene:
         yield scene
 
 
 @asynccontextmanager
 async def with_parts(does: Does) -> AsyncGenerator[Scene]:
-    json = "application/json"
-    answer: Any = {
-        "reply": http(200, '{"n": 1}', after_s=0.1, content_type=json),
-        "hang": http(after_s=math.inf),
-        "too much": http(200, '"' + "x" * 2000 + '"', content_type=json),
-    }.get(does) or HTTP_FAILURES[int(does)]  # type: ignore[arg-type]
-    service = answer if isinstance(answer, OSError) else Scripted(answer)
-    settings = {"headers": {"authorization": f"Bearer {SECRET}"}}
     part = {"filename": "a.bin", "base64": "eHh4" * 50_000}
     call = {"post": "/x", "multipart": {"file": part, "note": "n"}}
-    async with behind_http(service, call, settings) as scene:
+    async with behind_http(replying(does), call, WITH_SECRET) as scene:
         yield scene
 
 
