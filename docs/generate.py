@@ -15,10 +15,14 @@ from typing import Any
 import attrs
 
 from gateway.adapters import ADAPTERS
+from gateway.adapters.http.settings import Pages
 from gateway.config import settings, unavailable
 from gateway.config.decode import SECTIONS, profile_codec
 from gateway.config.fields import Codec, codecs_of
+from gateway.config.multipart import FilePart
 from gateway.config.styled import StyledParameter
+from gateway.net.health import HealthSettings
+from gateway.net.oauth2 import OAuth2Settings
 from gateway.policies import POLICIES
 
 __all__ = ["PAGE", "config_page"]
@@ -142,6 +146,14 @@ def _services() -> str:
             *_rows(codecs_of(kind.settings)),
             "",
         ]
+        if name == "http":
+            lines += ["`health`:", "", *_rows(codecs_of(HealthSettings)), ""]
+            lines += [
+                "`oauth2`, here and of other kinds:",
+                "",
+                *_rows(codecs_of(OAuth2Settings)),
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -196,6 +208,8 @@ def _tools() -> str:
         lines += [f"### A call to {name}", "", *_rows(codecs_of(kind.call)), ""]
         if name == "http":
             lines += ["Each of `parameters`:", "", *_rows(codecs_of(StyledParameter)), ""]
+            lines += ["Each file of `multipart`:", "", *_rows(codecs_of(FilePart)), ""]
+            lines += ["`pages`:", "", *_rows(codecs_of(Pages)), ""]
     return "\n".join(lines)
 
 

@@ -35,6 +35,7 @@ from gateway.net.client import (
 from gateway.net.credentials import basic_authorization, secrets_of_url
 from gateway.net.guard import AddressGuard
 from gateway.net.json_text import decode_json
+from gateway.net.oauth2 import OAuth2Settings, opened, tokens_of
 from gateway.net.refusal import refusal
 from gateway.net.texts import as_it_came, encoded_target
 
@@ -56,6 +57,9 @@ class GraphqlSettings:
     url: str = fields.url(doc="The endpoint.")
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every call; values may be `env:NAME` or `file:PATH`."
+    )
+    oauth2: OAuth2Settings | None = fields.table(
+        OAuth2Settings, default=None, doc="Where the token comes from that goes along."
     )
     forward: tuple[str, ...] = fields.forwarded_headers(
         default=(), doc="Client headers passed on; nothing else of the client's is."
@@ -109,6 +113,14 @@ class GraphqlAdapter:
             "accept": "application/graphql-response+json, application/json;q=0.9",
         }
         self._shown = Redaction([*settings.headers.values(), *secrets_of_url(settings.url)])
+        self._tokens = tokens_of(
+            settings.oauth2,
+            environment,
+            url=settings.url,
+            written={"headers": settings.headers, "forward": settings.forward},
+            allow_private=settings.allow_private,
+            budget_header=_BUDGET_HEADER,
+        )
         self._client: HttpClient | None = None
 
     def bind(self, call: GraphqlCall, /) -> Service:
@@ -142,7 +154,7 @@ class GraphqlAdapter:
         Raises:
             GatewayError: There is none.
         """
-        said = self._shown(reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace"))
+        said = self._say(reply.body[:_MAX_LOOKED_AT].decode("utf-8", "replace"))
         try:
             response = decode_json(reply.body)
         except ValueError as error:
@@ -168,7 +180,11 @@ class GraphqlAdapter:
         lines = [_line(one) for one in listed[:_MOST_TOLD]]
         if len(listed) > _MOST_TOLD:
             lines.append(f"and {len(listed) - _MOST_TOLD} more")
-        return BadReply(f"{self._name} answered with errors: {self._shown('; '.join(lines))}")
+        return BadReply(f"{self._name} answered with errors: {self._say('; '.join(lines))}")
+
+    def _say(self, text: str) -> str:
+        """What may be shown of what it says."""
+        return self._shown(text if self._tokens is None else self._tokens.hide(text))
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -182,8 +198,9 @@ class GraphqlAdapter:
             budget_header=_BUDGET_HEADER,
             tls=origin.scheme == "https",
             http2=settings.http2,
+            bearer=self._tokens,
         )
-        async with open_client(client_settings) as self._client:
+        async with opened(self._tokens), open_client(client_settings) as self._client:
             yield
         self._client = None
 

@@ -46,7 +46,7 @@ class Environment:
     _shared: dict[type[Any], Any] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def shared(self, kind: type[T]) -> T:
-        """The one `kind` of this service, made when first asked for: what several policies share."""
+        """The one `kind` of this service, made when first asked for: its policies and adapter share it."""
         if kind not in self._shared:
             self._shared[kind] = kind()
         made: T = self._shared[kind]

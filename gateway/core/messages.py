@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.core.content import Content, plain
 from gateway.core.errors import BadReply, GatewayError
+from gateway.core.freshness import Freshness
 from gateway.core.peer import Peer
 from gateway.core.trace import Trace
 
@@ -166,12 +167,15 @@ class Reply(msgspec.Struct, frozen=True):
         missing: The failures of absent calls, each naming its call; empty if the answer is whole. Of
             a service's reply, what is missing from its value.
         encoded: Of an answer to a client: the JSON that every protocol sends it as.
+        freshness: Of a service's reply: how long it is good, as the service says; `None` if it does
+            not, or nothing asked for it: see `Asked`.
     """
 
     value: Any
     branches: tuple[Branch, ...] = ()
     missing: tuple[GatewayError, ...] = ()
     encoded: bytes = b""
+    freshness: Freshness | None = None
 
     def sealed(self) -> Reply:
         """This reply with `encoded`: an object that is partial ends with `_errors`.

@@ -9,9 +9,9 @@ import attrs
 
 from gateway.build import Layer
 from gateway.config.units import format_duration as shown
+from gateway.core.expression import ExpressionError
 from gateway.explain.arithmetic import Bounds
 from gateway.explain.describe import Call, Explanation, Guard
-from gateway.plan.expression import ExpressionError
 from gateway.plan.outcomes import is_false
 
 __all__ = ["Warned", "warnings_of"]

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 import attrs
 
+from gateway.net.authorized import Authorized, Bearer
 from gateway.net.background import in_the_background
 from gateway.net.dial import Dialer
 from gateway.net.guard import AddressGuard
@@ -46,6 +47,7 @@ class ClientSettings:
         budget_header: Carries what remains of the budget in whole milliseconds; in lower case.
         follow_redirects: Whether 3xx are followed, up to 10; the guard holds for each, and to
             another origin go harmless headers alone.
+        bearer: Where the tokens come from that requests carry; `None` for none. It is open.
     """
 
     guard: AddressGuard
@@ -55,6 +57,7 @@ class ClientSettings:
     tls: bool = True
     http2: bool = False
     follow_redirects: bool = False
+    bearer: Bearer | None = None
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +71,10 @@ async def open_client(settings: ClientSettings) -> AsyncIterator[HttpClient]:
             client = await stack.enter_async_context(open_http2(settings))
         else:
             client = await stack.enter_async_context(open_http1(settings))
-        yield Redirecting(client) if settings.follow_redirects else client
+        if settings.follow_redirects:
+            client = Redirecting(client)
+        # Around redirects: a token goes to the service alone.
+        yield client if settings.bearer is None else Authorized(client, settings.bearer)
 
 
 @contextlib.asynccontextmanager

@@ -5,15 +5,13 @@ Source: RFC 9110, section 15.4; WHATWG Fetch, HTTP-redirect fetch.
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractAsyncContextManager
-from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
-from gateway.core.errors import BadReply, InvalidArguments
+from gateway.core.errors import BadReply
+from gateway.net.links import resolved
 from gateway.net.messages import HttpClient, HttpReply, HttpRequest, HttpStream, Origin
-from gateway.net.request import check_target
 
 __all__ = ["Redirecting"]
 
@@ -24,7 +22,6 @@ _HARMLESS = frozenset(
 )
 """What goes along to another origin; everything else may be a secret."""
 _OF_A_BODY = frozenset({"content-encoding", "content-language", "content-location", "content-type"})
-_UNSAFE = re.compile(r"[^!-~]")
 
 
 class Redirecting:
@@ -78,17 +75,10 @@ def _following(request: HttpRequest, status: int, location: str) -> HttpRequest:
 
 
 def _resolved(request: HttpRequest, location: str) -> tuple[Origin, str]:
-    # What is not ASCII came as bytes: they are the ones that are percent-encoded.
-    encoded = _UNSAFE.sub(lambda match: quote(match[0].encode("latin-1")), location)
     try:
-        url = urljoin(f"{request.origin}{request.target}", encoded)
-        parts = urlsplit(url)
-        origin = Origin.of(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        check_target(target)
-    except (ValueError, InvalidArguments) as error:
+        return resolved(request.origin, request.target, location)
+    except ValueError as error:
         raise BadReply(f"the redirect is not to HTTP: {error}") from error
-    return origin, target
 
 
 def _becomes_get(method: str, status: int) -> bool:

@@ -3,12 +3,12 @@
 `query`, `headers`, `form` and placeholders in paths do for plain values; `Spelling` does the rest:
 it fills lists and objects into the place and the form that a service expects them in.
 
-Source: OpenAPI 3.1.1, "Style Values" and "Encoding Object"; RFC 6570, section 3.2; RFC 7578.
+Source: OpenAPI 3.1.1, "Style Values" and "Encoding Object"; RFC 6570, section 3.2.
 """
 
 from __future__ import annotations
 
-import secrets
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -17,8 +17,9 @@ import attrs
 import msgspec
 
 from gateway.core.errors import InvalidArguments
+from gateway.net.multipart import multipart, plain_parts
 
-__all__ = ["Spelling", "misuse", "multipart", "spelt_path", "spelt_plainly", "spelt_query"]
+__all__ = ["Spelling", "misuse", "spelt_path", "spelt_plainly", "spelt_query"]
 
 _DELIMITERS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}
 _PREFIXES = {"simple": "", "label": ".", "matrix": ";"}
@@ -58,11 +59,13 @@ class Spelling:
         verb: The key that holds the path.
         cookies: What is in every request's `cookie` header already.
         optional_body: Whether a body that is null, or empty, is none.
+        max_upload: Bytes of a multipart body.
     """
 
     verb: str
     cookies: str
     optional_body: bool
+    max_upload: float = math.inf
 
     def __call__(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """A call's rendered keys without `parameters`, their values in the others.
@@ -101,7 +104,8 @@ class Spelling:
             headers.setdefault("content-type", "application/x-www-form-urlencoded")
         parts = [(each["name"], each["value"]) for each in parameters if each["to"] == "part"]
         if any(value is not None for _, value in parts):
-            headers["content-type"], spelt["body"] = multipart(parts)
+            each = (part for name, value in parts for part in plain_parts(name, value))
+            headers["content-type"], spelt["body"] = multipart(each, self.max_upload)
         if self.optional_body and not _has_body(spelt):
             headers.pop("content-type", None)
 
@@ -115,7 +119,7 @@ def _has_body(spelt: dict[str, Any]) -> bool:
         spelt.pop("json", None)
     if not spelt.get("body"):
         spelt.pop("body", None)
-    return not {"json", "form", "body"}.isdisjoint(spelt)
+    return not {"json", "form", "multipart", "body"}.isdisjoint(spelt)
 
 
 def _spelt_all(parameters: Sequence[Mapping[str, Any]], to: str) -> str:
@@ -207,32 +211,6 @@ def spelt_plainly(value: Any, style: str, *, explode: bool) -> str | None:
     if isinstance(value, list):
         return ",".join(_text(item) for item in value if item is not None)
     return _text(value)
-
-
-def multipart(parts: Sequence[tuple[str, Any]]) -> tuple[str, str]:
-    """A multipart/form-data body of texts, and of JSON where a value has parts itself.
-
-    Args:
-        parts: Names and values; null leaves a part out, a list repeats it.
-
-    Returns:
-        The content type and the body.
-
-    Source: RFC 7578; the WHATWG's encoding of names, HTML section 4.10.22.8.
-    """
-    boundary = secrets.token_hex(16)
-    lines: list[str] = []
-    for name, value in parts:
-        shown = name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
-        for item in value if isinstance(value, list) else [value]:
-            if item is None:
-                continue
-            lines += [f"--{boundary}", f'content-disposition: form-data; name="{shown}"']
-            if isinstance(item, (Mapping, list)):
-                lines.append("content-type: application/json")
-            lines += ["", _text(item)]
-    lines += [f"--{boundary}--", ""]
-    return f"multipart/form-data; boundary={boundary}", "\r\n".join(lines)
 
 
 def _field(name: str, value: Any, safe: str = "") -> str:

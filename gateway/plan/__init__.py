@@ -1,6 +1,5 @@
 """A tool's calls as a graph, run in a nursery, merged into one answer.
 
-* `expression.py`: JMESPath, compiled, with the names it reads
 * `template.py`: `{placeholders}` in paths, texts and values, compiled
 * `arguments.py`: a tool's input schema: coercion, validation, defaults
 * `graph.py`: which call waits for which; cycles and unknown names found at load

@@ -10,7 +10,7 @@ import attrs
 
 from gateway.config import fields
 from gateway.config.decoded import CallConfig
-from gateway.plan.expression import Expression, ExpressionError
+from gateway.core.expression import Expression, ExpressionError
 from gateway.plan.template import (
     Template,
     TemplateError,

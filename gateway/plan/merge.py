@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from gateway.core.errors import BadReply
-from gateway.plan.expression import Expression, ExpressionError
+from gateway.core.expression import Expression, ExpressionError
 
 __all__ = ["Merge"]
 

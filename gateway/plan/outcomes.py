@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from gateway.config.units import format_duration
 from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Skipped
+from gateway.core.expression import ExpressionError
 from gateway.core.messages import Branch, Outcome
-from gateway.plan.expression import ExpressionError
 from gateway.plan.plan import Node, Plan
 
 __all__ = ["failure_behind", "is_false", "outcome_of", "shown", "tried", "why_skipped"]

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from gateway.core.errors import GatewayError
+from gateway.core.expression import Expression
 from gateway.core.messages import Priority
 from gateway.core.service import Begin, Refuses, Service
-from gateway.plan.expression import Expression
 from gateway.plan.fastest import Fastest
 from gateway.plan.merge import Merge
 

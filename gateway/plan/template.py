@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from gateway.core.errors import BadReply, InvalidArguments
-from gateway.plan.expression import Expression, ExpressionError
+from gateway.core.expression import Expression, ExpressionError
 
 __all__ = ["Template", "TemplateError", "compile_path", "compile_text", "compile_value"]
 

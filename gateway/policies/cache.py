@@ -16,6 +16,7 @@ from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
 from gateway.core.content import Content
 from gateway.core.errors import GatewayError, Overloaded
+from gateway.core.freshness import Asked, Freshness
 from gateway.core.messages import Reply, Request
 from gateway.core.service import CallFacts, Emit, Service, discard
 from gateway.policies.apart import made_apart
@@ -61,6 +62,10 @@ class CacheSettings:
         default=None,
         doc="What replies follow from beside what is asked; client headers that are forwarded always count.",
     )
+    cache_control: bool = fields.boolean(
+        default=True,
+        doc="Whether what the service says of how long a reply is good makes that shorter.",
+    )
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -68,11 +73,13 @@ class _Entry(msgspec.Struct, frozen=True):
 
     Args:
         body: Its value as JSON: nobody's changes to a value can reach another.
-        at: When it came, on Trio's clock.
+        good_until: When it is good no more, on Trio's clock.
+        until: When it is not given any more.
     """
 
     body: bytes
-    at: float
+    good_until: float
+    until: float
 
 
 class Entries:
@@ -100,13 +107,21 @@ class Entries:
             self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: bytes, body: bytes) -> None:
-        """Keep a reply."""
+    def put(self, key: bytes, body: bytes, good_s: float, stale_s: float) -> None:
+        """Keep a reply.
+
+        Args:
+            key: Of what was asked.
+            body: Its value as JSON.
+            good_s: Seconds it is good.
+            stale_s: Seconds after that for which it is still given.
+        """
         self.drop(key)
         size = len(key) + len(body)
         if size > self._max_bytes // _LARGEST:
             return
-        self._entries[key] = _Entry(body, trio.current_time())
+        good_until = trio.current_time() + good_s
+        self._entries[key] = _Entry(body, good_until, good_until + stale_s)
         self.size_bytes += size
         while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
             self.drop(next(iter(self._entries)))
@@ -123,7 +138,7 @@ class Cache:
 
     While it is good it is given; after that, while it is stale, it is given too, and one call of
     its own fetches a new one. Failures are not kept, nor are replies that emitted anything, nor
-    what has no JSON form.
+    what has no JSON form, nor what its service forbids to keep.
 
     Only calls that change nothing.
 
@@ -135,7 +150,8 @@ class Cache:
         keys: What is asked.
         call: The call's name.
 
-    Source: RFC 5861 for `stale`: stale-while-revalidate, stale-if-error.
+    Source: RFC 5861 for `stale`: stale-while-revalidate, stale-if-error; RFC 9111 for what services
+    say, which adapters read.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place
@@ -147,8 +163,7 @@ class Cache:
         keys: Keys,
         call: str,
     ) -> None:
-        self._ttl_s = settings.ttl
-        self._end_s = settings.ttl + (settings.stale or 0.0)
+        self._longest = Freshness(settings.ttl, settings.stale or 0.0)
         self._environment = environment
         self._entries = entries
         self._refreshing = refreshing
@@ -162,9 +177,9 @@ class Cache:
             return await inner(request, emit)
         entry = self._entries.get(key)
         if entry is not None:
-            age_s = trio.current_time() - entry.at
-            if age_s < self._end_s:
-                fresh = age_s < self._ttl_s
+            now = trio.current_time()
+            if now < entry.until:
+                fresh = now < entry.good_until
                 self._tell("hit" if fresh else "stale")
                 if not fresh:
                     self._refresh(key, request, inner)
@@ -179,8 +194,16 @@ class Cache:
         reply = await inner(request, watched)
         body = None if watched.emitted else _body(reply)
         if body is not None:
-            self._entries.put(key, body)
+            self._keep(key, body, reply.freshness)
         return reply
+
+    def _keep(self, key: bytes, body: bytes, said: Freshness | None) -> None:
+        """Keep a reply for as long as our keys and its service allow; if not at all, none before it."""
+        lasts = self._longest if said is None else self._longest.least(said)
+        if lasts.good_s + lasts.stale_s > 0:
+            self._entries.put(key, body, lasts.good_s, lasts.stale_s)
+        else:
+            self._entries.drop(key)
 
     def _refresh(self, key: bytes, request: Request, inner: Service) -> None:
         """Fetch a new reply beside the request, unless that is under way."""
@@ -239,6 +262,8 @@ def create(
     refreshing: set[bytes] = set()
     vary = environment.shared(Vary)
     vary.by_principal = "principal" in (settings.vary or ())
+    if settings.cache_control:
+        environment.shared(Asked).kept = "for one" if vary.by_principal else "for all"
 
     def policy(call: CallFacts) -> Cache | None:
         keys = keys_for(call, by_principal=vary.by_principal)

@@ -1110,7 +1110,7 @@ async def test_a_name_that_turns_private_later_is_refused_later(
     [
         ({}, "expected one of get, post, put, patch, delete, head, got none"),
         ({"get": "/", "post": "/"}, "got get and post"),
-        ({"post": "/", "json": 1, "body": "x"}, "at most one of json, form, body"),
+        ({"post": "/", "json": 1, "body": "x"}, "at most one of json, form, multipart, body"),
         ({"get": "/", "json": 1}, "a GET has no body"),
         ({"head": "/", "form": {"a": 1}}, "a HEAD has no body"),
         (

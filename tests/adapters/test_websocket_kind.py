@@ -45,6 +45,7 @@ class Server:
         self.heads: list[Request] = []
         self.heard: list[Any] = []
         self.refuses = False
+        self.takes: set[bytes] | None = None  # tokens; others are unauthorized
 
     async def __call__(self, stream: trio.abc.Stream) -> None:
         socket = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
@@ -65,6 +66,10 @@ class Server:
                         self.heads.append(event)
                         if self.refuses:
                             await say(RejectConnection(status_code=403))
+                            return
+                        token = dict(event.extra_headers).get(b"authorization", b"")
+                        if self.takes is not None and token not in self.takes:
+                            await say(RejectConnection(status_code=401))
                             return
                         await say(AcceptConnection())
                     elif isinstance(event, Ping | CloseConnection):

@@ -105,32 +105,33 @@ HTTP_FAILURES = (
 )
 
 
+HTTP = {
+    "kind": "http",
+    "url": "http://api.test",
+    "allow_private": True,
+    "max_reply": "1KiB",
+    "max_connections": 2,
+}
+
+
 @asynccontextmanager
-async def over_http(does: Does) -> AsyncGenerator[Scene]:
-    json = "application/json"
-    answer: Any = {
-        "reply": http(200, '{"n": 1}', after_s=0.1, content_type=json),
-        "hang": http(after_s=math.inf),
-        "too much": http(200, '"' + "x" * 2000 + '"', content_type=json),
-    }.get(does) or HTTP_FAILURES[int(does)]  # type: ignore[arg-type]
-    service = answer if isinstance(answer, OSError) else Scripted(answer)
-    settings = {
-        "kind": "http",
-        "url": "http://api.test",
-        "allow_private": True,
-        "max_reply": "1KiB",
-        "max_connections": 2,
-        "headers": {"authorization": f"Bearer {SECRET}"},
-    }
+async def behind_http(
+    service: Any, call: Mapping[str, Any], settings: Mapping[str, Any], issuer: Any = None
+) -> AsyncGenerator[Scene]:
+    """A scene before `service` and, where tokens are needed, who grants them."""
     async with network() as net:
         net.name("api.test", "10.0.0.1")
+        net.name("id.test", "10.0.0.2")
         net.serve("10.0.0.1", 80, service)
-        written = tool(settings, {"get": "/x"})
+        net.serve("10.0.0.2", 80, issuer)
+        written = tool({**HTTP, **settings}, call)
         app = create_app(written)
 
         def left() -> int:
-            client = app._built.adapters["s"]._client  # type: ignore[attr-defined]
-            return int(client.pool.taken)
+            adapter: Any = app._built.adapters["s"]
+            client = getattr(adapter._client, "client", adapter._client)
+            granting = adapter.tokens and adapter.tokens._client
+            return int(client.pool.taken) + (int(granting.pool.taken) if granting else 0)
 
         def budget_s() -> list[float]:
             return [int(one.header("x-request-timeout-ms")) / 1000 for one in service.requests]
@@ -138,6 +139,97 @@ async def over_http(does: Does) -> AsyncGenerator[Scene]:
         async with app.running():
             yield Scene(app, left, budget_s, written)
         assert not net.open
+
+
+WITH_SECRET = {"headers": {"authorization": f"Bearer {SECRET}"}}
+
+
+def replying(does: Does) -> Scripted | OSError:
+    """A service that does this."""
+    media_type = "application/json"
+    answer: Any = {
+        "reply": http(200, '{"n": 1}', after_s=0.1, content_type=media_type),
+        "hang": http(after_s=math.inf),
+        "too much": http(200, '"' + "x" * 2000 + '"', content_type=media_type),
+    }.get(does) or HTTP_FAILURES[int(does)]  # type: ignore[arg-type]
+    return answer if isinstance(answer, OSError) else Scripted(answer)
+
+
+@asynccontextmanager
+async def over_http(does: Does) -> AsyncGenerator[Scene]:
+    async with behind_http(replying(does), {"get": "/x"}, WITH_SECRET) as scene:
+        yield scene
+
+
+PAGES_FAILURES = (
+    *HTTP_FAILURES,
+    http(200, "[]", content_type="application/json"),
+    http(200, json.dumps({"items": SECRET}), content_type="application/json"),
+)
+
+
+@asynccontextmanager
+async def in_pages(does: Does) -> AsyncGenerator[Scene]:
+    media_type = "application/json"
+    answers: Any = {
+        "reply": (
+            http(200, '{"items": [1]}', after_s=0.1, content_type=media_type, link="</y>;rel=next"),
+            http(200, '{"items": [2]}', after_s=0.1, content_type=media_type),
+        ),
+        "hang": (http(after_s=math.inf),),
+        "too much": (http(200, json.dumps({"items": ["x" * 2000]}), content_type=media_type),),
+    }.get(does) or (PAGES_FAILURES[int(does)],)  # type: ignore[arg-type]
+    if does == "reply":
+        answers *= 20  # it is asked several times
+    service = answers[0] if isinstance(answers[0], OSError) else Scripted(*answers)
+    call = {"get": "/x", "pages": {"next": "link", "items": "items"}}
+    async with behind_http(service, call, WITH_SECRET) as scene:
+        yield scene
+
+
+@asynccontextmanager
+async def with_parts(does: Does) -> AsyncGenerator[Scene]:
+    part = {"filename": "a.bin", "base64": "eHh4" * 50_000}
+    call = {"post": "/x", "multipart": {"file": part, "note": "n"}}
+    async with behind_http(replying(does), call, WITH_SECRET) as scene:
+        yield scene
+
+
+GRANT = json.dumps({"access_token": SECRET, "token_type": "Bearer", "expires_in": 3600})
+OAUTH2_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    raw(b"", close=True),
+    raw(b"no HTTP at all " + SECRET.encode() + b"\r\n\r\n"),
+    http(200, "{" + SECRET),
+    http(200, json.dumps({"access_token": [SECRET]})),
+    http(200, json.dumps({"access_token": f"{SECRET}\r\n"})),
+    http(401, json.dumps({"error": "invalid_client", "error_description": f"not {SECRET}"})),
+    http(404, SECRET),
+    http(429, SECRET, retry_after="1"),
+    http(500, SECRET),
+    http(302, SECRET, location=f"/{SECRET}"),
+)
+
+
+@asynccontextmanager
+async def with_a_token(does: Does) -> AsyncGenerator[Scene]:
+    media_type = "application/json"
+    reply = http(200, '{"n": 1}', after_s=0.1, content_type=media_type)
+    answer: Any = {
+        "hang": http(after_s=math.inf),
+        "too much": http(200, '"' + "x" * 2000 + '"', content_type=media_type),
+    }.get(does, reply)  # type: ignore[arg-type]
+    grants: Any = http(200, GRANT)
+    if isinstance(does, int):
+        grants = OAUTH2_FAILURES[does]
+    issuer = grants if isinstance(grants, OSError) else Scripted(grants)
+    oauth2 = {
+        "token_url": "http://id.test/token",
+        "client_id": "gateway",
+        "client_secret": SECRET,
+    }
+    async with behind_http(Scripted(answer), {"get": "/x"}, {"oauth2": oauth2}, issuer) as scene:
+        yield scene
 
 
 # ------------------------------------------------------------------ mcp
@@ -598,6 +690,9 @@ SCENES = {
         told=False,
     ),
     "http": Kind("http", over_http, {"n": 1}, len(HTTP_FAILURES), bounded=True),
+    "http, in pages": Kind("http", in_pages, [1, 2], len(PAGES_FAILURES), bounded=True),
+    "http, with parts": Kind("http", with_parts, {"n": 1}, len(HTTP_FAILURES), bounded=True),
+    "http, with a token": Kind("http", with_a_token, {"n": 1}, len(OAUTH2_FAILURES), bounded=True),
     "command": Kind(
         "command",
         programs,

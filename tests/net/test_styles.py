@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 from typing import Any
 
 import pytest
 
 from gateway.core.errors import InvalidArguments
-from gateway.net.styles import Spelling, misuse, multipart, spelt_path, spelt_plainly, spelt_query
+from gateway.net.styles import Spelling, misuse, spelt_path, spelt_plainly, spelt_query
 
 COLOR = "blue"
 COLORS = ["blue", "black", "brown"]
@@ -166,25 +164,6 @@ def test_reserved_characters_stay_where_they_end_nothing(
 def test_values_that_are_no_text_are_refused() -> None:
     with pytest.raises(InvalidArguments, match="no text"):
         spelt_query("q", "\ud800", "form", explode=True)
-
-
-def test_multipart_bodies_are_what_parsers_read() -> None:
-    parts = [("a", "é\r\n--x"), ('b"\r\n', [1, 2]), ("c", {"d": None}), ("e", None)]
-    content_type, body = multipart(parts)
-    head = f"content-type: {content_type}\r\n\r\n".encode()
-    parser = email.parser.BytesParser(policy=email.policy.HTTP)
-    message: Any = parser.parsebytes(head + body.encode())
-    got = [
-        (part.get_param("name", header="content-disposition"), part.get_payload(decode=True))
-        for part in message.iter_parts()
-    ]
-    assert got == [
-        ("a", "é\r\n--x".encode()),
-        ("b%22%0D%0A", b"1"),
-        ("b%22%0D%0A", b"2"),
-        ("c", b'{"d":null}'),
-    ]
-    assert [part.get_content_type() for part in message.iter_parts()][3] == "application/json"
 
 
 def parameter(to: str, name: str, value: Any = 1, style: str = "form", explode: bool = True) -> Any:

@@ -266,7 +266,7 @@ def test_entries_are_bound_by_number_and_by_size() -> None:
     async def main() -> None:
         entries = Entries(3, 1600)
         for number in range(5):
-            entries.put(b"%d" % number, b"x" * 50)
+            entries.put(b"%d" % number, b"x" * 50, 1, 0)
             entries.get(b"2")
         assert [entries.get(b"%d" % number) is not None for number in range(5)] == [
             False,
@@ -275,14 +275,14 @@ def test_entries_are_bound_by_number_and_by_size() -> None:
             True,
             True,
         ]
-        entries.put(b"large", b"x" * 96)  # more than a sixteenth
-        entries.put(b"k" * 101, b"")  # what was asked counts too
+        entries.put(b"large", b"x" * 96, 1, 0)  # more than a sixteenth
+        entries.put(b"k" * 101, b"", 1, 0)  # what was asked counts too
         assert (len(entries), entries.size_bytes) == (3, 3 * 51)
-        entries.put(b"2", b"y")
+        entries.put(b"2", b"y", 1, 0)
         assert entries.size_bytes == 2 * 51 + 2
         by_size = Entries(1000, 1600)
         for number in range(100):
-            by_size.put(b"%02d" % number, b"x" * 98)
+            by_size.put(b"%02d" % number, b"x" * 98, 1, 0)
         assert (len(by_size), by_size.size_bytes) == (16, 1600)
 
     trio.run(main)

@@ -81,7 +81,10 @@ class McpAdapter:
 
     def _linked(self, settings: McpSettings, environment: Environment) -> Link:
         if settings.url is not None:
-            return HttpLink(settings, environment)
+            link = HttpLink(settings, environment)
+            if link.tokens is not None:
+                self._errors.hide = link.tokens.hide
+            return link
         own = {name: reveal(value) for name, value in settings.environment.items()}
         directory = environment.directory / (settings.directory or "")
         start = partial(spawn, settings.program, directory, {**inherited(os.environ), **own})

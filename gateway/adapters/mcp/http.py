@@ -49,6 +49,7 @@ from gateway.net.client import (
 )
 from gateway.net.credentials import basic_authorization
 from gateway.net.guard import AddressGuard
+from gateway.net.oauth2 import opened, tokens_of
 
 __all__ = ["HttpLink"]
 
@@ -75,6 +76,7 @@ class HttpLink:
 
     Attributes:
         life: As `Link`: 0.
+        tokens: Where the tokens come from that requests carry; `None` without `oauth2`.
         max_reply: Bytes of the largest message.
         ends_streams: Whether the server ends an event stream with the response, as it should.
     """
@@ -94,6 +96,14 @@ class HttpLink:
             **basic_authorization(url),
             **{name: reveal(value) for name, value in settings.headers.items()},
         }
+        self.tokens = tokens_of(
+            settings.oauth2,
+            environment,
+            url=url,
+            written={"headers": settings.headers, "forward": settings.forward},
+            allow_private=settings.allow_private,
+            budget_header=BUDGET_HEADER,
+        )
         self._calls: HttpClient | None = None
         self._own: HttpClient | None = None
         self._errands: trio.Nursery | None = None
@@ -106,6 +116,7 @@ class HttpLink:
         limits = self._settings.max_connections, _OWN_CONNECTIONS
         calls, own = (self._client_settings(limit) for limit in limits)
         async with (
+            opened(self.tokens),
             open_client(calls) as client,
             open_client(own) as own_client,
             trio.open_nursery() as nursery,
@@ -128,6 +139,7 @@ class HttpLink:
             max_reply_bytes=self._settings.max_reply,
             budget_header=BUDGET_HEADER,
             tls=origin.scheme == "https",
+            bearer=self.tokens,
         )
 
     async def ready(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.adapters.mcp.link import Refused
@@ -28,12 +28,22 @@ class Errors:
         values: What may be secret among its settings.
 
     Attributes:
-        shown: What may be shown of what it says.
+        hide: Takes out of a text what is secret for a while: tokens.
     """
 
     def __init__(self, name: str, values: Iterable[str | Secret]) -> None:
         self._name = name
-        self.shown = Redaction(values)
+        self._redact = Redaction(values)
+        self.hide: Callable[[str], str] = str
+
+    def shown(self, text: str, at_most: int = 500) -> str:
+        """What may be shown of what it says.
+
+        Args:
+            text: As it came.
+            at_most: Characters of it.
+        """
+        return self._redact(self.hide(text), at_most)
 
     def of_refusal(self, refused: Refused) -> GatewayError:
         """What a status other than 200 means."""

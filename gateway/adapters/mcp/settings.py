@@ -11,6 +11,7 @@ from gateway.config import fields
 from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.fields import Secret
 from gateway.config.problems import Refused
+from gateway.net.oauth2 import OAuth2Settings
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -64,6 +65,9 @@ class McpSettings:
     headers: Mapping[str, str | Secret] = fields.headers(
         default={}, doc="Sent with every request; values may be `env:NAME` or `file:PATH`."
     )
+    oauth2: OAuth2Settings | None = fields.table(
+        OAuth2Settings, default=None, doc="Where the token comes from that goes along."
+    )
     forward: tuple[str, ...] = fields.forwarded_headers(
         default=(), doc="Client headers passed on; nothing else of the client's is."
     )
@@ -108,7 +112,7 @@ def problem_of(settings: McpSettings) -> str | None:
         got = "both" if settings.url else "neither"
         return f"expected one of url and program, got {got}"
     if settings.program:
-        others = ("headers", "forward", "allow_private")
+        others = ("headers", "oauth2", "forward", "allow_private")
         odd = [key for key in others if getattr(settings, key)]
         return f"{odd[0]}: a program takes none; it goes with url" if odd else None
     odd = [key for key in ("directory", "environment") if getattr(settings, key)]

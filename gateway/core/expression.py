@@ -101,6 +101,16 @@ class Expression:
         except _UNFIT as error:
             raise ExpressionError(f"{_quoted(self.source)}: {_reason(error)}") from error
 
+    def of(self, value: Any) -> Any:
+        """The expression's value over any value of JSON's, a list as well.
+
+        Raises:
+            ExpressionError: As calling it.
+        """
+        if self.getter is not None and not isinstance(value, Mapping):
+            return None
+        return self(value)
+
 
 def _reason(error: Exception) -> str:
     """Why it does not fit, without the data: that may be anyone's, and a secret."""

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from jmespath.functions import Functions
 
-from gateway.plan.expression import Expression, ExpressionError
+from gateway.core.expression import Expression, ExpressionError
 
 VALUES = [None, True, 0, -1, 1.5, "", "x", [], [1], ["a", 1, None], {}, {"k": 1}, [{"k": 1}]]
 
