@@ -5,6 +5,7 @@ How a block is marked, in the line that opens it:
 * `toml`, its first line `# gateway.toml` or another file name: a whole file; it is written into
   the page's folder and must pass `gateway check`. `toml fragment`: a part; it must be TOML.
 * `python`, its first line `# NAME.py`: written into the page's folder. `python run`: run by itself.
+  `python fragment`: a part; it must be Python.
 * `sh`: a session, `$ command` and what it prints, run in the page's folder. `sh background`: its
   command goes on to the end of the page. `sh demo`: a session before the demo's services.
   `sh example`: not run.
