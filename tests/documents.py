@@ -11,7 +11,8 @@ How a block is marked, in the line that opens it:
   `sh example`: not run.
 * `text`, `json` and the like: for reading.
 
-Each page has a folder of its own. Ports of 127.0.0.1 are replaced by free ones throughout. What
+Each page has a folder of its own, with a copy of `config`. Ports of 127.0.0.1 are replaced by free ones
+throughout, those of the examples too. What
 differs from run to run (times, ids, dates, widths) is equal; `…` stands for anything.
 """
 
@@ -160,6 +161,8 @@ class Workspace:
             shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
             shim.chmod(0o755)
         shutil.copytree(ROOT / "config", folder / "config")
+        for path in (folder / "config" / "examples").glob("*.*"):
+            path.write_text(self.localised(path.read_text()))
         self._environ = {
             **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
             "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -51,8 +51,9 @@ async def called(name: str, tool: str, arguments: Any, **services: ScriptedServi
 
 
 async def test_aggregation(autojump_clock: Any) -> None:
-    crm = ScriptedService().reply(lambda request: USER if request.name == "profile" else [])
-    assert await called("aggregation", "customer", {"id": 2}, crm=crm) == {
+    users, none = ScriptedService().reply(USER), ScriptedService().reply([])
+    answer = await called("aggregation", "customer", {"id": 2}, users=users, posts=none, todos=none)
+    assert answer == {
         "name": "Amber Kestrel",
         "city": "Lyon",
         "latest_post": None,
