@@ -15,7 +15,7 @@ with contextlib.closing(sqlite3.connect(path)) as shop, shop:
     numbers = range(1, 2001)
     shop.executemany(
         "insert into orders values (?, ?, ?)",
-        [(n, CUSTOMERS[n % 3], f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}") for n in numbers],
+        [(n, CUSTOMERS[n % 3], f"2026-{n // 3 % 12 + 1:02}-{n % 28 + 1:02}") for n in numbers],
     )
     shop.executemany(
         "insert into lines values (?, ?, ?)",
