@@ -114,10 +114,9 @@ async def test_clients_that_leave_leave_nothing(url: str) -> None:
 
 async def test_many_rows_are_read_within_bounds_and_leave_no_memory_taken(url: str) -> None:
     figures = await read(url, 10_000, 20, times=5)
-    assert (figures.refused, figures.of_bytes) == (5, True), figures
-    # All of it is some 6 MB of text, and more as objects: five times that would be seen.
-    assert figures.grown_mib < 40, figures
-    assert figures.refused_grown_mib < 10, figures
+    assert (figures.refused, figures.of_bytes) == (5, 5), figures
+    # A thousand rows are 2 MB as objects; the million of the statement would be 2 GB.
+    assert figures.refused_mib < 60, figures
 
 
 async def test_a_value_is_never_a_statement(url: str) -> None:
