@@ -23,8 +23,10 @@ The public names; a map of the rest:
 
 from gateway.app import Gateway, create_app
 from gateway.build import load_config
+from gateway.config import fields
 from gateway.config.problems import ConfigError
 from gateway.core import content
+from gateway.core.adapter import Adapter, Environment, Kind
 from gateway.core.caller import Caller
 from gateway.core.errors import (
     BadReply,
@@ -49,6 +51,7 @@ from gateway.core.peer import JsonRpcError
 from gateway.core.service import Emit, Policy, Service
 
 __all__ = [
+    "Adapter",
     "BadReply",
     "Branch",
     "Caller",
@@ -58,6 +61,7 @@ __all__ = [
     "Context",
     "DeadlineExceeded",
     "Emit",
+    "Environment",
     "Forbidden",
     "Gateway",
     "GatewayError",
@@ -65,6 +69,7 @@ __all__ = [
     "InvalidArguments",
     "InvalidRequest",
     "JsonRpcError",
+    "Kind",
     "Log",
     "NotFound",
     "Overloaded",
@@ -82,5 +87,6 @@ __all__ = [
     "Unreachable",
     "content",
     "create_app",
+    "fields",
     "load_config",
 ]

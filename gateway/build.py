@@ -15,6 +15,7 @@ import attrs
 
 from gateway.adapters import ADAPTERS
 from gateway.adapters.http import HttpAdapter
+from gateway.adapters.installed import Kinds
 from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Origins, Problems
@@ -137,7 +138,7 @@ def build(
         ConfigError: The configuration has mistakes; all of them, one line each.
         ValueError: One of `services` stands in for none of the file's.
     """
-    kinds = {**ADAPTERS, **(adapters or {})}
+    kinds = Kinds({**ADAPTERS, **(adapters or {})})
     codecs = {key: policy.codec for key, policy in POLICIES.items()}
     if isinstance(source, Mapping):
         loaded = load_mapping(source, kinds=kinds, policies=codecs)

@@ -5,12 +5,14 @@ How a block is marked, in the line that opens it:
 * `toml`, its first line `# gateway.toml` or another file name: a whole file; it is written into
   the page's folder and must pass `gateway check`. `toml fragment`: a part; it must be TOML.
 * `python`, its first line `# NAME.py`: written into the page's folder. `python run`: run by itself.
+  `python fragment`: a part; it must be Python.
 * `sh`: a session, `$ command` and what it prints, run in the page's folder. `sh background`: its
   command goes on to the end of the page. `sh demo`: a session before the demo's services.
   `sh example`: not run.
 * `text`, `json` and the like: for reading.
 
-Each page has a folder of its own. Ports of 127.0.0.1 are replaced by free ones throughout. What
+Each page has a folder of its own, with a copy of `config`. Ports of 127.0.0.1 are replaced by free ones
+throughout, those of the examples too. What
 differs from run to run (times, ids, dates, widths) is equal; `…` stands for anything.
 """
 
@@ -159,6 +161,8 @@ class Workspace:
             shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
             shim.chmod(0o755)
         shutil.copytree(ROOT / "config", folder / "config")
+        for path in (folder / "config" / "examples").glob("*.*"):
+            path.write_text(self.localised(path.read_text()))
         self._environ = {
             **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
             "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",

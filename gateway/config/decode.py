@@ -284,21 +284,25 @@ class _Services:
 
     def _kind(self, table: Mapping[str, Any], place: Place) -> str | None:
         """The service's kind; `None` where it is none, and that is told."""
-        wanted = alternatives(self._kinds)
         if "kind" not in table:
             for key in table:
                 if key not in unavailable.POLICIES and nearest(key, ("kind",)):
                     (place / key).problem('unknown key; did you mean "kind"?')
                     return None
-            (place / "kind").problem(f"missing; expected {wanted}")
+            (place / "kind").problem(f"missing; expected {alternatives(self._kinds)}")
             return None
         kind = table["kind"]
-        if isinstance(kind, str) and kind in self._kinds:
-            return kind
+        try:
+            if isinstance(kind, str) and kind in self._kinds:
+                return kind
+        except ValueError as error:  # a package that is installed has it, and cannot give it
+            (place / "kind").problem(str(error))
+            return None
         if isinstance(kind, str) and kind in unavailable.KINDS:
             (place / "kind").problem(f"{show(kind)} is not available in this version")
         else:
             near = did_you_mean(kind, self._kinds)
+            wanted = alternatives(self._kinds)
             (place / "kind").problem(f"expected {wanted}, got {show(kind)}{near}")
         return None
 

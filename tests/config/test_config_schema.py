@@ -13,6 +13,7 @@ import pytest
 from gateway.adapters import ADAPTERS
 from gateway.config.schema import json_schema
 from gateway.policies import POLICIES
+from tests.third_party import memcached_kind
 
 ROOT = Path(__file__).parents[2]
 SERVICE = '[services.users]\nkind = "http"\nurl = "https://users.internal/api"\n'
@@ -55,7 +56,8 @@ def test_says_what_every_key_is_for(schema: Any) -> None:
 )
 def test_takes_the_files_people_start_from(path: Path) -> None:
     policies = {key: policy.codec for key, policy in POLICIES.items()}
-    jsonschema.Draft7Validator(json_schema(ADAPTERS, policies)).validate(
+    kinds = {**ADAPTERS, "memcached": memcached_kind().KIND}
+    jsonschema.Draft7Validator(json_schema(kinds, policies)).validate(
         tomllib.loads(path.read_text())
     )
 

@@ -24,6 +24,7 @@ from wsproto.events import CloseConnection
 
 from gateway.adapters import ADAPTERS
 from gateway.app import Gateway, create_app
+from gateway.core.adapter import Kind as AdapterKind
 from gateway.core.errors import BadReply, GatewayError
 from gateway.testing import Cancellable, cancel_at_every_checkpoint
 from tests.adapters import functions
@@ -34,6 +35,7 @@ from tests.http_service import Received, Scripted, http, raw
 from tests.mcp_server import McpServer, error, events, json_reply, unanswered
 from tests.network import network
 from tests.redis_server import RedisServer
+from tests.third_party import memcached_kind
 
 SECRET = "t0ps3cret"
 Does: TypeAlias = Literal["reply", "hang", "too much"] | int
@@ -49,12 +51,14 @@ class Scene:
         left: What is left of calls: connections under way, tokens taken.
         budget_s: The seconds the service was told are left, per call.
         written: What the app was made of.
+        adapters: Kinds it was given.
     """
 
     app: Gateway
     left: Callable[[], int]
     budget_s: Callable[[], list[float]]
     written: dict[str, Any]
+    adapters: Mapping[str, AdapterKind] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -677,6 +681,57 @@ async def bedrock_kb(does: Does) -> AsyncGenerator[Scene]:
             yield Scene(app, lambda: int(limiter.borrowed_tokens), list, written)
 
 
+# ------------------------------------------------------------------ a third party's
+
+MEMCACHED_FAILURES = (
+    OSError(errno.ECONNREFUSED, "Connection refused"),
+    b"",
+    f"VALUE k 0 20\r\n{SECRET}".encode(),
+    f"VALUE k 0 2\r\n{SECRET}\r\nEND\r\n".encode(),
+    b"VALUE k 0 %d\r\n{%s\r\nEND\r\n" % (len(SECRET) + 1, SECRET.encode()),
+    b"VALUE k 0 1\r\n\xff\r\nEND\r\n",
+    f"VALUE k 0 {SECRET}\r\n".encode(),
+    f"ERROR {SECRET}\r\n".encode(),
+    f"SERVER_ERROR {SECRET}\r\n".encode(),
+    SECRET.encode() * 100,
+)
+
+
+@asynccontextmanager
+async def memcached(does: Does) -> AsyncGenerator[Scene]:
+    answer = {
+        "reply": b'VALUE user 0 8\r\n{"n": 1}\r\nEND\r\n',
+        "too much": b"VALUE user 0 2000\r\n" + b"x" * 2000 + b"\r\nEND\r\n",
+        "hang": None,
+    }
+    says = MEMCACHED_FAILURES[does] if isinstance(does, int) else answer[does]
+
+    async def peer(stream: trio.abc.Stream) -> None:
+        # Nothing, if it was cancelled.
+        assert await stream.receive_some() in (b"get user\r\n", b"")
+        if says is None:
+            await trio.sleep_forever()
+        await trio.sleep(0.1)
+        await stream.send_all(says)
+
+    settings = {
+        "kind": "memcached",
+        "address": "cache.test:11211",
+        "max_value": "1KiB",
+        "max_connections": 2,
+    }
+    adapters = {"memcached": memcached_kind().KIND}
+    async with network() as net:
+        net.name("cache.test", "10.0.0.1")
+        net.serve("10.0.0.1", 11211, says if isinstance(says, OSError) else peer)
+        written = tool(settings, {"get": "user", "output": "json"})
+        app = create_app(written, adapters=adapters)
+        async with app.running():
+            places: Any = app._built.adapters["s"]._places  # type: ignore[attr-defined]
+            yield Scene(app, lambda: 2 - places.value, list, written, adapters)
+        assert not net.open
+
+
 # ------------------------------------------------------------------ the table
 
 SCENES = {
@@ -713,6 +768,9 @@ SCENES = {
         "sql", sqlite, {"n": 1}, len(SQL_FAILURES), bounded=True, virtual=False, told=False
     ),
     "redis": Kind("redis", over_redis, {"n": 1}, len(REDIS_FAILURES), bounded=True, told=False),
+    "memcached, a third party's": Kind(
+        "memcached", memcached, {"n": 1}, len(MEMCACHED_FAILURES), bounded=True, told=False
+    ),
     "tcp": Kind("tcp", over_tcp, {"n": 1}, len(TCP_FAILURES), bounded=True, told=False),
     "mcp": Kind("mcp", over_mcp, {"n": 1}, len(MCP_FAILURES), bounded=True),
     "python, async": Kind(
@@ -780,7 +838,7 @@ def still(clock: MockClock, kind: Kind) -> None:
 
 
 def test_every_kind_keeps_the_contract() -> None:
-    assert {kind.kind for kind in SCENES.values()} == set(ADAPTERS)
+    assert {kind.kind for kind in SCENES.values()} == {*ADAPTERS, "memcached"}
 
 
 @EVERY
@@ -903,7 +961,7 @@ async def test_it_opens_again_after_it_closed(autojump_clock: MockClock, kind: K
     still(autojump_clock, kind)
     async with kind.open("reply") as scene:
         assert (await scene.app.call(request())).value == kind.value
-        again = create_app(scene.written)
+        again = create_app(scene.written, adapters=scene.adapters)
         for _ in range(2):
             async with again.running():
                 assert (await again.call(request())).value == kind.value

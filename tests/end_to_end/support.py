@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import trio
 from gateway import Gateway, create_app
 from gateway.server.worker import Addresses, serve
 
-__all__ = ["open_sockets", "send_get", "serving", "until"]
+__all__ = ["leaving", "open_sockets", "send_get", "serving", "until"]
 
 
 @asynccontextmanager
@@ -31,6 +31,27 @@ async def _serve(
     app: Gateway, shutdown: trio.Event, task_status: trio.TaskStatus[Addresses]
 ) -> None:
     await serve(app, app.server, shutdown=shutdown, task_status=task_status)
+
+
+async def leaving(call: Callable[[], Awaitable[object]], after_s: float) -> bool:
+    """Whether `call` was done before its client left, which no deadline had announced.
+
+    Args:
+        call: What the client waits for.
+        after_s: Seconds after which it leaves; inf if it stays.
+    """
+    done = False
+
+    async def leave(scope: trio.CancelScope) -> None:
+        await trio.sleep(after_s)
+        scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave, nursery.cancel_scope)
+        await call()
+        done = True
+        nursery.cancel_scope.cancel()
+    return done
 
 
 def open_sockets() -> int:

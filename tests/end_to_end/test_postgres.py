@@ -2,106 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
-from gateway.app import Gateway, create_app
-from gateway.core.errors import BadReply, DeadlineExceeded, GatewayError, Rejected, Unreachable
+from gateway.app import Gateway
+from gateway.core.errors import BadReply, GatewayError, Rejected, Unreachable
 from tests.apps import request
+from tests.end_to_end.postgres import postgresql, programs
+from tests.end_to_end.postgres_figures import app_of, leave, read, stop
 from tests.end_to_end.processes import free_port
+from tests.end_to_end.sql_injection import inject
 from tests.support import require
 
 pytestmark = pytest.mark.end_to_end
 
-STOPPED = int(os.environ.get("POSTGRES_STOPPED", "10"))
-
-
-def programs() -> Path | None:
-    """Where `initdb` and `postgres` are, if they are."""
-    found = shutil.which("initdb")
-    if found is not None:
-        return Path(found).parent
-    kept = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return kept[-1].parent if kept else None
-
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    where = programs()
-    if where is None:
+    if programs() is None:
         require("PostgreSQL's initdb is not here")
-    # It does not run as root: then as whoever the package made for it.
-    options: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres")
-        options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    with tempfile.TemporaryDirectory(prefix="gateway-pg-") as folder:
-        if options:
-            os.chown(folder, options["user"], options["group"])
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-        data = f"{folder}/data"
-        trusting = [where / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-N"]
-        subprocess.run(trusting, check=True, **quiet, **options)
-        port = free_port()
-        settings = {
-            "port": port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": folder,
-            "fsync": "off",
-        }
-        told = [f"-c{name}={value}" for name, value in settings.items()]
-        server = subprocess.Popen([where / "postgres", "-D", data, *told], **quiet, **options)
-        try:
-            found = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-            _await(found, server)
-            yield found
-        finally:
-            server.terminate()
-            server.wait(20)
-
-
-def _await(url: str, server: subprocess.Popen[bytes]) -> None:
-    import psycopg  # noqa: PLC0415 - an extra
-
-    end = time.monotonic() + 20
-    while True:
-        assert server.poll() is None, "PostgreSQL has ended"
-        try:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("create table t(id int primary key, name text)")
-                connection.execute(
-                    "insert into t select n, 'n' || n from generate_series(1, 100) n"
-                )
-                return
-        except psycopg.OperationalError:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-
-def app_of(url: str, sql: str, service: Any = None, /, **call: Any) -> Gateway:
-    return create_app(
-        {
-            "services": {"s": {"kind": "sql", "url": url, **(service or {})}},
-            "tools": {
-                "t": {
-                    "input": {"properties": {"x": {}}},
-                    "output": "a",
-                    "calls": {"a": {"service": "s", "sql": sql, **call}},
-                }
-            },
-        }
-    )
+    with postgresql() as found:
+        yield found
 
 
 async def asked(app: Gateway, timeout_s: float = 10, /, **arguments: Any) -> Any:
@@ -174,48 +98,30 @@ async def test_a_server_that_is_not_there_is_known_at_once() -> None:
 
 
 async def test_a_statement_is_stopped_at_the_server(url: str) -> None:
-    sleeping = app_of(url, "select pg_sleep(30)", {"threads": 2})
-    seen = app_of(
-        url,
-        "select count(*) as n from pg_stat_activity where state <> 'idle' and query like '%pg_sleep(30)%'"
-        " and pid <> pg_backend_pid()",
-        one=True,
-    )
-    late, gone = [], []
-    async with sleeping.running(), seen.running():
-        for _ in range(STOPPED):
-            start = time.monotonic()
-            with pytest.raises(DeadlineExceeded):
-                await sleeping.call(request(), timeout_s=0.3)
-            late.append(time.monotonic() - start)
-            with trio.fail_after(10):
-                while (await seen.call(request())).value["n"]:
-                    await trio.sleep(0.005)
-            gone.append(time.monotonic() - start - late[-1])
-        limiter: Any = sleeping._built.adapters["s"]._limiter  # type: ignore[attr-defined]
-        with trio.fail_after(5):
-            while limiter.borrowed_tokens:
-                await trio.sleep(0.001)
-    print({"late_max_s": round(max(late), 3), "gone_max_s": round(max(gone), 3)})
-    assert max(late) < 1.5
+    figures = await stop(url, 10)
+    assert (figures.told, figures.taken) == (10, 0), figures
+    assert figures.late_ms[1] < 1000, figures
+    assert figures.gone_ms[1] < 1000, figures
 
 
 async def test_clients_that_leave_leave_nothing(url: str) -> None:
-    app = app_of(url, "select id, pg_sleep(0.002) from t where id <= :x", {"threads": 4})
-    idle = app_of(
-        url, "select count(*) as n from pg_stat_activity where state like 'idle in%'", one=True
-    )
+    figures = await leave(url, 300)
+    assert 0 < figures.answered < 300, figures
+    assert figures.most <= 10, figures
+    left = (figures.in_transaction, figures.at_work, figures.connections, figures.taken)
+    assert left == (0, 0, 0, 0), figures
 
-    async def one(number: int) -> None:
-        with trio.move_on_after(number % 7 * 0.004), contextlib.suppress(GatewayError):
-            await app.call(request(x=number % 5), timeout_s=2)
 
-    async with app.running(), idle.running():
-        for _ in range(5):
-            async with trio.open_nursery() as nursery:
-                for number in range(40):
-                    nursery.start_soon(one, number)
-        with trio.fail_after(10):
-            while (await idle.call(request())).value["n"]:
-                await trio.sleep(0.01)
-        assert len((await app.call(request(x=5))).value) == 5
+async def test_many_rows_are_read_within_bounds_and_leave_no_memory_taken(url: str) -> None:
+    figures = await read(url, 10_000, 20, times=5)
+    assert (figures.refused, figures.of_bytes) == (5, 5), figures
+    # A thousand rows are 2 MB as objects; the million of the statement would be 2 GB.
+    assert figures.refused_mib < 20, figures
+
+
+async def test_a_value_is_never_a_statement(url: str) -> None:
+    figures = await inject(url)
+    assert figures.attempts >= 500, figures
+    assert figures.data + figures.refused == figures.attempts, figures
+    assert figures.refused == 2 * figures.texts, figures
+    assert figures.rows == (100, 100), figures

@@ -40,10 +40,12 @@ def objects(
     left = max_bytes
     for row in rows:
         if len(found) == max_rows:
+            found.clear()  # the failure's traceback would keep them until it is collected
             raise BadReply(f"the reply is over {max_rows} rows")
         found.append({name: _plain(value) for name, value in zip(columns, row, strict=True)})
         left -= sum(map(_size, found[-1].values())) + sum(map(len, columns))
         if left < 0:
+            found.clear()
             raise BadReply(f"the reply is over {max_bytes} bytes")
     return found
 
