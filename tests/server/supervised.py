@@ -41,6 +41,7 @@ class Numbered(App):
     def __init__(self, start: str, text: str) -> None:
         super().__init__(start)
         self.text = text
+        self.started: list[trio.Process] = []
 
     async def http(self, scope: Any, receive: Any, send: Any) -> None:
         match scope["path"]:
@@ -54,6 +55,7 @@ class Numbered(App):
                 started = await trio.lowlevel.open_process(
                     program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
                 )
+                self.started.append(started)  # else its pipes are closed while it writes
                 assert started.stdout is not None
                 other = await started.stdout.receive_some()
                 await respond(send, 200, [], b"%d %d" % (started.pid, int(other)))
