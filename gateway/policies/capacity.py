@@ -140,7 +140,7 @@ class Capacity:
         if len(ended) < _SAMPLES and not is_late:
             return None
         found = _mean(ended or ranked)
-        certain = found.error <= _ERROR * (2 if self._doubles else 1)
+        certain = found.error <= _ERROR * (4 if self._doubles else 1)
         return found if certain or is_late else None
 
     def _judge(self, typical: _Typical, now: float) -> None:

@@ -24,6 +24,6 @@ async def test_three_times_what_it_can_do_loses_little_of_what_it_can() -> None:
 
 
 async def test_a_limit_that_nobody_has_set_is_found() -> None:
-    figures = await adapt(4, 2)
+    figures = await adapt(10, 4)
     assert 12 <= figures.limit <= 35, figures
     assert figures.halved < 0.8 * figures.limit, figures
