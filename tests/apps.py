@@ -13,8 +13,9 @@ import outcome
 import trio
 
 from gateway.app import Gateway, create_app
+from gateway.core.begun import Begun
 from gateway.core.messages import Branch, Context, Reply, Request
-from gateway.core.service import Begun, Emit, Service, discard
+from gateway.core.service import Emit, Service, discard
 from gateway.telemetry.events import (
     CallEnded,
     CallStarted,

@@ -1,6 +1,7 @@
 """The vocabulary: what every other package speaks, and depends on nothing but Trio and attrs.
 
 * `service.py`: `Service`, `Policy`, `Emit`, and the laws
+* `begun.py`: `Begun`: a call that was begun without waiting
 * `adapter.py`: `Adapter`, `Kind`: how a kind of downstream service is declared
 * `messages.py`: `Request`, `Context`, `Reply`, `Branch`, and the partials `Chunk`, `Progress`
 * `freshness.py`: `Freshness`: how long a reply is good, as its service says

@@ -31,18 +31,17 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
+from gateway.core.begun import Begin, begin_of
 from gateway.core.errors import GatewayError
 from gateway.core.messages import Partial, Priority, Reply, Request
 
 __all__ = [
-    "Begin",
-    "Begun",
+    "Beginnable",
     "CallFacts",
     "Emit",
     "Policy",
     "Refuses",
     "Service",
-    "begin_of",
     "discard",
     "guard",
 ]
@@ -73,58 +72,13 @@ class Service(Protocol):
         ...
 
 
-class Begun(Protocol):
-    """A call that was begun without waiting, for whoever waits for several of them in one task.
-
-    It is closed, whatever happens.
-
-    Attributes:
-        deadline: When it fails by itself, on Trio's clock; inf where it does not. `take` tells.
-    """
+class Beginnable(Service, Protocol):
+    """A `Service` whose calls can be begun without waiting."""
 
     @property
-    def deadline(self) -> float:
-        """When it fails by itself."""
+    def begin(self) -> Begin:
+        """Begin one."""
         ...
-
-    def listen(self, tell: Callable[[], None], /) -> None:
-        """Have `tell` called, once, when something of the reply came; perhaps at once.
-
-        Args:
-            tell: Neither raises nor waits.
-        """
-        ...
-
-    def take(self) -> Reply | None:
-        """The reply, if what came is all of it; `None` if it has to be waited for: `finish`.
-
-        Raises:
-            GatewayError: As a `Service`.
-        """
-        ...
-
-    async def finish(self) -> Reply:
-        """The reply, waited for.
-
-        Raises:
-            GatewayError: As a `Service`.
-
-        Cancellation: as a `Service`.
-        """
-        ...
-
-    def close(self) -> None:
-        """Leave nothing behind: what has not been replied to yet ends. May be called again."""
-        ...
-
-
-Begin: TypeAlias = Callable[[Request, float], Begun | None]
-"""How a `Service` that can begins a call without waiting, as its attribute `begin`.
-
-The second argument is the end of its budget, on Trio's clock: `trio.current_effective_deadline()`,
-asked once for all that begin together. `None`: not this time; it is to be called. Raises
-`GatewayError` as the service does.
-"""
 
 
 Refuses: TypeAlias = Callable[[Priority], GatewayError | None]
@@ -138,9 +92,9 @@ before any other of its calls is made for nothing.
 class Policy(Protocol):
     """Guards a `Service`: same promise, one more argument.
 
-    One whose calls can be begun without waiting has a method `begin`, which takes the request, the
-    end of its budget, and the `Begin` of what is guarded. One that sends calls away has a method
-    `refuses`: see `Refuses`.
+    One whose calls can be begun without waiting has a method `begin`, which takes what is guarded,
+    whose calls can be, the request, and the end of its budget: see `Begin`. One that sends calls
+    away has a method `refuses`: see `Refuses`.
 
     Args:
         request: As for `Service`.
@@ -199,25 +153,10 @@ class _Guarded:
     def __init__(self, policy: Policy, inner: Service) -> None:
         self._policy = policy
         self._inner = inner
-        ours: _Guarding | None = getattr(policy, "begin", None)
-        theirs = begin_of(inner)
+        begin = getattr(policy, "begin", None)
         self.begin: Begin | None = None
-        if ours is not None and theirs is not None:
-            self.begin = partial(_begin, ours, theirs)
+        if begin is not None and begin_of(inner) is not None:
+            self.begin = partial(begin, inner)
 
     async def __call__(self, request: Request, emit: Emit, /) -> Reply:
         return await self._policy(request, emit, self._inner)
-
-
-_Guarding: TypeAlias = Callable[[Request, float, Begin], Begun | None]
-"""A policy's `begin`."""
-
-
-def _begin(ours: _Guarding, theirs: Begin, request: Request, until: float, /) -> Begun | None:
-    return ours(request, until, theirs)
-
-
-def begin_of(service: Service) -> Begin | None:
-    """How calls of `service` are begun without waiting; `None` if they cannot be."""
-    begin: Begin | None = getattr(service, "begin", None)
-    return begin

@@ -16,9 +16,9 @@ from typing import Literal, Self, TypeAlias
 
 import trio
 
+from gateway.core.begun import Begun
 from gateway.core.errors import BadReply, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
-from gateway.core.service import Begun
 from gateway.net.messages import Origin
 
 __all__ = ["Attempt", "Replica", "Replicas", "Tell", "Why"]

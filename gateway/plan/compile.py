@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from gateway.config.decoded import CallConfig, ToolConfig
 from gateway.config.settings import ToolSettings
 from gateway.core.adapter import Kind
+from gateway.core.begun import begin_of
 from gateway.core.expression import Expression
-from gateway.core.service import Refuses, Service, begin_of
+from gateway.core.service import Refuses, Service
 from gateway.plan.answers import AnswerSchema
 from gateway.plan.arguments import ArgumentsSchema
 from gateway.plan.graph import (

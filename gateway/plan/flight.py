@@ -9,7 +9,7 @@ from functools import partial
 
 import trio
 
-from gateway.core.service import Begun
+from gateway.core.begun import Begun
 from gateway.plan.plan import Node
 
 __all__ = ["Flight"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 
+from gateway.core.begun import Begin
 from gateway.core.errors import GatewayError
 from gateway.core.expression import Expression
 from gateway.core.messages import Priority
-from gateway.core.service import Begin, Refuses, Service
+from gateway.core.service import Refuses, Service
 from gateway.plan.fastest import Fastest
 from gateway.plan.merge import Merge
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import trio
 
 from gateway.core.adapter import Record
+from gateway.core.begun import Begun, finished
 from gateway.core.errors import (
     DeadlineExceeded,
     GatewayError,
@@ -19,7 +20,7 @@ from gateway.core.errors import (
     Overloaded,
 )
 from gateway.core.messages import Branch, Reply, Request
-from gateway.core.service import Begun, Emit, discard
+from gateway.core.service import Emit, discard
 from gateway.plan.book import Book
 from gateway.plan.flight import Flight
 from gateway.plan.outcomes import shown, tried
@@ -193,10 +194,7 @@ class Run:
                     begun = node.begin(asked, self.book.until)
                 if begun is None:
                     return await node.invoke(asked, emit)
-            try:
-                return await begun.finish()
-            finally:
-                begun.close()
+            return await finished(begun)
         except (GatewayError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseExceptionGroup as group:

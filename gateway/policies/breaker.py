@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 import attrs
@@ -11,6 +12,7 @@ import trio
 from gateway.config import fields
 from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun
 from gateway.core.errors import (
     BadReply,
     DeadlineExceeded,
@@ -21,7 +23,8 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.core.messages import Context, Priority, Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service
+from gateway.policies.observed import observed
 from gateway.telemetry.events import BreakerChanged, BreakerState, Refused
 
 __all__ = ["Breaker", "BreakerSettings", "create"]
@@ -90,14 +93,34 @@ class Breaker:
             reply = await inner(request, emit)
             verdict = "success"
             return reply
-        except GatewayError as error:
+        except Exception as error:
             verdict = _verdict_on(error)
-            raise
-        except Exception:  # what is no `GatewayError` is a failing service too
-            verdict = "failure"
             raise
         finally:
             self._take(verdict, window)
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin the call, if it is closed."""
+        if self.state != "closed":
+            return None
+        window = self._window
+        try:
+            begun = inner.begin(request, until)
+        except Exception as error:
+            self._take(_verdict_on(error), window)
+            raise
+        if begun is None:
+            return None
+        begun = observed(begun)
+        begun.tell(partial(self._ended, window))
+        return begun
+
+    def _ended(self, window: _Window, reply: Reply | None, error: Exception | None) -> None:
+        """Take note of how a call that was begun ended."""
+        if error is not None:
+            self._take(_verdict_on(error), window)
+        elif reply is not None:
+            self._take("success", window)
 
     def _admit(self, context: Context) -> _Window | None:
         """What the call about to be made counts in; `None` if it is the probe.
@@ -158,8 +181,10 @@ class Breaker:
             self._environment.record(BreakerChanged(service=service, state=state))
 
 
-def _verdict_on(error: GatewayError) -> _Verdict:
-    """What a failure says of the service."""
+def _verdict_on(error: Exception) -> _Verdict:
+    """What a failure says of the service; a bug says that it fails too."""
+    if not isinstance(error, GatewayError):
+        return "failure"
     if isinstance(error, (Unreachable, BadReply)):
         return "failure"
     if isinstance(error, DeadlineExceeded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -14,13 +15,15 @@ import trio
 from gateway.config import fields, values
 from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun
 from gateway.core.content import Content
 from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.freshness import Asked, Freshness
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Service, discard
+from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.apart import made_apart
-from gateway.policies.keys import Keys, Vary, keys_for
+from gateway.policies.keys import Keys, Vary
+from gateway.policies.observed import observed
 from gateway.policies.watched import Watched
 from gateway.telemetry.events import CacheAsked
 from gateway.telemetry.logs import logger
@@ -175,19 +178,49 @@ class Cache:
         key = self._keys.of(request)
         if key is None:
             return await inner(request, emit)
-        entry = self._entries.get(key)
-        if entry is not None:
-            now = trio.current_time()
-            if now < entry.until:
-                fresh = now < entry.good_until
-                self._tell("hit" if fresh else "stale")
-                if not fresh:
-                    self._refresh(key, request, inner)
-                await trio.lowlevel.checkpoint()
-                return _reply(entry.body, request)
-            self._entries.drop(key)
+        kept = self._kept(key, request, inner)
+        if kept is not None:
+            await trio.lowlevel.checkpoint()
+            return kept
         self._tell("miss")
         return await self._fetch(key, request, emit, inner)
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """A kept reply, else what `inner` begins."""
+        key = self._keys.of(request)
+        if key is None:
+            return inner.begin(request, until)
+        kept = self._kept(key, request, inner)
+        if kept is not None:
+            return _There(kept)
+        begun = inner.begin(request, until)
+        if begun is None:
+            return None
+        self._tell("miss")
+        begun = observed(begun)
+        begun.tell(partial(self._came, key))
+        return begun
+
+    def _kept(self, key: bytes, request: Request, inner: Service) -> Reply | None:
+        """The reply that is kept; a new one is fetched if it is stale."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        now = trio.current_time()
+        if now >= entry.until:
+            self._entries.drop(key)
+            return None
+        fresh = now < entry.good_until
+        self._tell("hit" if fresh else "stale")
+        if not fresh:
+            self._refresh(key, request, inner)
+        return _reply(entry.body, request)
+
+    def _came(self, key: bytes, reply: Reply | None, _error: Exception | None) -> None:
+        """Keep the reply that came to a call that was begun: it emitted nothing."""
+        body = None if reply is None else _body(reply)
+        if reply is not None and body is not None:
+            self._keep(key, body, reply.freshness)
 
     async def _fetch(self, key: bytes, request: Request, emit: Emit, inner: Service) -> Reply:
         watched = Watched(emit)
@@ -240,6 +273,31 @@ class Cache:
         environment.record(CacheAsked(service=environment.service, call=self._call, found=found))
 
 
+class _There:
+    """A `Begun` whose reply is there already."""
+
+    deadline = math.inf
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    @staticmethod
+    def listen(tell: Callable[[], None], /) -> None:
+        tell()
+
+    def take(self) -> Reply:
+        return self._reply
+
+    async def finish(self) -> Reply:
+        await trio.lowlevel.checkpoint()
+        return self._reply
+
+    def close(self) -> None:
+        pass
+
+
 def _body(reply: Reply) -> bytes | None:
     """A reply's value as JSON; `None` if that is not all of it."""
     if reply.missing or isinstance(reply.value, Content):
@@ -266,7 +324,7 @@ def create(
         environment.shared(Asked).kept = "for one" if vary.by_principal else "for all"
 
     def policy(call: CallFacts) -> Cache | None:
-        keys = keys_for(call, by_principal=vary.by_principal)
+        keys = vary.keys_for(call)
         if keys is None:
             return None
         return Cache(settings, environment, entries, refreshing, keys, call.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -10,11 +11,12 @@ import trio
 
 from gateway.core.adapter import Environment
 from gateway.core.background import Background
+from gateway.core.begun import Begun, finished, told
 from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.messages import Partial, Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.apart import Outcome, made_apart
-from gateway.policies.keys import Keys, Vary, keys_for
+from gateway.policies.keys import Keys, Vary
 from gateway.telemetry.events import Coalesced
 
 __all__ = ["Coalesce", "create"]
@@ -68,6 +70,31 @@ class Coalesce:
             environment.record(Coalesced(service=environment.service, call=self._call))
         return await flight.join(emit)
 
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin a flight; a seat in one has to be waited for."""
+        key = self._keys.of(request)
+        if key is None:
+            return inner.begin(request, until)
+        if key in self._flights:
+            return None
+        begun = inner.begin(request, until)
+        if begun is None:
+            return None
+        flight = _Flight(request, _Rest(begun), self._flights, key, until)
+        return _Led(flight, begun, self._environment.background)
+
+
+class _Rest:
+    """A `Service` that gives the reply to what was begun, once."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, begun: Begun) -> None:
+        self._begun = begun
+
+    async def __call__(self, _request: Request, _emit: Emit, /) -> Reply:
+        return await finished(self._begun)
+
 
 class _Flight:
     """One call, and those who wait for it.
@@ -78,6 +105,9 @@ class _Flight:
         flights: Where it stands while it takes others.
         key: Under what.
         until: The deadline of who begins it.
+
+    Attributes:
+        led: Whether who began it makes the call, in a task of its own and not of the flight's.
     """
 
     __slots__ = (
@@ -91,6 +121,7 @@ class _Flight:
         "_scope",
         "_seats",
         "_traceback",
+        "led",
     )
 
     def __init__(
@@ -106,6 +137,7 @@ class _Flight:
         self._flights = flights
         self._key = key
         self._seats: set[_Seat] = set()
+        self.led = False
         self._over = False
         self._scope = trio.CancelScope(deadline=until)
         self._outcome: Outcome = None
@@ -119,6 +151,10 @@ class _Flight:
             Overloaded: The gateway is closing.
         """
         background.start(self._fly)
+        self.open()
+
+    def open(self) -> None:
+        """Take others."""
         self._flights[self._key] = self
 
     def _close(self) -> None:
@@ -129,15 +165,20 @@ class _Flight:
     async def _fly(self) -> None:
         try:
             self._outcome = await made_apart(self._inner, self._request, self._emit, self._scope)
-            if isinstance(self._outcome, BaseException):
-                self._traceback = self._outcome.__traceback__
         finally:
-            self._close()
-            self._over = True
-            for seat in self._seats:
-                seat.wake()
+            self.end(self._outcome)
             if self._ended is not None:
                 self._ended.set()
+
+    def end(self, outcome: Outcome) -> None:
+        """Have all who wait know how it ended."""
+        self._outcome = outcome
+        if isinstance(outcome, BaseException):
+            self._traceback = outcome.__traceback__
+        self._close()
+        self._over = True
+        for seat in self._seats:
+            seat.wake()
 
     async def _emit(self, item: Partial, /) -> None:
         """Pass `item` on to all; the slowest of them holds the flight back."""
@@ -166,7 +207,7 @@ class _Flight:
         finally:
             self._seats.discard(seat)
             seat.leave()
-            if not self._seats and not self._over:
+            if not self._seats and not self._over and not self.led:
                 self._close()
                 self._scope.cancel()
                 self._ended = trio.Event()
@@ -182,6 +223,98 @@ class _Flight:
                 raise Overloaded("not answered: the gateway is closing", retry_after_s=1)
             case error:
                 raise error.with_traceback(self._traceback)  # not that of all who waited before
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody does, beside who leads it."""
+        return bool(self._seats)
+
+    def go_on(self, background: Background) -> None:
+        """Go on in a task of its own; nobody leads it any more.
+
+        Raises:
+            Overloaded: The gateway is closing; those who wait are told.
+        """
+        self.led = False
+        try:
+            background.start(self._fly)
+        except Overloaded as error:
+            self.end(error)
+            raise
+
+
+class _Led:
+    """A flight that who began it makes alone, without a task; a `Begun`.
+
+    It gets a task of its own when there is more to wait for than a reply that comes whole, or when
+    who leads it leaves others behind.
+
+    Args:
+        flight: Who else waits.
+        begun: The call.
+        background: Where it goes on.
+
+    Attributes:
+        deadline: As `Begun`.
+    """
+
+    __slots__ = ("_background", "_begun", "_flight", "_handed_on", "_heard", "deadline")
+
+    def __init__(self, flight: _Flight, begun: Begun, background: Background) -> None:
+        self._flight = flight
+        self._begun = begun
+        self._background = background
+        self._heard = False
+        self._handed_on = False
+        self.deadline = begun.deadline
+        flight.led = True
+        flight.open()
+
+    def listen(self, tell: Callable[[], None], /) -> None:
+        """As `Begun`."""
+        self._heard = True
+        self._begun.listen(tell)
+
+    def take(self) -> Reply | None:
+        """As `Begun`."""
+        try:
+            reply = self._begun.take()
+        except BaseException as error:
+            self._end(error)
+            raise
+        if reply is not None:
+            self._end(reply)
+        return reply
+
+    def _end(self, outcome: Outcome) -> None:
+        self._flight.led = False
+        self._flight.end(outcome)
+
+    async def finish(self) -> Reply:
+        """As `Begun`."""
+        if not self._heard:
+            self._heard = True
+            await told(self._begun)
+            reply = self.take()
+            if reply is not None:
+                return reply
+        self._hand_on()
+        return await self._flight.join(discard)
+
+    def _hand_on(self) -> None:
+        self._flight.go_on(self._background)
+        self._handed_on = True
+
+    def close(self) -> None:
+        """As `Begun`."""
+        if self._flight.led:
+            if self._flight.is_waited_for:
+                with contextlib.suppress(Overloaded):
+                    self._hand_on()
+            else:
+                self._end(None)
+        if not self._handed_on:
+            self._begun.close()
 
 
 class _Seat:
@@ -245,7 +378,7 @@ def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coal
     flights: dict[bytes, _Flight] = {}
 
     def policy(call: CallFacts) -> Coalesce | None:
-        keys = keys_for(call, by_principal=environment.shared(Vary).by_principal)
+        keys = environment.shared(Vary).keys_for(call)
         if not shares or keys is None:
             return None
         return Coalesce(environment, flights, keys, call.name)

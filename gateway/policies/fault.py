@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
@@ -12,9 +13,10 @@ import trio
 
 from gateway.config import fields
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun
 from gateway.core.content import plain
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service
 from gateway.policies.failures import Failure, failure_codec, failure_of
 from gateway.telemetry.events import FaultInjected
 from gateway.telemetry.logs import logger
@@ -22,6 +24,8 @@ from gateway.telemetry.logs import logger
 __all__ = ["Fault", "FaultSettings", "create"]
 
 _encode = msgspec.json.Encoder(enc_hook=plain).encode
+
+_Draws: TypeAlias = tuple[float, float, float, float]
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -68,39 +72,68 @@ class Fault:
         call: str,
     ) -> None:
         self._settings = settings
+        self._shares = _shares(settings)
         self._environment = environment
         self._chance = chance
         self._call = call
+        self._spare: _Draws | None = None
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner`, or have that go wrong."""
         settings = self._settings
-        # Drawn all at once: what one share decides must not move what the others draw.
-        draw = self._chance.random
-        delay, hang, abort, corrupt = draw(), draw(), draw(), draw()
-        if settings.delay is not None and delay < _share(settings.delay_share):
+        delayed, hung, aborted, corrupted = map(operator.lt, self._draw(), self._shares)
+        if delayed and settings.delay is not None:
             self._tell("delay")
             await trio.sleep(settings.delay)
-        if settings.hang_share is not None and hang < settings.hang_share:
+        if hung:
             self._tell("hang")
             await trio.sleep_forever()
-        if settings.abort is not None and abort < _share(settings.abort_share):
+        if aborted and settings.abort is not None:
             self._tell("abort")
             await trio.lowlevel.checkpoint()
             raise failure_of(settings.abort, "a fault that was asked for in the configuration")
         reply = await inner(request, emit)
-        if settings.corrupt_share is not None and corrupt < settings.corrupt_share:
+        if corrupted:
             self._tell("corrupt")
             return _cut(reply)
         return reply
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin the call, unless it is to go wrong."""
+        draws = self._draw()
+        begun = None
+        if not any(map(operator.lt, draws, self._shares)):
+            begun = inner.begin(request, until)
+        if begun is None:
+            self._spare = draws
+        return begun
+
+    def _draw(self) -> _Draws:
+        """Chance for one call: what the last one, which could not be begun, left over, or anew.
+
+        Drawn all at once: what one share decides must not move what the others draw.
+        """
+        draws, self._spare = self._spare, None
+        if draws is None:
+            draw = self._chance.random
+            draws = (draw(), draw(), draw(), draw())
+        return draws
 
     def _tell(self, fault: Any) -> None:
         environment = self._environment
         environment.record(FaultInjected(service=environment.service, call=self._call, fault=fault))
 
 
-def _share(written: float | None) -> float:
-    return 1.0 if written is None else written
+def _shares(settings: FaultSettings) -> _Draws:
+    """Of how many calls each fault is: delay, silence, failure, nonsense."""
+    delay = 1.0 if settings.delay_share is None else settings.delay_share
+    abort = 1.0 if settings.abort_share is None else settings.abort_share
+    return (
+        0.0 if settings.delay is None else delay,
+        settings.hang_share or 0.0,
+        0.0 if settings.abort is None else abort,
+        settings.corrupt_share or 0.0,
+    )
 
 
 def _cut(reply: Reply) -> Reply:

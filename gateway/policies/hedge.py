@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -17,18 +17,22 @@ from gateway.config.problems import Place, Refused
 from gateway.config.text import show
 from gateway.core.adapter import Environment
 from gateway.core.background import Background
+from gateway.core.begun import Begun, finished
 from gateway.core.errors import Overloaded
 from gateway.core.messages import Partial, Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.latencies import Latencies
+from gateway.policies.observed import observed
 from gateway.telemetry.events import Hedged
 
 __all__ = ["Hedge", "HedgeSettings", "Percentile", "create"]
 
 _SOONEST_S = 0.001
 """No call is made once more before: where most take less, what is slower is chance, not the service."""
+
+T = TypeVar("T")
 
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,3})?)")
 
@@ -124,7 +128,37 @@ class Hedge:
             reply = await inner(request, emit)
             self._latencies.add(trio.current_time() - start)
             return reply
-        race = _Race(request, emit, inner)
+        return await self.race(_Race(request, emit, inner), start, after_s)
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin the call."""
+        start = trio.current_time()
+        begun = inner.begin(request, until)
+        if begun is None:
+            return None
+        if not self._extra.retries:
+            self._extra.earn()
+        after_s = self._after_s()
+        if after_s is not None:
+            return _Raced(self, self._line, inner, request, begun, start, after_s)
+        begun = observed(begun)
+        begun.tell(partial(self._ended, start))
+        return begun
+
+    def _ended(self, start: float, reply: Reply | None, _error: Exception | None) -> None:
+        """Take note of how long a call took that was not to be hedged."""
+        if reply is not None:
+            self._latencies.add(trio.current_time() - start)
+
+    def took(self, start: float, after_s: float, *, replied: bool) -> None:
+        """Take note of how long a call took that was to be hedged after so many seconds."""
+        took_s = trio.current_time() - start
+        # What was cut off took at least so long: that tells something once it is long.
+        if replied or took_s > after_s:
+            self._latencies.add(took_s)
+
+    async def race(self, race: _Race, start: float, after_s: float) -> Reply:
+        """Run a race that began at `start`, with a hedge so many seconds after that."""
         self._line.add(race, self._more, start + after_s)
         replied = False
         try:
@@ -133,10 +167,7 @@ class Hedge:
             return reply
         finally:
             self._line.drop(race)
-            took_s = trio.current_time() - start
-            # What was cut off took at least so long: that tells something once it is long.
-            if replied or took_s > after_s:
-                self._latencies.add(took_s)
+            self.took(start, after_s, replied=replied)
             if race.end():
                 with trio.CancelScope(shield=True):  # as a nursery would
                     await race.ended()
@@ -172,12 +203,14 @@ class _Race:
         request: What each of them asks.
         emit: Takes what is emitted; the attempt that emits first has won.
         inner: What is called.
+        begun: The first attempt, if it was begun already.
 
     Attributes:
         until: When nobody waits for the call any more, on Trio's clock.
     """
 
     __slots__ = (
+        "_begun",
         "_chosen",
         "_emit",
         "_hedges",
@@ -192,8 +225,11 @@ class _Race:
         "until",
     )
 
-    def __init__(self, request: Request, emit: Emit, inner: Service) -> None:
+    def __init__(
+        self, request: Request, emit: Emit, inner: Service, begun: Begun | None = None
+    ) -> None:
         self._request = request
+        self._begun = begun
         self._emit = emit
         self._inner = inner
         self.until = trio.current_effective_deadline()
@@ -221,7 +257,10 @@ class _Race:
         failure: BaseException | None = None
         with self._primary:
             try:
-                reply = await self._inner(self._request, _Claiming(self, self._primary))
+                if self._begun is not None:
+                    reply = await finished(self._begun)
+                else:
+                    reply = await self._inner(self._request, _Claiming(self, self._primary))
             except Exception as error:
                 if not self._running:
                     raise
@@ -304,6 +343,91 @@ class _Claiming:
         await self._race.emit(self._scope, item)
 
 
+class _Raced:
+    """A call that was begun, and is made once more if it takes long; a `Begun`.
+
+    Hedges run only while it is finished: so they have ended when it has.
+
+    Args:
+        hedge: What makes it once more.
+        line: Where it waits for its time.
+        inner: What is called then.
+        request: What is asked.
+        begun: The first attempt.
+        start: When it was begun.
+        after_s: Seconds after which it is made once more.
+
+    Attributes:
+        deadline: As `Begun`.
+    """
+
+    __slots__ = (
+        *("_after_s", "_begun", "_hedge", "_inner", "_line", "_open", "_request", "_start"),
+        *("_tell", "deadline"),
+    )
+
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        hedge: Hedge,
+        line: _Line,
+        inner: Service,
+        request: Request,
+        begun: Begun,
+        start: float,
+        after_s: float,
+    ) -> None:
+        self._hedge = hedge
+        self._line = line
+        self._inner = inner
+        self._request = request
+        self._begun = begun
+        self._start = start
+        self._after_s = after_s
+        self._tell: Callable[[], None] | None = None
+        self._open = True
+        self.deadline = begun.deadline
+
+    def listen(self, tell: Callable[[], None], /) -> None:
+        """As `Begun`; its time for one more attempt is something to be told of."""
+        self._tell = tell
+        self._line.add(self, self._due, self._start + self._after_s)
+        self._begun.listen(self._news)
+
+    def _due(self, _self: _Raced) -> None:
+        self._news()
+
+    def _news(self) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def take(self) -> Reply | None:
+        """As `Begun`."""
+        reply = self._begun.take()
+        if reply is not None:
+            self._end(replied=True)
+        return reply
+
+    async def finish(self) -> Reply:
+        """As `Begun`."""
+        self._tell, self._open = None, False
+        self._line.drop(self)
+        race = _Race(self._request, discard, self._inner, self._begun)
+        return await self._hedge.race(race, self._start, self._after_s)
+
+    def _end(self, *, replied: bool) -> None:
+        if self._open:
+            self._open = False
+            self._line.drop(self)
+            self._hedge.took(self._start, self._after_s, replied=replied)
+
+    def close(self) -> None:
+        """As `Begun`."""
+        self._tell = None
+        self._end(replied=False)
+        self._begun.close()
+
+
 class _Line:
     """Calls that wait for the time at which they are made once more, those of a service together.
 
@@ -312,18 +436,18 @@ class _Line:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[_Race, tuple[float, Callable[[_Race], None]]] = {}
+        self._waiting: dict[Any, tuple[float, Callable[[Any], None]]] = {}
         self._alarm = trio.CancelScope()
 
-    def add(self, race: _Race, more: Callable[[_Race], None], at: float) -> None:
-        """Call `more`, which neither waits nor fails, at a time on Trio's clock."""
-        self._waiting[race] = (at, more)
+    def add(self, call: T, more: Callable[[T], None], at: float) -> None:
+        """Call `more`, which neither waits nor fails, with `call` at a time on Trio's clock."""
+        self._waiting[call] = (at, more)
         if at < self._alarm.deadline:  # noqa: PLR1730 - to move a deadline costs more than to look at it
             self._alarm.deadline = at
 
-    def drop(self, race: _Race) -> None:
-        """Let `race` wait no longer, if it does."""
-        self._waiting.pop(race, None)
+    def drop(self, call: object) -> None:
+        """Let `call` wait no longer, if it does."""
+        self._waiting.pop(call, None)
 
     async def attend(self) -> None:
         """See to them, until cancelled."""
@@ -332,10 +456,10 @@ class _Line:
             with trio.CancelScope(deadline=first) as self._alarm:
                 await trio.sleep_forever()
             now = trio.current_time()
-            due = [(race, more) for race, (at, more) in self._waiting.items() if at <= now]
-            for race, more in due:
-                del self._waiting[race]
-                more(race)
+            due = [(call, more) for call, (at, more) in self._waiting.items() if at <= now]
+            for call, more in due:
+                if self._waiting.pop(call, None) is not None:
+                    more(call)
 
 
 def create(

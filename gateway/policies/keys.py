@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import attrs
 import msgspec
 
 from gateway.core.messages import Request
 from gateway.core.service import CallFacts
 
-__all__ = ["Keys", "Vary", "keys_for"]
+__all__ = ["Keys", "Vary"]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder().decode
 
 
-@attrs.frozen(slots=True)
 class Keys:
     """The key of each request of one call; of two that are equal, either's reply is the other's.
 
@@ -24,16 +22,26 @@ class Keys:
         by_principal: Whether replies differ between principals.
     """
 
-    identity: bytes
-    headers: tuple[str, ...]
-    by_principal: bool
+    __slots__ = ("_by_principal", "_headers", "_identity", "_last")
+
+    def __init__(self, identity: bytes, headers: tuple[str, ...], by_principal: bool) -> None:
+        self._identity = identity
+        self._headers = headers
+        self._by_principal = by_principal
+        self._last: tuple[Request, bytes | None] | None = None
 
     def of(self, request: Request) -> bytes | None:
-        """The key; `None` if there is none, for some value is none of JSON's.
+        """The key; `None` if there is none, for some value is none of JSON's."""
+        last = self._last
+        if last is not None and last[0] is request:  # the next policy asks for the same
+            return last[1]
+        key = self._made(request)
+        self._last = (request, key)
+        return key
 
-        A date and its text have the same form: only values that come back as they were are told
-        apart by it.
-        """
+    def _made(self, request: Request) -> bytes | None:
+        # A date and its text have the same form: only values that come back as they were are told
+        # apart by it.
         try:
             values = _encode(request.arguments)
             if _decode(values) != request.arguments:
@@ -41,10 +49,10 @@ class Keys:
         except (TypeError, ValueError, OverflowError, RecursionError):
             return None
         context = request.context
-        principal = context.principal if self.by_principal else None
-        seen = [context.headers.get(name) for name in self.headers]
+        principal = context.principal if self._by_principal else None
+        seen = [context.headers.get(name) for name in self._headers]
         # JSON holds no zero byte: no part can be taken for another's end.
-        return b"\0".join((self.identity, values, _encode((request.opaque, principal, seen))))
+        return b"\0".join((self._identity, values, _encode((request.opaque, principal, seen))))
 
 
 class Vary:
@@ -56,11 +64,13 @@ class Vary:
 
     def __init__(self) -> None:
         self.by_principal = False
+        self._keys: dict[CallFacts, Keys] = {}
 
-
-def keys_for(call: CallFacts, *, by_principal: bool) -> Keys | None:
-    """The keys of a call's requests; `None` if it may change something, or is not known."""
-    if not call.read_only or not call.identity:
-        return None
-    identity = call.identity.encode("utf-8", "backslashreplace")
-    return Keys(identity, call.headers, by_principal)
+    def keys_for(self, call: CallFacts) -> Keys | None:
+        """The keys of a call's requests, the same for all who ask; `None` if it may change something, or is not known."""
+        if not call.read_only or not call.identity:
+            return None
+        if call not in self._keys:
+            identity = call.identity.encode("utf-8", "backslashreplace")
+            self._keys[call] = Keys(identity, call.headers, self.by_principal)
+        return self._keys[call]

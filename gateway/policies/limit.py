@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import attrs
@@ -12,11 +13,13 @@ import trio
 from gateway.config import fields, values
 from gateway.config.units import format_duration, format_share
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun
 from gateway.core.errors import DeadlineExceeded, GatewayError, Overloaded
 from gateway.core.messages import PRIORITIES, Priority, Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service
 from gateway.policies.capacity import Capacity
 from gateway.policies.latencies import Latencies
+from gateway.policies.observed import observed
 from gateway.telemetry.events import LimitChanged, LineChanged, Refused
 
 __all__ = ["FIXED", "Limit", "LimitSettings", "create"]
@@ -110,19 +113,47 @@ class Limit:
             await self._wait(request.context.priority, start)
             start = trio.current_time()
         under_way = self.taken
-        dropped: bool | None = None
+        reply = failure = None
         try:
             reply = await inner(request, emit)
-            dropped = False
             return reply
         except GatewayError as error:
-            if isinstance(error, DeadlineExceeded) or error.service_status in _BUSY:
-                dropped = True
+            failure = error
             raise
         finally:
-            if dropped is not None:
-                self._learn(start, under_way, dropped=dropped)
+            self._ended(start, under_way, reply, failure)
+            del failure  # it has this frame in its traceback
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin the call, if there is a place."""
+        if self.waiting or self.taken >= self._places:
+            return None
+        self._empty_at = start = trio.current_time()
+        self.taken += 1
+        under_way = self.taken
+        try:
+            begun = inner.begin(request, until)
+        except Exception as error:
+            self._ended(start, under_way, None, error)
+            raise
+        if begun is None:
             self._leave()
+            return None
+        begun = observed(begun)
+        begun.tell(partial(self._ended, start, under_way))
+        return begun
+
+    def _ended(
+        self, start: float, under_way: int, reply: Reply | None, error: Exception | None
+    ) -> None:
+        """Take note of how a call ended, and give its place back."""
+        if reply is not None:
+            self._learn(start, under_way, dropped=False)
+        elif isinstance(error, GatewayError) and (
+            isinstance(error, DeadlineExceeded) or error.service_status in _BUSY
+        ):
+            self._learn(start, under_way, dropped=True)
+        self._leave()
 
     def refuses(self, priority: Priority, /) -> Overloaded | None:
         """As `Refuses`."""

@@ -9,9 +9,10 @@ import trio
 
 from gateway.config.units import format_duration, format_rate
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun
 from gateway.core.errors import Overloaded
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service
 from gateway.telemetry.events import Refused
 
 __all__ = ["FIXED", "Rate", "create"]
@@ -64,6 +65,18 @@ class Rate:
                 if not came:
                     heapq.heappush(self._given_up, turn)
         return await inner(request, emit)
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin the call, if its turn is now."""
+        now, before = trio.current_time(), self._due
+        due = max(before, now)
+        if self._given_up or due - self._ahead_s > now:
+            return None
+        self._due = due + self._interval_s
+        begun = inner.begin(request, until)
+        if begun is None:
+            self._due = before
+        return begun
 
     def _turn(self, now: float) -> float:
         """When the next call may go out; the turn is taken.

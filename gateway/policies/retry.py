@@ -10,9 +10,10 @@ import trio
 
 from gateway.config import fields, values
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun, finished
 from gateway.core.errors import GatewayError
 from gateway.core.messages import Reply, Request
-from gateway.core.service import CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.failures import Failure, failure_codec, matches
 from gateway.policies.latencies import Latencies
@@ -89,20 +90,40 @@ class Retry:
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """Call `inner` until it succeeds, or trying again makes no sense."""
         self._extra.earn()
+        return await self.go_on(request, emit, inner)
+
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+        """Begin the first attempt."""
+        try:
+            begun = inner.begin(request, until)
+        except GatewayError as error:
+            if self.may_pass(error):
+                return None  # it is called, and tried again then
+            raise
+        if begun is None:
+            return None
+        self._extra.earn()
+        return _Tried(self, inner, request, begun)
+
+    async def go_on(
+        self, request: Request, emit: Emit, inner: Service, made: _Tried | None = None
+    ) -> Reply:
+        """Call `inner` until it succeeds, from the attempt that was `made` on if one was."""
         watched = Watched(emit)
         attempt = 1
         while True:
-            start = trio.current_time()
+            start = trio.current_time() if made is None else made.start
             try:
-                reply = await inner(request, watched)
+                reply = await (inner(request, watched) if made is None else made.end())
             except GatewayError as error:
-                wait_s = None if watched.emitted else self._wait_s(error, attempt)
+                wait_s = None if watched.emitted else self.wait_s(error, attempt)
                 if wait_s is None:
                     raise
                 failure = error
             else:
-                self._latencies.add(trio.current_time() - start)
+                self.took(start)
                 return reply
+            made = None
             attempt += 1
             self._environment.record(
                 Retried(
@@ -115,10 +136,18 @@ class Retry:
             )
             await trio.sleep(wait_s)
 
-    def _wait_s(self, error: GatewayError, attempt: int) -> float | None:
+    def may_pass(self, error: GatewayError) -> bool:
+        """Whether a call that failed like that may be tried again."""
+        return matches(error, self._on)
+
+    def took(self, start: float) -> None:
+        """Take note of an attempt that succeeded."""
+        self._latencies.add(trio.current_time() - start)
+
+    def wait_s(self, error: GatewayError, attempt: int) -> float | None:
         """Seconds until the next attempt; `None` if there is to be none."""
         settings = self._settings
-        if attempt >= settings.attempts or not matches(error, self._on):
+        if attempt >= settings.attempts or not self.may_pass(error):
             return None
         longest_s = min(settings.max_backoff, settings.backoff * 2 ** (attempt - 1))
         wait_s = self._environment.random.uniform(0, longest_s)
@@ -135,6 +164,68 @@ class Retry:
     def _withhold(self, why: Literal["budget", "deadline"]) -> None:
         service = self._environment.service
         self._environment.record(RetryWithheld(service=service, call=self._call, why=why))
+
+
+class _Tried:
+    """A call whose first attempt was begun; a `Begun`.
+
+    Args:
+        retry: What tries it again.
+        inner: What is called then.
+        request: What is asked.
+        begun: The first attempt.
+
+    Attributes:
+        deadline: As `Begun`.
+        start: When it was begun.
+    """
+
+    __slots__ = (
+        *("_begun", "_failure", "_inner", "_request", "_retry"),
+        *("deadline", "listen", "start"),
+    )
+
+    def __init__(self, retry: Retry, inner: Service, request: Request, begun: Begun) -> None:
+        self._retry = retry
+        self._inner = inner
+        self._request = request
+        self._begun = begun
+        self._failure: GatewayError | None = None
+        self.start = trio.current_time()
+        self.deadline = begun.deadline
+        self.listen = begun.listen
+
+    def take(self) -> Reply | None:
+        """As `Begun`; a failure that may pass has to be waited for."""
+        try:
+            reply = self._begun.take()
+        except GatewayError as error:
+            if not self._retry.may_pass(error):
+                raise
+            self._failure = error
+            return None
+        if reply is not None:
+            self._retry.took(self.start)
+        return reply
+
+    async def finish(self) -> Reply:
+        """As `Begun`."""
+        return await self._retry.go_on(self._request, discard, self._inner, self)
+
+    async def end(self) -> Reply:
+        """The first attempt's reply, or its failure; it has ended then."""
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return await finished(self._begun)
+        self._begun.close()
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback has this frame
+
+    def close(self) -> None:
+        """As `Begun`."""
+        self._begun.close()
 
 
 def create(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
 
 from gateway.config.units import format_duration
 from gateway.core.adapter import Environment
+from gateway.core.begun import Begun
 from gateway.core.errors import DeadlineExceeded
 from gateway.core.messages import Reply, Request
-from gateway.core.service import Begin, Begun, CallFacts, Emit, Service
+from gateway.core.service import Beginnable, CallFacts, Emit, Service
+from gateway.policies.observed import Observed
 
 __all__ = ["Timeout", "create"]
 
@@ -38,37 +41,13 @@ class Timeout:
             return await inner(request, emit)
         raise _over(self.timeout_s)
 
-    def begin(self, request: Request, until: float, inner: Begin, /) -> Begun | None:
+    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
         """Begin the call under the timeout."""
         deadline = trio.current_time() + self.timeout_s
-        begun = inner(request, min(until, deadline))
-        return None if begun is None else _Limited(begun, deadline, self.timeout_s)
-
-
-class _Limited:
-    """A call that was begun, and may take until `deadline`."""
-
-    __slots__ = ("_begun", "_timeout_s", "close", "deadline", "listen")
-
-    def __init__(self, begun: Begun, deadline: float, timeout_s: float) -> None:
-        self._begun = begun
-        self._timeout_s = timeout_s
-        self.deadline = min(begun.deadline, deadline)
-        self.listen = begun.listen
-        self.close = begun.close
-
-    def take(self) -> Reply | None:
-        """As `Begun`."""
-        reply = self._begun.take()
-        if reply is None and trio.current_time() >= self.deadline:
-            raise _over(self._timeout_s)
-        return reply
-
-    async def finish(self) -> Reply:
-        """As `Begun`."""
-        with trio.CancelScope(deadline=self.deadline):
-            return await self._begun.finish()
-        raise _over(self._timeout_s)
+        begun = inner.begin(request, min(until, deadline))
+        if begun is None:
+            return None
+        return Observed(begun, deadline, partial(_over, self.timeout_s))
 
 
 def _over(timeout_s: float) -> DeadlineExceeded:

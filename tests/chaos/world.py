@@ -26,7 +26,7 @@ from gateway.simulation.clock import run
 from gateway.telemetry.events import BreakerChanged, CallStarted, Hedged, RequestEnded, Retried
 from gateway.telemetry.hub import Telemetry
 from gateway.telemetry.metrics import Metrics
-from tests.apps import Events
+from tests.apps import Events, Prompt
 
 __all__ = ["World", "live"]
 
@@ -209,8 +209,14 @@ class _Life:
             for name in world.document["services"]
         }
         telemetry = Telemetry([self._events.append])
+        # Calls of some are made, of some begun, and of some begun and finished.
+        ways = random.Random(f"{world.seed} ways")
+        services = {
+            name: ways.choice([service, Prompt(service), Prompt(service, slow=True)])
+            for name, service in self._services.items()
+        }
         self._built = build(
-            world.document, record=telemetry.record, services=self._services, seed=world.seed
+            world.document, record=telemetry.record, services=services, seed=world.seed
         )
         self._app = Gateway(self._built, telemetry, Metrics())
         self._deadline_s = self._built.tools["t"].deadline_s

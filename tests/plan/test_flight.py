@@ -10,9 +10,10 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from gateway.core.begun import Begun
 from gateway.core.errors import DeadlineExceeded, Unreachable
 from gateway.core.messages import Reply, Request
-from gateway.core.service import Begun, Emit, discard, guard
+from gateway.core.service import Emit, discard, guard
 from gateway.policies.timeout import Timeout
 from gateway.testing import ScriptedService
 from tests.apps import Prompt, driven, get, request

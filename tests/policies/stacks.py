@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from gateway.build import _ORDER
 from gateway.config.problems import Location, Origins, Problems
 from gateway.core.adapter import Environment
 from gateway.core.background import Background
+from gateway.core.begun import begin_of, told
 from gateway.core.errors import GatewayError
-from gateway.core.messages import Context, Request
-from gateway.core.service import CallFacts, Policy, Service, guard
+from gateway.core.messages import Context, Reply, Request
+from gateway.core.service import CallFacts, Emit, Policy, Service, discard, guard
 from gateway.policies import POLICIES
 from tests.apps import Events
 
-__all__ = ["READ", "WRITE", "Stack", "asked", "outcomes_of", "stacked"]
+__all__ = ["READ", "WRITE", "Stack", "asked", "begun", "outcomes_of", "stacked"]
 
 READ = CallFacts(name="c", idempotent=True, read_only=True, identity="get")
 WRITE = CallFacts(name="c", idempotent=False, read_only=False, identity="post")
@@ -44,8 +46,42 @@ class Stack:
     background: Background
 
     def around(self, service: Service, facts: CallFacts | None = None) -> Service:
-        """`service`, guarded."""
-        return guard(service, self.policies if facts is None else self.of(facts))
+        """`service`, guarded; its calls are begun where `begun` says so."""
+        made = begun.get()
+        policies = self.policies if facts is None else self.of(facts)
+        if made is None:
+            return guard(service, policies)
+        return _Beginning(guard(made(service), policies))
+
+
+begun: ContextVar[Callable[[Service], Service] | None] = ContextVar("begun", default=None)
+"""What a service is made into whose calls are to be begun; `None` where they are to be made."""
+
+
+class _Beginning:
+    """Begins its calls if it can, as a plan does."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        begin = begin_of(service)
+        assert begin is not None, "every policy has a way to begin calls"
+        self._begin = begin
+
+    async def __call__(self, request: Request, emit: Emit, /) -> Reply:
+        going = None
+        if emit is discard:
+            going = self._begin(request, trio.current_effective_deadline())
+        if going is None:
+            return await self._service(request, emit)
+        try:
+            await told(going)
+            reply = going.take()
+            return await going.finish() if reply is None else reply
+        finally:
+            going.close()
+            with trio.CancelScope(shield=True):  # the task in `Prompt` ends within two turns
+                for _ in range(2):
+                    await trio.lowlevel.checkpoint()
 
 
 @contextlib.asynccontextmanager

@@ -68,6 +68,7 @@ async def test_a_write_is_never_tried_again() -> None:
         assert stack.policies == ()
 
 
+@pytest.mark.called  # what is begun emits nothing
 async def test_what_has_emitted_is_not_tried_again(autojump_clock: MockClock) -> None:
     inner = ScriptedService().reply(1, emit=(Progress(1),))
 

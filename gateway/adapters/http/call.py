@@ -11,8 +11,9 @@ import trio
 
 from gateway.adapters.http.parts import parts_of
 from gateway.adapters.http.settings import BODIES, HttpCall, verb_of
+from gateway.core.begun import Begun, finished
 from gateway.core.messages import Reply, Request
-from gateway.core.service import Begun, Emit
+from gateway.core.service import Emit
 from gateway.net.client import HttpReply, HttpRequest, Origin
 from gateway.net.decoded import decoded, is_json, no_json, nothing
 from gateway.net.freshness import freshness_of
@@ -81,10 +82,7 @@ class Call:
         origin = self._adapter.origin
         begun = self._begin(request, trio.current_effective_deadline(), origin)
         if begun is not None:  # over a warm connection: the shorter way
-            try:
-                return await begun.finish()
-            finally:
-                begun.close()
+            return await finished(begun)
         reply = await self._adapter.client.send(self.http(request, origin))
         return self._convert_opaque(reply) if request.opaque else self._convert(reply)
 
