@@ -95,6 +95,7 @@ def _printing(tool: Tool) -> Emit:
     several = len(tool.plan.nodes) > 1
 
     async def emit(item: Partial, /) -> None:
+        await trio.lowlevel.checkpoint()
         if isinstance(item, Chunk) and item.call in tool.plan.told:
             piece = item.encoded.decode()
             print(f"{item.call}: {piece}" if several else piece, file=sys.stderr, flush=True)

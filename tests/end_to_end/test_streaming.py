@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 
+from tests.end_to_end.hosts import HOSTS, hosted
 from tests.end_to_end.support import serving, until
 
 pytestmark = pytest.mark.end_to_end
@@ -73,15 +74,11 @@ def functions() -> tuple[list[int], list[float]]:
     return module.MADE, module.ENDED
 
 
-@pytest.mark.parametrize("http2", [False, True])
-@pytest.mark.usefixtures("module")
-async def test_pieces_come_as_they_are_made(http2: bool) -> None:
+async def slowly(url: str, *, http2: bool = False) -> None:
+    """Five pieces a tenth of a second apart come one by one, and the connection serves on."""
     came: list[tuple[float, Any]] = []
-    async with (
-        serving({**CONFIG, "server": {"http2_prior_knowledge": True}}) as (app, port),
-        httpx.AsyncClient(trust_env=False, http1=not http2, http2=http2) as client,
-    ):
-        url = f"http://127.0.0.1:{port}/tools/slowly"
+    async with httpx.AsyncClient(trust_env=False, http1=not http2, http2=http2) as client:
+        url = f"{url}/tools/slowly"
         async with client.stream("POST", url, json={"many": 5}, headers=ACCEPT) as answer:
             assert answer.headers["content-type"] == "text/event-stream"
             async for line in answer.aiter_lines():
@@ -89,14 +86,27 @@ async def test_pieces_come_as_they_are_made(http2: bool) -> None:
                 if name == "data":
                     came.append((trio.current_time(), json.loads(data)))
         assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-        # The connection serves on.
         assert (await client.post(url, json={"many": 1})).json() == [0]
-        assert app.in_flight == 0
     *pieces, (_, last) = came
     assert [piece["value"] for _, piece in pieces] == list(range(5))
     assert last == list(range(5))
     # The first one did not wait for the last.
     assert pieces[-1][0] - pieces[0][0] > 0.2
+
+
+@HOSTS
+@pytest.mark.usefixtures("module")
+async def test_pieces_come_as_they_are_made(host: str) -> None:
+    async with hosted(host, CONFIG) as served:
+        await slowly(served.url)
+        assert served.app.in_flight == 0
+
+
+@pytest.mark.usefixtures("module")
+async def test_pieces_come_over_http2() -> None:
+    config = {**CONFIG, "server": {"http2_prior_knowledge": True}}
+    async with serving(config) as (_, port):
+        await slowly(f"http://127.0.0.1:{port}", http2=True)
 
 
 @pytest.mark.usefixtures("module")
@@ -116,12 +126,15 @@ async def test_a_client_that_stalls_holds_its_call_back_and_is_dropped() -> None
     assert b'outcome="client_left"' in app.metrics.render()[0]
 
 
-async def test_a_client_that_leaves_ends_its_program() -> None:
-    async with serving(CONFIG) as (app, port):
-        stream = await asked(port, "lines")
+@HOSTS
+async def test_a_client_that_leaves_ends_its_program(host: str) -> None:
+    config = {key: {"lines": part["lines"]} for key, part in CONFIG.items()}
+    async with hosted(host, config) as served:
+        app = served.app
+        stream = await asked(served.port, "lines", served.prefix)
         received = b""
         with trio.fail_after(10):
-            while b"event: chunk" not in received or not received.endswith(b"\n\n\r\n"):
+            while b"event: chunk" not in received or not received.endswith(b"\n\n\r\n"):  # chunked
                 received += await stream.receive_some()
         pid = int(json.loads(received.partition(b"data: ")[2].partition(b"\n")[0])["value"])
         os.kill(pid, 0)
@@ -140,9 +153,11 @@ def lives(pid: int) -> bool:
     return True
 
 
-async def asked(port: int, tool: str) -> trio.SocketStream:
+async def asked(port: int, tool: str, prefix: str = "") -> trio.SocketStream:
     """A connection on which a tool was called, for its events."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
-    head = f"POST /tools/{tool} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n"
+    head = (
+        f"POST {prefix}/tools/{tool} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n"
+    )
     await stream.send_all(f"{head}content-length: 0\r\n\r\n".encode())
     return stream
