@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import trio
 
 from tests.end_to_end.hosts import HOSTS, hosted
 from tests.end_to_end.support import serving, until
+from tests.support import lives
 
 pytestmark = pytest.mark.end_to_end
 
@@ -137,20 +137,12 @@ async def test_a_client_that_leaves_ends_its_program(host: str) -> None:
             while b"event: chunk" not in received or not received.endswith(b"\n\n\r\n"):  # chunked
                 received += await stream.receive_some()
         pid = int(json.loads(received.partition(b"data: ")[2].partition(b"\n")[0])["value"])
-        os.kill(pid, 0)
+        assert lives(pid)
         left_at = trio.current_time()
         await stream.aclose()
         await until(lambda: app.in_flight == 0)
         assert trio.current_time() - left_at < 2
         await until(lambda: not lives(pid))
-
-
-def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def asked(port: int, tool: str, prefix: str = "") -> trio.SocketStream:

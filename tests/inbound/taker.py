@@ -1,4 +1,4 @@
-"""A client in memory that takes an event stream as it comes: it may read slowly, stop, or leave."""
+"""A client in memory that takes an event stream as it comes, and a service to tell it something."""
 
 from __future__ import annotations
 
@@ -9,10 +9,30 @@ from typing import Any
 import attrs
 import trio
 
+from gateway.core.messages import Partial, Reply, Request
+from gateway.core.service import Emit, Service
 from gateway.net.asgi import ASGIApp
 from tests.inbound.mcp.driver import ENVELOPE, MODERN
 
-__all__ = ["Event", "McpTaker", "Taker"]
+__all__ = ["Event", "McpTaker", "Taker", "telling"]
+
+
+def telling(*partials: Partial, value: Any = "done", every_s: float = 0) -> Service:
+    """A service that emits these, and replies with `value`.
+
+    Args:
+        partials: What it emits.
+        value: JSON types.
+        every_s: Seconds before each.
+    """
+
+    async def serve(_request: Request, emit: Emit, /) -> Reply:
+        for partial in partials:
+            await trio.sleep(every_s)
+            await emit(partial)
+        return Reply(value)
+
+    return serve
 
 
 @attrs.frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,9 +15,11 @@ from tests.adapters import functions
 from tests.adapters.functions import CLOSED
 from tests.adapters.test_http_pages import linked
 from tests.adapters.test_websocket_kind import Server as WebSocketServer
+from tests.end_to_end.support import until
 from tests.http_service import Scripted
 from tests.inbound.taker import McpTaker, Taker
 from tests.network import network
+from tests.support import lives
 
 ADDRESS = "10.0.0.1"
 SCRIPT = 'echo 1; echo 2; echo 3; echo $$ >pid; test -n "$1" || sleep 60'
@@ -68,19 +69,11 @@ class World:
                 return bool(CLOSED)
             case "a program":
                 pid = int((self._folder / "pid").read_text())
-                return not _lives(pid)
+                return not lives(pid)
             case "a subscription":
                 return self._feed["open"] == 0
             case _:
                 return self._pages.active == 0
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @asynccontextmanager
@@ -148,12 +141,6 @@ async def test_pieces_come_before_the_end_and_leaving_is_the_end(kind: str, tmp_
             await until(lambda: made.is_over(kind))
         assert made.app.in_flight == 0
     assert not client.is_whole
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(10):
-        while not condition():
-            await trio.sleep(0.001)
 
 
 @KINDS

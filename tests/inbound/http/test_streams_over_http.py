@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -16,22 +15,7 @@ from gateway.core.messages import Chunk, Log, Progress, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.testing import ScriptedService
 from tests.apps import driven, get
-from tests.inbound.taker import Taker
-
-Serve = Callable[[Request, Emit], Awaitable[Reply]]
-
-
-def telling(*partials: Any, value: Any = "done", every_s: float = 0) -> Serve:
-    """A service that emits these, and replies with `value`."""
-
-    async def serve(_request: Request, emit: Emit, /) -> Reply:
-        for partial in partials:
-            await trio.sleep(every_s)
-            await emit(partial)
-        return Reply(value)
-
-    return serve
-
+from tests.inbound.taker import Taker, telling
 
 TICKS = telling(Chunk(1), Chunk({"n": 2}), value=[1, {"n": 2}])
 ONE: dict[str, Any] = {"calls": {"a": get()}, "services": {"s": TICKS}, "output": "a"}

@@ -10,22 +10,12 @@ from trio.testing import MockClock
 
 from gateway.app import create_app
 from gateway.core.messages import Chunk, Log, Progress, Reply, Request
-from gateway.core.service import Emit, Service, discard
+from gateway.core.service import Emit, discard
 from gateway.testing import ScriptedService
 from tests.apps import driven, get
-from tests.inbound.taker import McpTaker
+from tests.inbound.taker import McpTaker, telling
 
 LEVEL = "io.modelcontextprotocol/logLevel"
-
-
-def telling(*partials: Any, value: Any = "done", every_s: float = 0) -> Service:
-    async def serve(_request: Request, emit: Emit, /) -> Reply:
-        for partial in partials:
-            await trio.sleep(every_s)
-            await emit(partial)
-        return Reply(value)
-
-    return serve
 
 
 async def called(services: Any, *, taker: Any = None, **options: Any) -> McpTaker:
