@@ -1,4 +1,4 @@
-"""What tests need of the machine they run on."""
+"""What tests need of the machine they run on, and ask it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["require"]
+__all__ = ["lives", "require"]
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process; one that ended counts until its parent has seen it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def require(reason: str) -> NoReturn:

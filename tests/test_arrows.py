@@ -40,8 +40,8 @@ SHARED = {
     "inbound": {"clashes", "front", "routes"},
     "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies", "watched"},
 }
-# A protocol in two files of which one writes a document of the other's.
-PARTS = {("inbound", "http"): {"openapi"}}
+# A protocol in several files: one writes its document, one its event streams.
+PARTS = {("inbound", "http"): {"openapi", "partials"}}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -34,7 +34,7 @@ from tests.documents import (
     sessions_of,
 )
 from tests.support import require
-from tests.test_arrows import SHARED
+from tests.test_arrows import PARTS, SHARED
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
@@ -201,7 +201,7 @@ def test_policies_have_a_page(policy: str) -> None:
 
 
 def inbound_protocols() -> list[str]:
-    beside = SHARED["inbound"] | {"openapi", "__init__", "__pycache__"}
+    beside = SHARED["inbound"] | PARTS["inbound", "http"] | {"__init__", "__pycache__"}
     names = {path.name.removesuffix(".py") for path in (ROOT / "gateway" / "inbound").iterdir()}
     return sorted(names - beside)
 

@@ -16,7 +16,8 @@ import trio
 from gateway.app import Gateway, create_app
 from gateway.config.units import parse_duration
 from gateway.core.errors import GatewayError
-from gateway.core.messages import Branch, Context, Request
+from gateway.core.messages import Branch, Chunk, Context, Partial, Request
+from gateway.core.service import Emit, discard
 from gateway.plan.tool import Tool
 from gateway.telemetry.events import Event, RequestEnded
 from gateway.telemetry.logs import configure
@@ -40,6 +41,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument("file", help="the configuration file")
     parser.add_argument("tool", help="the tool's name")
     add_arguments_to(parser)
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="print each piece of a reply on standard error as it comes, a line of JSON each",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -73,7 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         print(f"gateway call: {error}", file=sys.stderr)
         return 2
     try:
-        status, answer = trio.run(_call, app, tool.name, arguments, timeout_s)
+        emit = _printing(tool) if options.stream else discard
+        status, answer = trio.run(_call, app, tool.name, arguments, emit, timeout_s)
     except ValueError as error:  # a service that cannot be opened
         print(f"gateway call: {error}", file=sys.stderr)
         return 1
@@ -83,13 +90,26 @@ def _run(options: argparse.Namespace) -> int:
     return status
 
 
+def _printing(tool: Tool) -> Emit:
+    """Prints the pieces that clients are told: as JSON, for that is a line whatever it holds."""
+    several = len(tool.plan.nodes) > 1
+
+    async def emit(item: Partial, /) -> None:
+        await trio.lowlevel.checkpoint()
+        if isinstance(item, Chunk) and item.call in tool.plan.told:
+            piece = item.encoded.decode()
+            print(f"{item.call}: {piece}" if several else piece, file=sys.stderr, flush=True)
+
+    return emit
+
+
 async def _call(
-    app: Gateway, name: str, arguments: dict[str, Any], timeout_s: float
+    app: Gateway, name: str, arguments: dict[str, Any], emit: Emit, timeout_s: float
 ) -> tuple[int, bytes]:
     context = Context(request_id=uuid.uuid4().hex, protocol="cli")
     async with app.running():
         try:
-            reply = await app.call(Request(name, arguments, context), timeout_s=timeout_s)
+            reply = await app.call(Request(name, arguments, context), emit, timeout_s=timeout_s)
         except GatewayError as error:
             return 1, msgspec.json.encode(error.problem(context.request_id))
         return 0, reply.encoded

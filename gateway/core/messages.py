@@ -117,9 +117,47 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """A piece of a streamed reply: bytes as they came, or one decoded value."""
+    """A piece of a streamed reply.
+
+    Args:
+        data: Bytes as they came, or one decoded value.
+        call: The call it is of; its service leaves that empty, the plan fills it in.
+    """
 
     data: Any
+    call: str = ""
+
+    @property
+    def value(self) -> Any:
+        """It with JSON's types: bytes are text where they are UTF-8, else `{"base64": "…"}`."""
+        if not isinstance(self.data, bytes):
+            return self.data
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return {"base64": self.data}  # as which it is encoded
+
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON.
+
+        Raises:
+            BadReply: It has no JSON form.
+        """
+        try:
+            return _encode(self.value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadReply(f"what came on the way has no JSON form: {error}") from error
+
+    @property
+    def text(self) -> str:
+        """It for people to read: text as it is, anything else as JSON.
+
+        Raises:
+            BadReply: It has no JSON form.
+        """
+        value = self.value
+        return value if isinstance(value, str) else self.encoded.decode()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -129,11 +167,13 @@ class Progress(msgspec.Struct, frozen=True):
         progress: How much is done, growing.
         total: How much there is, in the same unit; `None` if unknown.
         message: One line for a person.
+        call: As `Chunk.call`.
     """
 
     progress: float
     total: float | None = None
     message: str | None = None
+    call: str = ""
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -144,6 +184,7 @@ class Log(msgspec.Struct, frozen=True):
             `critical`, `alert`, `emergency`.
         data: Any JSON value.
         logger: Whose message it is; `None` if nobody's in particular.
+        call: As `Chunk.call`.
 
     Source: MCP 2025-11-25, Logging; RFC 5424, section 6.2.1.
     """
@@ -151,6 +192,7 @@ class Log(msgspec.Struct, frozen=True):
     level: str
     data: Any
     logger: str | None = None
+    call: str = ""
 
 
 Partial: TypeAlias = Branch | Chunk | Log | Progress

@@ -1,7 +1,8 @@
 """Tools over HTTP: `POST /tools/NAME`, a route of their own, `GET /openapi.json`.
 
 Failures are RFC 9457 problem objects; a partial answer is a 200 that says what is missing in
-`x-gateway-partial` and, where the answer is an object, under `_errors`.
+`x-gateway-partial` and, where the answer is an object, under `_errors`. Who would rather have an event
+stream than JSON is told of all that comes before the answer, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from gateway.core.errors import GatewayError, InvalidRequest, NotFound, TooLarge
 from gateway.core.messages import Context, Reply, Request
 from gateway.inbound.front import Answer, Front, body_of, problem_answer
 from gateway.inbound.openapi import openapi_document
+from gateway.inbound.partials import Telling, the_answer, the_error
 from gateway.inbound.routes import Routes
+from gateway.net.accept import weight
 from gateway.net.asgi import (
     ClientLeft,
     Incoming,
@@ -27,12 +30,15 @@ from gateway.net.asgi import (
     respond,
     while_connected,
 )
+from gateway.net.events import EVENT_STREAM, EventStream, Put, feeding
 from gateway.plan.tool import Tool
 
 __all__ = ["Http", "tool_routes"]
 
 JSON = ("content-type", "application/json")
 _MAX_QUERY_FIELDS = 1000
+_LOG_LEVEL = "info"
+"""From which level on servers behind us are asked for log messages, where they can be."""
 
 
 def tool_routes(tools: Mapping[str, Tool]) -> Routes[Tool]:
@@ -56,15 +62,21 @@ class Http:
     async def __call__(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         """Answer one request; a client that left gets nothing, and all its calls have ended."""
         context = self._front.context(incoming, "http")
+        accept = incoming.headers.get("accept")
+        stream = EventStream(send, context.request_id) if _wants_events(accept) else None
         try:
-            answer = await self._answer(incoming, receive, context)
+            answer = await self._answer(incoming, receive, context, stream)
         except ClientLeft:
             return
         except GatewayError as error:
             answer = problem_answer(error, context)
-        await respond(send, *answer)
+        if answer is not None:
+            await respond(send, *answer)
 
-    async def _answer(self, incoming: Incoming, receive: Receive, context: Context) -> Answer:
+    async def _answer(
+        self, incoming: Incoming, receive: Receive, context: Context, stream: EventStream | None
+    ) -> Answer | None:
+        """The answer; `None` if `stream` is it, and has ended."""
         scope = incoming.scope
         if incoming.path == "/openapi.json" and scope["method"] in {"GET", "HEAD"}:
             return (
@@ -80,10 +92,36 @@ class Http:
             raise
         # The body's way here has cost the client's budget and the tool's alike.
         timeout_s = budget_s - (trio.current_time() - start)
+        if stream is not None:
+            await while_connected(
+                scope, receive, lambda: self._stream(stream, request, timeout_s=timeout_s)
+            )
+            return None
         reply = await while_connected(
             scope, receive, lambda: self._front.answer(request, timeout_s=timeout_s)
         )
         return 200, _headers(reply, context), reply.encoded
+
+    async def _stream(self, stream: EventStream, request: Request, *, timeout_s: float) -> None:
+        """Answer with events.
+
+        Raises:
+            GatewayError: The request failed before there was any.
+        """
+        context = msgspec.structs.replace(request.context, log_level=_LOG_LEVEL)
+        request = msgspec.structs.replace(request, context=context)
+        plan = self._front.tools[request.name].plan
+
+        async def answer(put: Put) -> Reply:
+            return await self._front.answer(request, Telling(plan, put), timeout_s=timeout_s)
+
+        try:
+            last = the_answer(await feeding(stream, answer))
+        except GatewayError as error:
+            if not stream.begun:
+                raise
+            last = the_error(error, context.request_id)
+        await stream.end(last)
 
     async def _decode(
         self, incoming: Incoming, receive: Receive, context: Context
@@ -128,6 +166,13 @@ class Http:
             document = openapi_document(self._front.tools, root_path)
             self._documents[root_path] = msgspec.json.encode(document)
         return self._documents[root_path]
+
+
+def _wants_events(accept: str | None) -> bool:
+    """Whether a client would rather have an event stream than JSON."""
+    if accept is None:
+        return False
+    return weight(accept, EVENT_STREAM) > weight(accept, "application/json")
 
 
 def _headers(reply: Reply, context: Context) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.errors import ERRORS, Skipped
+from gateway.net.events import EVENT_STREAM
 from gateway.plan.tool import Tool
 
 __all__ = ["openapi_document"]
@@ -57,6 +58,7 @@ def openapi_document(tools: Mapping[str, Tool], root_path: str = "") -> dict[str
                     if tool.answers is not None
                 },
                 _PROBLEM_NAME: _PROBLEM,
+                _EVENTS_NAME: _EVENTS,
             },
             "responses": _RESPONSES,
         },
@@ -72,7 +74,10 @@ def _operation(tool: Tool, name: str, method: str, path: str = "") -> dict[str, 
             "200": {
                 "description": "The answer; partial if it says so.",
                 "headers": {"x-gateway-partial": _PARTIAL_HEADER},
-                "content": {"application/json": {"schema": _answer(tool)}},
+                "content": {
+                    "application/json": {"schema": _answer(tool)},
+                    EVENT_STREAM: {"schema": {"$ref": f"#/components/schemas/{_EVENTS_NAME}"}},
+                },
             },
             "default": {"$ref": "#/components/responses/Problem"},
         },
@@ -178,6 +183,17 @@ _PARTIAL_HEADER = {
 _PROBLEM_NAME = "problem.details"
 """The dot keeps it apart from every tool's schema."""
 
+_EVENTS_NAME = "event.stream"
+"""Likewise."""
+
+_EVENTS = {
+    "type": "string",
+    "description": (
+        "Server-sent events, the data of each one JSON value: `chunk`, `branch`, `progress` and `log` "
+        "while the tool is at work, `partial` if something is missing, and last either `answer`, the "
+        "same as without a stream, or `error`, a problem."
+    ),
+}
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457 problem details.",

@@ -29,6 +29,7 @@ __all__ = [
     "client_has_left",
     "ends_with_client",
     "headers_of",
+    "lose_client",
     "next_piece",
     "path_of",
     "peer_of",
@@ -271,6 +272,16 @@ def client_has_left() -> bool:
     """Whether it is the client's leaving that cancels: asked below `while_connected`."""
     client = _client.get()
     return client is not None and client.left
+
+
+def lose_client() -> None:
+    """Take note that the client cannot be told anything any more: as if it had left.
+
+    Whoever finds that out below `while_connected` cancels what is done for it.
+    """
+    client = _client.get()
+    if client is not None:
+        client.left = True
 
 
 def ends_with_client(scope: trio.CancelScope) -> None:

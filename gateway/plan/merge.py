@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -25,6 +25,25 @@ class Merge:
 
     output: Expression | Mapping[str, Expression] | None
     calls: tuple[str, ...]
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """The calls whose values the answer has whole: they may be told before it."""
+        match self.output:
+            case None:
+                return frozenset(self.calls)
+            case Expression() as whole:
+                outputs: Collection[Expression] = (whole,)
+            case table:
+                outputs = table.values()
+        return frozenset(
+            name
+            for name in self.calls
+            if any(
+                output.roots == {name} and output.source.strip().strip('"') == name
+                for output in outputs
+            )
+        )
 
     def __call__(self, namespace: Mapping[str, Any], missing: frozenset[str]) -> Any:
         """The answer's value.

@@ -76,6 +76,7 @@ class Plan:
         waiting: By name, how many each of the others waits for.
         ordered: All, each after those it waits for.
         gates: Of those that are called first, what refuses the request with its call.
+        told: The calls whose values clients may be told before the answer, which has them whole.
     """
 
     tool: str
@@ -88,6 +89,7 @@ class Plan:
     waiting: Mapping[str, int] = attrs.field(init=False, repr=False)
     ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
     gates: tuple[tuple[Node, Refuses], ...] = attrs.field(init=False, repr=False)
+    told: frozenset[str] = attrs.field(init=False, repr=False)
 
     @by_name.default
     def _index(self) -> Mapping[str, Node]:
@@ -113,6 +115,10 @@ class Plan:
         if self.quorum is not None or len(self.nodes) == 1:
             return ()  # others may do; it is refused by its own policies
         return tuple((node, refuses) for node in self.first for refuses in node.refusers)
+
+    @told.default
+    def _find_told(self) -> frozenset[str]:
+        return self.merge.whole
 
     def refusal(self, priority: Priority) -> GatewayError | None:
         """Why a request of this priority is refused before any call is made; `None` if it is not."""

@@ -23,6 +23,7 @@ from gateway.core.messages import Branch, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.plan.book import Book
 from gateway.plan.flight import Flight
+from gateway.plan.named import Named
 from gateway.plan.outcomes import shown, tried
 from gateway.plan.plan import Node, Plan
 
@@ -64,7 +65,7 @@ class Run:
         self.book.open()
         first: Sequence[Node] = self._plan.first
         if len(self._plan.nodes) == 1:
-            await self._follow(first[0], emit, emit)
+            await self._follow(first[0], emit)
             return
         flight = Flight()
         try:
@@ -82,8 +83,8 @@ class Run:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for node in nodes[1:]:
-                nursery.start_soon(self._follow, node, emit, discard, flight, name=node.name)
-            await self._follow(nodes[0], emit, discard, flight)  # a task less
+                nursery.start_soon(self._follow, node, emit, flight, name=node.name)
+            await self._follow(nodes[0], emit, flight)  # a task less
 
     async def _fly(self, flight: Flight) -> Sequence[Node]:
         """Begin the first calls, and take their replies as they come, all in this task.
@@ -124,14 +125,13 @@ class Run:
                 others += self._released_by(node)
         return others
 
-    async def _follow(
-        self, node: Node, emit: Emit, call_emit: Emit, flight: Flight | None = None
-    ) -> None:
+    async def _follow(self, node: Node, emit: Emit, flight: Flight | None = None) -> None:
         """Make `node`'s call, then start what waited for it alone, the first of it in this task."""
         current: Node | None = node
         begun = None if flight is None else flight.remove(node)
         while current is not None:
             if begun is not None or self.book.begin(current):
+                call_emit = emit if emit is discard else Named(emit, current.name)
                 await self._make(current, call_emit, begun)
                 begun = None
             over = self.book.is_over()
@@ -141,7 +141,7 @@ class Run:
                 current = ready.pop(0)
             for other in ready:
                 assert self._nursery is not None  # noqa: S101 - a second node means a nursery
-                self._nursery.start_soon(self._follow, other, emit, call_emit, name=other.name)
+                self._nursery.start_soon(self._follow, other, emit, name=other.name)
             if emit is not discard:
                 over = not await self._emitted(emit, ended) or over
             if over:

@@ -254,6 +254,25 @@ async def count_up_async(a: int = 2) -> AsyncIterator[int]:
         CLOSED.append("count_up_async")
 
 
+def endless_count_up() -> Iterator[int]:
+    try:
+        for number in range(1_000_000):
+            if number >= 3:
+                time.sleep(0.01)
+            yield min(number + 1, 3)
+    finally:
+        CLOSED.append("endless_count_up")
+
+
+async def endless_count_up_async() -> AsyncIterator[int]:
+    try:
+        for number in range(3):
+            yield number + 1
+        await trio.sleep_forever()
+    finally:
+        CLOSED.append("endless_count_up_async")
+
+
 def count_into(name: str, a: int) -> Iterator[int]:
     for number in range(a):
         VALUES[name].append(number)

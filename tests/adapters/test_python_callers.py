@@ -57,10 +57,10 @@ async def test_a_function_tells_who_waits_for_it() -> None:
     assert (await called("tells", Asked(), emit, times=2)).value == {"roots": {}}
     *notes, last = told
     assert notes == [
-        Progress(0, 2, "so far"),
-        Log("info", {"number": 0}, "functions"),
-        Progress(1, 2, "so far"),
-        Log("info", {"number": 1}, "functions"),
+        Progress(0, 2, "so far", "r"),
+        Log("info", {"number": 0}, "functions", "r"),
+        Progress(1, 2, "so far", "r"),
+        Log("info", {"number": 1}, "functions", "r"),
     ]
     assert isinstance(last, Branch)
 

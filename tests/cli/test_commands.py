@@ -28,6 +28,14 @@ calls.late = { service = "clock", function = "hang", optional = true, timeout = 
 
 [tools.broken]
 calls.fails = { service = "clock", function = "fail" }
+
+[tools.ticks]
+calls.ticks = { service = "clock", function = "tick" }
+
+[tools.two]
+calls.ticks = { service = "clock", function = "tick" }
+calls.hidden = { service = "clock", function = "tick" }
+output = "ticks"
 """
 
 MODULE = """\
@@ -36,6 +44,9 @@ def add(a, b, words=()):
     return {"sum": a + b, "words": list(words)}
 async def hang():
     await trio.sleep_forever()
+def tick():
+    yield "two\\nlines"
+    yield {"n": 2}
 async def fail():
     raise RuntimeError("the password is hunter2")
 """
@@ -89,7 +100,7 @@ def test_where_nothing_can_be_served_a_line_says_so(capsys: pytest.CaptureFixtur
 
 def test_check_says_that_a_file_is_fine(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
-    assert capsys.readouterr() == ("gateway.toml: fine: 1 service, 2 tools\n", "")
+    assert capsys.readouterr() == ("gateway.toml: fine: 1 service, 4 tools\n", "")
 
 
 def test_check_counts_what_is_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,6 +220,24 @@ def test_call_prints_the_reply_and_a_timeline(
     assert "timeout: deadline_exceeded" in lines[3]
 
 
+def test_call_streams_pieces_beside_the_reply(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pieces = ['"two\\nlines"', '{"n":2}']
+    assert main(["call", "gateway.toml", "ticks", "--stream"]) == 0
+    printed, said = capsys.readouterr()
+    assert json.loads(printed) == {"ticks": ["two\nlines", {"n": 2}]}
+    *lines, head, _columns, _row = said.splitlines()
+    assert lines == pieces
+    assert head.startswith("ticks: ok in ")
+    assert main(["call", "gateway.toml", "two", "--stream"]) == 0
+    said = capsys.readouterr().err
+    assert said.splitlines()[:2] == [f"ticks: {piece}" for piece in pieces]
+    assert "hidden: " not in said
+    assert main(["call", "gateway.toml", "ticks"]) == 0
+    assert pieces[1] not in capsys.readouterr().err
+
+
 def test_call_prints_the_problem_of_a_failure(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,7 +263,7 @@ def test_call_keeps_to_a_timeout(file: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["ad"], "expected a tool (add, broken), got 'ad'; did you mean 'add'?"),
+        (["ad"], "expected a tool (add, broken, ticks, two), got 'ad'; did you mean 'add'?"),
         (["add", "--arg", "a"], "--arg: expected NAME=VALUE, got 'a'"),
         (["add", "--arg", "aa=1"], "got 'aa'; did you mean 'a'?"),
         (["add", "--json", "[1]"], "--json: expected a JSON object"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gateway
@@ -31,6 +32,10 @@ async def tells(caller: gateway.Caller) -> str:
     await caller.log("debug", "too much")
     await caller.log("warning", {"paper": "low"}, "printer")
     return "told"
+
+
+def counts() -> Iterator[int]:
+    yield from (1, 2, 3)
 
 
 async def asks(caller: gateway.Caller) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def config(folder: Path) -> dict[str, Any]:
             "shows": function("shows"),
             "tells": function("tells"),
             "asks": function("asks"),
+            "counts": function("counts"),
             "sum": function("add", "a", "b"),
         },
         "prompts": {"greet": {"file": str(folder / "greet.md"), "description": "Say hello."}},
@@ -91,7 +92,7 @@ async def gateway(way: str, folder: Path, **more: Any) -> AsyncGenerator[str]:
 async def test_content_of_every_kind(way: str, mode: str, tmp_path: Path) -> None:
     async with gateway(way, tmp_path) as url, Client(url, mode=mode) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert list(tools) == ["add", "shows", "tells", "asks", "sum"]
+        assert list(tools) == ["add", "shows", "tells", "asks", "counts", "sum"]
         assert tools["add"].output_schema is not None
         added = await client.call_tool("add", {"a": 1, "b": 2})
         assert added.structured_content == {"sum": 3}
@@ -154,6 +155,21 @@ async def test_progress_and_logs(way: str, mode: str, tmp_path: Path) -> None:
         assert progress == [(n, 3, f"step {n}") for n in (1, 2, 3)]
         await until(lambda: logs)
     assert logs == [("warning", "printer", {"paper": "low"})]
+
+
+@WAYS
+@MODES
+async def test_pieces_are_progress(way: str, mode: str, tmp_path: Path) -> None:
+    progress: list[Any] = []
+
+    async def note(*told: Any) -> None:
+        progress.append(told)
+
+    async with gateway(way, tmp_path) as url, Client(url, mode=mode) as client:
+        told = await client.call_tool("counts", progress_callback=note)
+        assert told.content[0].text == "[1,2,3]"  # type: ignore[union-attr]
+        await until(lambda: len(progress) == 3)
+        assert progress == [(n, None, str(n)) for n in (1, 2, 3)]
 
 
 async def elicited(_context: Any, params: Any) -> ElicitResult:

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.app import Gateway, create_app
 from gateway.core.errors import Unreachable
+from gateway.core.messages import Chunk
 from gateway.core.service import Service
 from gateway.telemetry.events import ThreadAbandoned
 from gateway.testing import Cancellable, InMemoryClient, ScriptedService, cancel_at_every_checkpoint
@@ -29,7 +30,7 @@ THREE = {
 
 def services(**scripted: ScriptedService) -> dict[str, ScriptedService]:
     made = {
-        "a": ScriptedService().reply({"id": 1}, after_s=0.1),
+        "a": ScriptedService().reply({"id": 1}, after_s=0.1, emit=(Chunk(1), Chunk(2))),
         "b": ScriptedService().reply(2, after_s=0.2),
         "c": ScriptedService().fail(Unreachable("x"), after_s=0.15),
         "d": ScriptedService().reply(4, after_s=0.3),
@@ -55,7 +56,7 @@ PLANS: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("through", ["the app", "HTTP", "emit"])
+@pytest.mark.parametrize("through", ["the app", "HTTP", "events", "emit"])
 @pytest.mark.parametrize(("calls", "options"), PLANS.values(), ids=PLANS)
 def test_nothing_is_left(calls: Mapping[str, Any], options: dict[str, Any], through: str) -> None:
     async def scenario(cancellable: Cancellable) -> None:
@@ -66,8 +67,9 @@ def test_nothing_is_left(calls: Mapping[str, Any], options: dict[str, Any], thro
                 await trio.lowlevel.checkpoint()
 
             async def call() -> None:
-                if through == "HTTP":
-                    await opened.post()
+                if through in {"HTTP", "events"}:
+                    accept = "text/event-stream" if through == "events" else "*/*"
+                    await opened.client.request("POST", "/tools/t", headers={"accept": accept})
                     return
                 try:
                     await (

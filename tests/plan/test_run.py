@@ -218,19 +218,6 @@ async def test_the_call_that_decides_is_emitted_too(autojump_clock: MockClock) -
     assert seen == ["quick", "quick"]
 
 
-async def test_a_partial_of_the_only_call_passes_through(autojump_clock: MockClock) -> None:
-    seen: list[Any] = []
-
-    async def emit(partial: Any) -> None:
-        seen.append(partial)
-
-    service = ScriptedService().reply(1, emit=("one", "two"))  # type: ignore[arg-type]
-    async with driven({"only": get()}, {"s": service}) as gateway:
-        await gateway.app.call(request(), emit)
-    assert seen[:2] == ["one", "two"]
-    assert seen[2].call == "only"
-
-
 # ------------------------------------------------------------------ required and optional
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
 
-__all__ = ["ToolResult", "answer", "budget_of_call", "call", "failure"]
+__all__ = ["ToolResult", "answer", "bounded", "budget_of_call", "call", "failure"]
 
 _MAX_LINE: Final = 2_000
 _MAX_BREACHES: Final = 20
@@ -207,7 +207,7 @@ def answer(reply: Reply) -> ToolResult:
     else:
         texts = (structured.decode(),)
     if reply.missing:
-        texts = (*texts, _bounded(_missing(reply.missing), _MAX_LINE))
+        texts = (*texts, bounded(_missing(reply.missing), _MAX_LINE))
     is_object = structured.startswith(b"{")
     return ToolResult(texts=texts, structured=structured, is_object=is_object, blocks=blocks)
 
@@ -223,7 +223,7 @@ def _missing(errors: Sequence[GatewayError]) -> str:
 def failure(error: GatewayError, request_id: str) -> ToolResult:
     """A failure as a result: the problem object, and one line that a model can act on."""
     return ToolResult(
-        texts=(_bounded(_line(error), _MAX_LINE),),
+        texts=(bounded(_line(error), _MAX_LINE),),
         structured=msgspec.json.encode(error.problem(request_id)),
         is_object=True,
         error=error,
@@ -271,5 +271,6 @@ def _breach(breach: Mapping[str, str]) -> str:
     return f"{breach['pointer'] or 'arguments'}: {breach['detail']}"
 
 
-def _bounded(text: str, most: int) -> str:
+def bounded(text: str, most: int) -> str:
+    """At most so many characters of a text, an ellipsis among them where it is cut."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

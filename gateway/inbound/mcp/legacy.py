@@ -33,7 +33,7 @@ from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestI
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.listen import MAX_WATCHED, Changes
 from gateway.inbound.mcp.listen import hear as tell
-from gateway.inbound.mcp.notes import level_of, notes_of, severity
+from gateway.inbound.mcp.notes import level_of, severity, told
 from gateway.inbound.mcp.questions import OutOfReach, Questioned, askable
 from gateway.inbound.mcp.said import hear, said
 from gateway.inbound.mcp.versions import UNNAMED
@@ -41,6 +41,7 @@ from gateway.inbound.mcp.versions import UNNAMED
 if TYPE_CHECKING:
     from gateway.core.messages import Context
     from gateway.core.peer import Peer
+    from gateway.core.service import Emit
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.library import Library
@@ -288,9 +289,8 @@ class Legacy:
 
     async def _call(self, message: Message, message_id: RequestId, asker: _Asker) -> Answer:
         session = asker.session
-        make = partial(self._made, message, asker)
         if session is None:
-            result = await make()
+            result = await self._made(message, asker, trio.CancelScope())
             return jsonrpc.succeeded(message_id, result)
         if message_id in session.calls:
             raise ProtocolError(
@@ -303,29 +303,34 @@ class Legacy:
             self._front.refuse(asker.context, error, duration_s=asker.spent_s)
             return jsonrpc.succeeded(message_id, _called(failure(error, asker.context.request_id)))
         scope = session.enter(message_id)
-        answer = _CANCELLED
         try:
-            with scope:
-                result = await make()
-                answer = jsonrpc.succeeded(message_id, result)
+            result = await self._made(message, asker, scope)
         finally:
             session.leave(message_id)
         # The call may have ended on its own while it was being cancelled: no answer even then.
-        return _CANCELLED if scope.cancel_called else answer
+        return _CANCELLED if scope.cancel_called else jsonrpc.succeeded(message_id, result)
 
-    async def _made(self, message: Message, asker: _Asker) -> dict[str, Any]:
-        """What a request that takes a while gives."""
+    async def _made(
+        self, message: Message, asker: _Asker, scope: trio.CancelScope
+    ) -> dict[str, Any] | None:
+        """What a request that takes a while gives; `None` if it was cancelled within `scope`."""
         params, spent_s = message.params, asker.spent_s
         context = self._with_peer(asker)
         least = None if asker.session is None else asker.session.least
         if least is not None:
             context = msgspec.structs.replace(context, log_level=level_of(least))
-        if message.method in METHODS:
+
+        async def made(emit: Emit) -> dict[str, Any] | None:
+            front, catalog = self._front, self._catalog
+            with scope:
+                return _called(await call(front, catalog, params, context, emit, spent_s=spent_s))
+            return None
+
+        if message.method not in METHODS:
+            return await told(self._front, params, asker.stream, least, made)
+        with scope:
             return await self._library.answer(message.method, params, context, spent_s=spent_s)
-        emit = notes_of(self._front, params, asker.stream, least)
-        return _called(
-            await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
-        )
+        return None
 
     def _with_peer(self, asker: _Asker) -> Context:
         """The context of a call, with its client to ask where that can be asked."""

@@ -19,6 +19,7 @@ import trio
 from gateway.core.mcp import INVALID_PARAMS, INVALID_REQUEST
 from gateway.inbound.mcp.jsonrpc import ProtocolError, object_in
 from gateway.net.asgi import ClientLeft, client_has_left
+from gateway.net.events import BEAT_S
 
 if TYPE_CHECKING:
     from gateway.core.federation import Federated, ListName
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
     from gateway.inbound.mcp.stream import EventStream
     from gateway.inbound.mcp.watched import Begin, Watch
 
-__all__ = ["BEAT_S", "MAX_WATCHED", "SUBSCRIPTION_KEY", "Changes", "hear", "listen"]
-
-BEAT_S: Final = 15.0
-"""Seconds without a change after which the stream shows that it lives."""
+__all__ = ["MAX_WATCHED", "SUBSCRIPTION_KEY", "Changes", "hear", "listen"]
 
 MAX_WATCHED: Final = 100
 """Resources that one client may be told of at once."""

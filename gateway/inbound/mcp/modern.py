@@ -26,13 +26,14 @@ from gateway.inbound.mcp.envelope import Marked, check_envelope, check_version
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.listen import listen
-from gateway.inbound.mcp.notes import notes_of, severity
+from gateway.inbound.mcp.notes import severity, told
 from gateway.inbound.mcp.questions import askable
 from gateway.inbound.mcp.rounds import Rounds, unable
 from gateway.inbound.mcp.versions import SUPPORTED
 
 if TYPE_CHECKING:
     from gateway.core.messages import Context
+    from gateway.core.service import Emit
     from gateway.inbound.front import Front
     from gateway.inbound.mcp.catalog import Catalog
     from gateway.inbound.mcp.library import Library
@@ -124,19 +125,19 @@ class Modern:
         if self._catalog.may_call(params.get("name"), context):
             self._marked.check(params, context)
         level = params["_meta"].get(LOG_LEVEL_KEY)
-        emit = notes_of(self._front, params, stream, None if level is None else severity(level))
+        least = None if level is None else severity(level)
         if level is not None:
             context = msgspec.structs.replace(context, log_level=level)
-        if not askable(params["_meta"][CAPABILITIES_KEY]):
-            return _called(
-                await call(self._front, self._catalog, params, context, emit, spent_s=spent_s)
-            )
 
-        async def made(asking: Context) -> dict[str, Any]:
-            result = await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
-            return _called(result)
+        async def made(emit: Emit) -> dict[str, Any]:
+            async def once(asking: Context) -> dict[str, Any]:
+                return _called(
+                    await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
+                )
 
-        return await self._in_rounds("tools/call", params, context, made)
+            return await self._in_rounds("tools/call", params, context, once)
+
+        return await told(self._front, params, stream, least, made)
 
     async def _read(
         self, method: str, params: dict[str, Any], context: Context, *, spent_s: float

@@ -1,30 +1,32 @@
-"""An answer as an event stream: what a client is told while its request is under way.
+"""An answer as an event stream of JSON-RPC messages.
 
 It begins with the first message that is no answer; a request without one is answered with JSON.
 
 Source: MCP 2025-11-25, Transports, "Sending Messages to the Server"; MCP 2026-07-28, Streamable
-HTTP; https://html.spec.whatwg.org/multipage/server-sent-events.html
+HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-import trio
 
-from gateway.net.asgi import Send, telling_of_leaving
+from gateway.net import events
+from gateway.net.accept import weight
+from gateway.net.asgi import Send
 
-__all__ = ["EventStream"]
+__all__ = ["EventStream", "event"]
 
-_HEADERS: Final = (
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
-    # Proxies that know it pass events on as they come.
-    (b"x-accel-buffering", b"no"),
-)
-_TAKERS: Final = ("text/event-stream", "text/*", "*/*")
+
+def event(message: Mapping[str, Any]) -> bytes:
+    """One message as an event.
+
+    Raises:
+        TypeError: It has no JSON form.
+    """
+    return events.event(b"message", msgspec.json.encode(message))
 
 
 class EventStream:
@@ -36,26 +38,24 @@ class EventStream:
         request_id: What `x-request-id` says.
 
     Attributes:
-        begun: Whether the answer is an event stream by now: then no other one may be sent.
+        events: The stream itself.
     """
 
-    __slots__ = ("_headers", "_request_id", "_send", "_turns", "begun")
+    __slots__ = ("_headers", "events")
 
     def __init__(self, send: Send, headers: Mapping[str, str], request_id: str) -> None:
-        self._send = send
         self._headers = headers
-        self._request_id = request_id
-        self._turns: trio.Lock | None = None
-        self.begun = False
+        self.events = events.EventStream(send, request_id)
 
     @property
     def is_accepted(self) -> bool:
         """Whether the client takes an event stream."""
-        accept = self._headers.get("accept")
-        if accept is None:
-            return True
-        ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-        return not ranges.isdisjoint(_TAKERS)
+        return weight(self._headers.get("accept"), events.EVENT_STREAM) > 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the answer is an event stream by now: then no other one may be sent."""
+        return self.events.begun
 
     async def put(self, message: Mapping[str, Any]) -> None:
         """Send one message that is no answer.
@@ -66,7 +66,7 @@ class EventStream:
 
         Cancellation: in the middle of it the answer is cut, and the connection with it.
         """
-        await self._event(b"event: message\ndata: %b\n\n" % msgspec.json.encode(message))
+        await self.events.put(event(message))
 
     async def beat(self) -> None:
         """Send what says nothing, and so keeps proxies from taking the stream for dead.
@@ -74,7 +74,7 @@ class EventStream:
         Raises:
             ClientLeft: There is nobody to tell.
         """
-        await self._event(b": \n\n")
+        await self.events.beat()
 
     async def end(self, answer: bytes) -> None:
         """Send the answer, and nothing after it.
@@ -85,20 +85,4 @@ class EventStream:
         Raises:
             ClientLeft: There is nobody to tell.
         """
-        event = b"event: message\ndata: %b\n\n" % answer if answer else b""
-        await self._write(event, more=False)
-
-    async def _event(self, event: bytes) -> None:
-        if self._turns is None:
-            self._turns = trio.Lock()
-        async with self._turns:
-            if not self.begun:
-                self.begun = True
-                headers = [*_HEADERS, (b"x-request-id", self._request_id.encode("latin-1"))]
-                start = {"type": "http.response.start", "status": 200, "headers": headers}
-                await telling_of_leaving(self._send)(start)
-            await self._write(event, more=True)
-
-    async def _write(self, body: bytes, *, more: bool) -> None:
-        message = {"type": "http.response.body", "body": body, "more_body": more}
-        await telling_of_leaving(self._send)(message)
+        await self.events.end(events.event(b"message", answer) if answer else b"")

@@ -172,6 +172,17 @@ def test_every_problem_fits_its_schema() -> None:
     assert not validator.is_valid({"code": "no such code"})
 
 
+def test_answers_may_be_event_streams() -> None:
+    doc = document()
+    for _, _, operation in operations(doc):
+        assert set(operation["responses"]["200"]["content"]) == {
+            "application/json",
+            "text/event-stream",
+        }
+        schema = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
+        assert resolved(doc, schema["$ref"])["type"] == "string"
+
+
 def test_the_document_has_the_form_of_openapi_31() -> None:
     doc = document()
     assert doc["openapi"] == "3.1.0"

@@ -15,8 +15,9 @@ from gateway.core.federation import Listed, ListName
 from gateway.core.messages import Context
 from gateway.core.service import Emit
 from gateway.inbound.mcp.jsonrpc import Message
-from gateway.inbound.mcp.listen import BEAT_S, SUBSCRIPTION_KEY, listen
+from gateway.inbound.mcp.listen import SUBSCRIPTION_KEY, listen
 from gateway.inbound.mcp.stream import EventStream
+from gateway.net.events import BEAT_S
 from tests.inbound.mcp.driver import NoAnswerError, ScriptedFront, mcp, modern
 
 META = {SUBSCRIPTION_KEY: 7}

@@ -17,9 +17,10 @@ from trio.testing import MockClock
 
 from gateway.core.federation import Federated
 from gateway.inbound.mcp.files import Files
-from gateway.inbound.mcp.listen import BEAT_S, MAX_WATCHED, Changes
+from gateway.inbound.mcp.listen import MAX_WATCHED, Changes
 from gateway.inbound.mcp.watched import LOOK_S, WatchedFile
 from gateway.net.asgi import Incoming
+from gateway.net.events import BEAT_S
 from tests.federated import FakeServer, behind, resource
 from tests.inbound.mcp.driver import ENVELOPE, LEGACY, MODERN, initialize, legacy, modern, send
 
