@@ -26,7 +26,7 @@ from gateway.inbound.mcp.envelope import Marked, check_envelope, check_version
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
 from gateway.inbound.mcp.listen import listen
-from gateway.inbound.mcp.notes import severity, told
+from gateway.inbound.mcp.notes import severity, told, wanted
 from gateway.inbound.mcp.questions import askable
 from gateway.inbound.mcp.rounds import Rounds, unable
 from gateway.inbound.mcp.versions import SUPPORTED
@@ -128,16 +128,17 @@ class Modern:
         least = None if level is None else severity(level)
         if level is not None:
             context = msgspec.structs.replace(context, log_level=level)
+        front, catalog = self._front, self._catalog
+        if not (askable(params["_meta"][CAPABILITIES_KEY]) or wanted(params, stream, least)):
+            return _called(await call(front, catalog, params, context, spent_s=spent_s))
 
         async def made(emit: Emit) -> dict[str, Any]:
             async def once(asking: Context) -> dict[str, Any]:
-                return _called(
-                    await call(self._front, self._catalog, params, asking, emit, spent_s=spent_s)
-                )
+                return _called(await call(front, catalog, params, asking, emit, spent_s=spent_s))
 
             return await self._in_rounds("tools/call", params, context, once)
 
-        return await told(self._front, params, stream, least, made)
+        return await told(front, params, stream, least, made)
 
     async def _read(
         self, method: str, params: dict[str, Any], context: Context, *, spent_s: float

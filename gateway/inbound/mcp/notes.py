@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.inbound.mcp.stream import EventStream
     from gateway.plan.plan import Plan
 
-__all__ = ["level_of", "severity", "told"]
+__all__ = ["level_of", "severity", "told", "wanted"]
 
 T = TypeVar("T")
 
@@ -82,14 +82,21 @@ async def told(
 
     Cancellation: `work` ends.
     """
+    if stream is None or not wanted(params, stream, least):
+        return await work(discard)
+    plan, token = _plan_of(front, params), _token_in(params)
+    return await feeding(stream.events, lambda put: work(_Notes(plan, put, token, least)))
+
+
+def wanted(params: Mapping[str, Any], stream: EventStream, least: int | None) -> bool:
+    """Whether the client is to be told anything before the answer; arguments as for `told`."""
+    return (least is not None or _token_in(params) is not None) and stream.is_accepted
+
+
+def _token_in(params: Mapping[str, Any]) -> jsonrpc.RequestId | None:
     meta = params.get("_meta")
     token = meta.get("progressToken") if isinstance(meta, dict) else None
-    if not jsonrpc.is_id(token):
-        token = None
-    if stream is None or (token is None and least is None) or not stream.is_accepted:
-        return await work(discard)
-    plan = _plan_of(front, params)
-    return await feeding(stream.events, lambda put: work(_Notes(plan, put, token, least)))
+    return token if jsonrpc.is_id(token) else None
 
 
 def _plan_of(front: Front, params: Mapping[str, Any]) -> Plan | None:
