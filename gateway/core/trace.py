@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-__all__ = ["Trace", "new_id"]
+__all__ = ["Trace", "new_id", "new_names"]
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
@@ -44,8 +44,7 @@ class Trace(msgspec.Struct, frozen=True):
     @classmethod
     def new(cls) -> Trace:
         """A trace that begins here."""
-        both = f"{random.getrandbits(192):048x}"
-        return cls(both[:32], both[32:])
+        return new_names()[1]
 
     @classmethod
     def of(cls, traceparent: str | None) -> Trace:
@@ -67,3 +66,9 @@ class Trace(msgspec.Struct, frozen=True):
     def traceparent(self) -> str:
         """The header for a downstream service: its parent is this request's span."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def new_names() -> tuple[str, Trace]:
+    """As `new_id` and `Trace.new`, drawn together."""
+    digits = f"{random.getrandbits(320):080x}"
+    return digits[:32], Trace(digits[32:64], digits[64:])

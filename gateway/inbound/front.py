@@ -17,7 +17,7 @@ from gateway.core.errors import DeadlineExceeded, GatewayError, NotFound, Overlo
 from gateway.core.federation import Federated
 from gateway.core.messages import Context, Priority, Reply, Request
 from gateway.core.service import Emit, discard
-from gateway.core.trace import Trace, new_id
+from gateway.core.trace import Trace, new_names
 from gateway.net.asgi import Incoming, Receive, Scope, Send, peer_of, read_body, respond
 from gateway.plan.root import Root
 from gateway.plan.tool import Tool
@@ -175,14 +175,15 @@ def context_of(headers: Mapping[str, str], protocol: str, *, client: str = "") -
         A context whose request id is the client's `x-request-id` if that is 1 to 128 printable
         ASCII characters, else a new one.
     """
-    wanted = headers.get("x-request-id")
+    request_id, trace = new_names()
+    wanted, parent = headers.get("x-request-id"), headers.get("traceparent")
     return Context(
-        request_id=wanted if wanted and _REQUEST_ID.fullmatch(wanted) else new_id(),
+        request_id=wanted if wanted and _REQUEST_ID.fullmatch(wanted) else request_id,
         protocol=protocol,
         client=client,
         headers=headers,
         priority=_priority(headers.get("priority")),
-        trace=Trace.of(headers.get("traceparent")),
+        trace=trace if parent is None else Trace.of(parent),
     )
 
 

@@ -44,6 +44,12 @@ _MAX_LINE: Final = 2_000
 _MAX_BREACHES: Final = 20
 
 
+class TextBlock(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    """Text for the model to read."""
+
+    text: str
+
+
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a call gave, before an era puts it in its own form.
 
@@ -67,9 +73,9 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.error is not None
 
     @property
-    def content(self) -> list[msgspec.Raw | dict[str, str]]:
+    def content(self) -> list[msgspec.Raw | TextBlock]:
         """All that is to be shown, as content blocks."""
-        return [*self.blocks, *({"type": "text", "text": text} for text in self.texts)]
+        return [*self.blocks, *map(TextBlock, self.texts)]
 
 
 async def call(

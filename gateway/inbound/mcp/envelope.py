@@ -48,18 +48,8 @@ def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
     """
     named = headers.get(VERSION_HEADER)
     meta = message.params.get("_meta")
-    absent = [
-        key
-        for key in (VERSION_KEY, CAPABILITIES_KEY)
-        if not isinstance(meta, dict) or key not in meta
-    ]
-    if not isinstance(meta, dict) or absent:
-        # A client of a revision we do not know is told so before its envelope is judged by ours.
-        if named is not None and VERSION_KEY in absent:
-            check_version(named)
-        raise ProtocolError(
-            INVALID_PARAMS, f"Invalid params: _meta: {' and '.join(absent)} must be given"
-        )
+    if not isinstance(meta, dict) or VERSION_KEY not in meta or CAPABILITIES_KEY not in meta:
+        raise _incomplete(meta if isinstance(meta, dict) else {}, named)
     version = meta[VERSION_KEY]
     _check_header(VERSION_HEADER, named, version)
     _check_header(METHOD_HEADER, headers.get(METHOD_HEADER), message.method)
@@ -73,6 +63,17 @@ def check_envelope(message: Message, headers: Mapping[str, str]) -> None:
             INVALID_PARAMS,
             f"Invalid params: _meta: {CAPABILITIES_KEY}: expected an object",
         )
+
+
+def _incomplete(meta: Mapping[str, Any], named: str | None) -> ProtocolError:
+    """What is wrong with an envelope that lacks a key."""
+    absent = [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in meta]
+    # A client of a revision we do not know is told so before its envelope is judged by ours.
+    if named is not None and VERSION_KEY in absent:
+        check_version(named)
+    return ProtocolError(
+        INVALID_PARAMS, f"Invalid params: _meta: {' and '.join(absent)} must be given"
+    )
 
 
 def _check_header(name: str, value: str | None, body_value: Any) -> None:

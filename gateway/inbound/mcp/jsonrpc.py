@@ -111,6 +111,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
+class _Succeeded(msgspec.Struct, frozen=True):
+    """The message that carries a result: a struct is encoded sooner than a dictionary."""
+
+    id: RequestId | None
+    result: Any
+    jsonrpc: str = "2.0"
+
+
+_encode = msgspec.json.Encoder().encode
+
 ACCEPTED: Final = Answer(status=202)
 """The answer to whatever has no answer: notifications, and responses to nothing."""
 
@@ -188,8 +198,8 @@ def succeeded(
     message_id: RequestId | None, result: Any, *, headers: tuple[tuple[str, str], ...] = ()
 ) -> Answer:
     """The answer that carries `result`; encoded here, once."""
-    body = msgspec.json.encode({"jsonrpc": "2.0", "id": message_id, "result": result})
-    return Answer(headers=(*_JSON, *headers), body=body)
+    body = _encode(_Succeeded(message_id, result))
+    return Answer(headers=(*_JSON, *headers) if headers else _JSON, body=body)
 
 
 def failed(message_id: RequestId | None, error: ProtocolError, *, status: int) -> Answer:

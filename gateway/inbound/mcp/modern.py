@@ -91,11 +91,16 @@ class Modern:
             check_version(context.headers.get(VERSION_HEADER))
             return jsonrpc.ACCEPTED
         check_envelope(message, context.headers)
-        return jsonrpc.succeeded(message.id, await self._result(message, context, stream, spent_s))
+        if message.method == "tools/call":
+            result = await self._call(message.params, context, stream, spent_s)
+        else:
+            result = await self._result(message, context, stream, spent_s)
+        return jsonrpc.succeeded(message.id, result)
 
     async def _result(
         self, message: Message, context: Context, stream: EventStream, spent_s: float
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | _Called:
+        """The result of what is no call."""
         match message.method:
             case "server/discover":
                 found = {"supportedVersions": SUPPORTED, "capabilities": self._catalog.capabilities}
@@ -104,8 +109,6 @@ class Modern:
                 # Who may see a list is the answer to a credential: never shared between them.
                 page = self._catalog.page(LISTED_BY[method], message.params, context)
                 return _complete({**page, **_cacheable("private")})
-            case "tools/call":
-                return await self._call(message.params, context, stream, spent_s)
             case "subscriptions/listen":
                 servers = self._front.federated.values()
                 begin = partial(self._library.watch, context=context)
@@ -121,7 +124,7 @@ class Modern:
 
     async def _call(
         self, params: dict[str, Any], context: Context, stream: EventStream, spent_s: float
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | _Called:
         if self._catalog.may_call(params.get("name"), context):
             self._marked.check(params, context)
         level = params["_meta"].get(LOG_LEVEL_KEY)
@@ -132,8 +135,8 @@ class Modern:
         if not (askable(params["_meta"][CAPABILITIES_KEY]) or wanted(params, stream, least)):
             return _called(await call(front, catalog, params, context, spent_s=spent_s))
 
-        async def made(emit: Emit) -> dict[str, Any]:
-            async def once(asking: Context) -> dict[str, Any]:
+        async def made(emit: Emit) -> dict[str, Any] | _Called:
+            async def once(asking: Context) -> dict[str, Any] | _Called:
                 return _called(await call(front, catalog, params, asking, emit, spent_s=spent_s))
 
             return await self._in_rounds("tools/call", params, context, once)
@@ -153,8 +156,8 @@ class Modern:
         method: str,
         params: dict[str, Any],
         context: Context,
-        made: Callable[[Context], Awaitable[dict[str, Any]]],
-    ) -> dict[str, Any]:
+        made: Callable[[Context], Awaitable[dict[str, Any] | _Called]],
+    ) -> dict[str, Any] | _Called:
         """What a request gives, or what its client has to find out first."""
         able = askable(params["_meta"][CAPABILITIES_KEY])
         if not able:
@@ -162,24 +165,20 @@ class Modern:
         turn = self._rounds.begin(method, params, able, context)
         with turn.scope:
             result = await made(msgspec.structs.replace(context, peer=turn))
-            if result["resultType"] == "input_required":
+            if isinstance(result, dict) and result["resultType"] == "input_required":
                 return self._rounds.passed(result, method, params, context)
             return result
         return _introduced(self._rounds.result(turn, method, params, context), {})
 
 
-def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:
+def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any] | _Called:
     """A call's result; what it could not ask of its client is the client's fault."""
     if isinstance(result, dict):
         return _complete(result)
     if isinstance(result.error, CannotAsk):
         raise unable(result.error)
-    called: dict[str, Any] = {"resultType": "complete", "content": result.content}
-    if result.structured:
-        called["structuredContent"] = msgspec.Raw(result.structured)
-    called["isError"] = result.is_error
-    called["_meta"] = _introduction()
-    return called
+    structured = msgspec.Raw(result.structured) if result.structured else msgspec.UNSET
+    return _Called(result.content, structured, result.is_error)
 
 
 def _complete(result: dict[str, Any]) -> dict[str, Any]:
@@ -194,6 +193,18 @@ def _introduced(result: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 
 def _introduction() -> dict[str, Any]:
     return {_SERVER_INFO_KEY: implementation()}
+
+
+class _Called(msgspec.Struct, frozen=True, rename="camel"):
+    """The result of a call of ours: a struct is encoded sooner than a dictionary."""
+
+    content: list[Any]
+    structured_content: msgspec.Raw | msgspec.UnsetType
+    is_error: bool
+    result_type: str = "complete"
+    meta: msgspec.Raw = msgspec.field(
+        default=msgspec.Raw(msgspec.json.encode(_introduction())), name="_meta"
+    )
 
 
 def _cacheable(scope: str) -> dict[str, Any]:
