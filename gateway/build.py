@@ -219,12 +219,6 @@ def _proxies(config: Config, services: _Services, problems: Problems) -> dict[st
                 f"expected a service without http2, got {show(settings.service)}: "
                 "bytes are passed through over HTTP/1.1",
             )
-        if adapter.tokens is not None:
-            problems.add(
-                ("proxies", name, "service"),
-                f"expected a service without oauth2, got {show(settings.service)}: "
-                "what clients send is passed through as it came, authorization included",
-            )
         if len(adapter.origins) > 1:
             problems.add(
                 ("proxies", name, "service"),

@@ -27,6 +27,7 @@ from gateway.core.errors import BadReply, Rejected, Unreachable
 from gateway.core.freshness import Asked, Kept
 from gateway.core.messages import Context
 from gateway.core.service import Service
+from gateway.net.authorized import Authorized
 from gateway.net.background import in_the_background
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, Origin, open_client
 from gateway.net.credentials import basic_authorization, secrets_of_url
@@ -106,10 +107,14 @@ class HttpAdapter:
     def http1(self) -> Http1Client:
         """The connections beneath the calls, for who passes bytes on; not with `http2`.
 
+        What goes over them carries no token of its own accord.
+
         Raises:
             Unreachable: It is not open.
         """
-        client = self.client.client if isinstance(self.client, Redirecting) else self.client
+        client = self.client
+        while isinstance(client, (Authorized, Redirecting)):
+            client = client.client
         if not isinstance(client, Http1Client):
             raise Unreachable(f"{self._name} is not open")
         return client

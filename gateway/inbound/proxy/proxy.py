@@ -18,6 +18,7 @@ from gateway.core.errors import (
     GatewayError,
     Internal,
     NotFound,
+    Rejected,
     Unreachable,
 )
 from gateway.core.messages import Context, Request
@@ -32,8 +33,8 @@ from gateway.telemetry.logs import bound
 __all__ = ["Proxied", "Proxies", "Proxy"]
 
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
-_ITS_OWN = (Unreachable, BadReply, DeadlineExceeded)
-"""Failures that the service is to blame for."""
+_ITS_OWN = (Unreachable, BadReply, DeadlineExceeded, Rejected)
+"""Failures that the service is to blame for; a refusal is that of its token endpoint."""
 
 
 @attrs.frozen(slots=True)
