@@ -16,6 +16,7 @@ import attrs
 from gateway.adapters import ADAPTERS
 from gateway.adapters.http import HttpAdapter
 from gateway.adapters.installed import Kinds
+from gateway.adapters.python.judged import functions_judged
 from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Origins, Problems
@@ -147,7 +148,8 @@ def build(
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
     _check_stand_ins(services or {}, config)
     made = _Services(config, kinds, record, services or {}, problems, seed=seed)
-    config = with_functions(config, problems)
+    with functions_judged(config, problems, services or {}):
+        config = with_functions(config, problems)
     tools = _tools(loaded, config, made)
     proxies = _proxies(config, made, problems)
     federated = made.federated()
