@@ -9,9 +9,9 @@ import attrs
 
 from gateway.config import fields
 from gateway.config.codec import Codec, decode_each
+from gateway.config.json_values import table_of, to_json
 from gateway.config.problems import Refused
 from gateway.config.tables import codecs_of, decode_keys, schema_of
-from gateway.config.values import table_of, to_json
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
