@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,16 @@ def test_a_module_that_makes_the_gateway_may_define_its_functions_after_it(
     )
     assert importlib.import_module("host").app.tools
     del sys.modules["host"]
+
+
+def test_a_module_that_somebody_made_by_hand_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = types.SimpleNamespace(f=print)
+    monkeypatch.setitem(sys.modules, "made_by_hand", made)  # type: ignore[arg-type]
+    assert not mistakes(tmp_path, written("made_by_hand"))
+    (line,) = mistakes(tmp_path, written("made_by_hand", "g"))
+    assert line == FUNCTION_LINE + "made_by_hand has no function 'g'"
 
 
 # ------------------------------------------------------------------ several, and with tools

@@ -63,7 +63,7 @@ def present(name: str, directory: Path) -> ModuleType | None:
 
 def is_being_imported(module: ModuleType) -> bool:
     """Whether its code is running: what it defines further down is not there yet."""
-    return bool(getattr(module.__spec__, "_initializing", False))
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def function_of(module: ModuleType, name: str, known_as: str) -> Callable[..., Any]:
