@@ -17,7 +17,7 @@ The public names; a map of the rest:
 * `guest`: the Trio loop inside the loops of asyncio hosts
 * `explain`: what a tool will do: every effective value, its sums, its warnings
 * `cli`: the `gateway` command
-* `build`: config → objects; `app`: the ASGI application
+* `build`: config → objects; `app`: the ASGI application; `dispatch`: which protocol answers
 * `testing`: scripted services, an in-memory client, cancellation at every checkpoint
 """
 

@@ -1,4 +1,4 @@
-"""The ASGI application: lifespan, dispatch, and the scope that every request runs in."""
+"""The ASGI application: lifespan, and the scope that every request runs in."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import in_trio_task
 
-from gateway.access.browsers import BrowserGuard
 from gateway.access.proxies import TrustedProxies
 from gateway.access.sight import May
 from gateway.build import Built, Source, build
-from gateway.config.addresses import METHODS
 from gateway.config.secret import reveal
 from gateway.config.settings import ServerSettings
 from gateway.core.adapter import Kind
@@ -29,8 +27,8 @@ from gateway.core.errors import (
 from gateway.core.federation import Federated
 from gateway.core.messages import Context, Reply, Request
 from gateway.core.service import Emit, Service, discard
-from gateway.inbound.front import TellOthers, check_head, context_of, tell
-from gateway.inbound.http import Http
+from gateway.dispatch import Dispatch
+from gateway.inbound.front import TellOthers, context_of
 from gateway.inbound.mcp import Mcp
 from gateway.inbound.proxy import Proxies
 from gateway.lifespan import Lifespan
@@ -41,8 +39,6 @@ from gateway.net.asgi import (
     Scope,
     Send,
     client_has_left,
-    respond,
-    with_headers,
 )
 from gateway.plan.ledger import Ledger, book_refusal
 from gateway.plan.passing import Passing
@@ -61,9 +57,6 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "create_app"]
 
 logger = logging.getLogger(__name__)
-
-_ALLOW = ("allow", ", ".join((*METHODS, "HEAD", "OPTIONS")))
-"""What is answered somewhere, to a client that asks `OPTIONS *` of the gateway as a whole."""
 
 
 def create_app(
@@ -134,14 +127,8 @@ class Gateway:
         self._built = built
         self._telemetry = telemetry
         server = built.config.server
-        self._served = BrowserGuard(server.allowed_hosts, server.allowed_origins)
-        # Mounted, the host's own rules come first, and only a list that was written counts.
-        self._mounted = self._served
-        if "server.allowed_hosts" not in built.config.explicit:
-            self._mounted = BrowserGuard(None, server.allowed_origins)
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._federated = {name: one.server for name, one in built.federated.items()}
-        self._http = Http(self)
         shared = built.config.state.key
         self._mcp = Mcp(
             self,
@@ -151,8 +138,9 @@ class Gateway:
             key=key if shared is None else reveal(shared).encode(),
             shared=shared is not None,
         )
-        self._proxied = Proxies(self, built.proxies)
         self._life = Lifespan(self._opened, drain_s=server.drain, opening_s=server.deadline)
+        proxies = Proxies(self, built.proxies)
+        self._dispatch = Dispatch(self, built.config, self._life, self._mcp, proxies)
 
     @property
     def server(self) -> ServerSettings:
@@ -365,7 +353,7 @@ class Gateway:
             return
         match scope["type"]:
             case "http" | "websocket":
-                await self._answer(scope, receive, send)
+                await self._dispatch(scope, receive, send)
             case "lifespan":
                 await self._serve_lifespan(receive, send)
             case other:
@@ -375,45 +363,7 @@ class Gateway:
     def _hosted(self) -> Hosted:
         from gateway.guest import Hosted  # noqa: PLC0415 - asyncio is imported in its hosts alone
 
-        return Hosted(self, self.running, self._turn_away)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        incoming = Incoming.of(scope)
-        headers = incoming.headers
-        browsers = self._mounted if scope.get("root_path") else self._served
-        try:
-            check_head(scope, max_bytes=self.server.max_headers)
-            browsers.check(headers, scope.get("scheme", "http"))
-            if not self._life.is_open:
-                await self._life.welcome()
-        except GatewayError as error:
-            await self._turn_away(scope, send, error)
-            return
-        proxy = self._proxied.find(incoming.path)
-        if scope["type"] == "websocket":
-            if proxy is None:
-                await self._turn_away(scope, send, NotFound("there is no WebSocket here"))
-            else:
-                await proxy.converse(incoming, receive, send)
-            return
-        if "origin" in headers:
-            if scope["method"] == "OPTIONS":
-                await respond(send, 204, browsers.cors_headers(headers, preflight=True))
-                return
-            send = with_headers(send, browsers.cors_headers(headers))
-        if proxy is not None:
-            await proxy(incoming, receive, send)
-        elif incoming.path == self.config.mcp.path:
-            await self._mcp(incoming, receive, send)
-        elif incoming.path == "*" and scope["method"] == "OPTIONS":
-            await respond(send, 204, [_ALLOW])  # RFC 9110, section 9.3.7: a ping
-        else:
-            await self._http(incoming, receive, send)
-
-    async def _turn_away(self, scope: Scope, send: Send, error: GatewayError) -> None:
-        context = self.context(Incoming.of(scope), "http")
-        self.refuse(context, error, duration_s=0)
-        await tell(scope, send, error, context)
+        return Hosted(self, self.running, self._dispatch.turn_away)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 import attrs
 
 from gateway.adapters import ADAPTERS
-from gateway.adapters.http import HttpAdapter
 from gateway.adapters.installed import Kinds
+from gateway.adapters.python.judged import functions_judged
 from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Origins, Problems
-from gateway.config.text import KeyPath, did_you_mean, show
+from gateway.config.text import KeyPath, did_you_mean
 from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.background import Background
 from gateway.core.federation import Federated
@@ -29,7 +29,7 @@ from gateway.inbound.clashes import check_routes
 from gateway.inbound.mcp.own import check_search, make_prompts, make_resources
 from gateway.inbound.mcp.prompts import Prompt
 from gateway.inbound.mcp.resources import Resource
-from gateway.inbound.proxy import Proxied
+from gateway.inbound.proxy import Proxied, make_proxies
 from gateway.plan.compile import compile_tool, is_idempotent
 from gateway.plan.functions import with_functions
 from gateway.plan.passing import Passable
@@ -147,9 +147,10 @@ def build(
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
     _check_stand_ins(services or {}, config)
     made = _Services(config, kinds, record, services or {}, problems, seed=seed)
-    config = with_functions(config, problems)
+    with functions_judged(config, problems, services or {}):
+        config = with_functions(config, problems)
     tools = _tools(loaded, config, made)
-    proxies = _proxies(config, made, problems)
+    proxies = make_proxies(config, made.adapters, problems)
     federated = made.federated()
     prompts = make_prompts(config, tools, problems)
     resources = make_resources(config, tools, problems)
@@ -204,37 +205,6 @@ def _tools(loaded: Loaded, config: Config, services: _Services) -> dict[str, Too
         if tool is not None:
             tools[name] = tool
     return tools
-
-
-def _proxies(config: Config, services: _Services, problems: Problems) -> dict[str, Proxied]:
-    """Every proxy whose service's own bytes can be had."""
-    proxies: dict[str, Proxied] = {}
-    for name, settings in config.proxies.items():
-        adapter = services.adapters[settings.service]
-        if not isinstance(adapter, HttpAdapter):
-            continue
-        if adapter.http2:
-            problems.add(
-                ("proxies", name, "service"),
-                f"expected a service without http2, got {show(settings.service)}: "
-                "bytes are passed through over HTTP/1.1",
-            )
-        if adapter.tokens is not None:
-            problems.add(
-                ("proxies", name, "service"),
-                f"expected a service without oauth2, got {show(settings.service)}: "
-                "what clients send is passed through as it came, authorization included",
-            )
-        if len(adapter.origins) > 1:
-            problems.add(
-                ("proxies", name, "service"),
-                f"expected a service with one url, got {show(settings.service)}, which has replicas",
-            )
-        ceiling_s = config.server.deadline
-        own_s = ceiling_s if settings.deadline is None else min(ceiling_s, settings.deadline)
-        timeout_s = config.services[settings.service].policies.get("timeout", math.inf)
-        proxies[name] = Proxied(settings, adapter, min(own_s, timeout_s))
-    return proxies
 
 
 def _report(problems: Problems, above: KeyPath, path: KeyPath, message: str) -> None:

@@ -33,7 +33,6 @@ from gateway.net.client import (
     open_client,
 )
 from gateway.net.credentials import basic_authorization, secrets_of_url
-from gateway.net.guard import AddressGuard
 from gateway.net.json_text import decode_json
 from gateway.net.oauth2 import OAuth2Settings, opened, tokens_of
 from gateway.net.refusal import refusal
@@ -189,14 +188,14 @@ class GraphqlAdapter:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Open the connection pool; leaving closes it."""
-        settings, origin = self._settings, self._origin
-        guard = AddressGuard.of([origin], self._environment, allow_private=settings.allow_private)
-        client_settings = ClientSettings(
-            guard=guard,
+        settings = self._settings
+        client_settings = ClientSettings.of(
+            [self._origin],
+            self._environment,
+            allow_private=settings.allow_private,
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=_BUDGET_HEADER,
-            tls=origin.scheme == "https",
             http2=settings.http2,
             bearer=self._tokens,
         )

@@ -18,7 +18,8 @@ Behind these, in the order of a file's way:
 * `decode.py`, `decode_tools.py`: the raw document → the classes of `settings.py` and `decoded.py`
 * `decode_imports.py`, `openapi/`: an OpenAPI document's operations as tools
 * `tables.py`: a table's keys: decoded, unknown, missing
-* `codec.py`, `values.py`, `addresses.py`, `input_schema.py`, `styled.py`: what each type of value takes
+* `codec.py`, `values.py`, `json_values.py`, `expressions.py`, `addresses.py`, `input_schema.py`, `styled.py`,
+  `multipart.py`: what each type of value takes
 * `schema_bounds.py`: how long a value may take to be held against a schema
 * `faults.py`: what is wrong with an address, a URL, a path
 * `unavailable.py`: what the language has and this version does not

@@ -13,10 +13,11 @@ from gateway.config.codec import Codec, expected
 from gateway.config.decode_functions import CALL, Functions
 from gateway.config.decode_imports import DecodeTool, Imports, is_import
 from gateway.config.decoded import CallConfig, ServiceConfig, ToolConfig
+from gateway.config.expressions import syntax_problem
 from gateway.config.settings import CallSettings, ToolSettings
 from gateway.config.tables import codecs_of, decode_keys
 from gateway.config.text import KeyPath, did_you_mean, nearest, show
-from gateway.config.values import check_name, syntax_problem
+from gateway.config.values import check_name
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place

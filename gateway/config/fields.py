@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from gateway.config import addresses, input_schema, values
+from gateway.config import addresses, expressions, input_schema, json_values, values
 from gateway.config import headers as header_codecs
 from gateway.config import tables as keyed
 from gateway.config import variables as variable_codecs
@@ -297,17 +297,17 @@ def table(cls: type[Any], *, doc: str, default: Any = attrs.NOTHING) -> Any:
 
 def json(*, doc: str, default: Any = attrs.NOTHING, template: Template | None = None) -> Any:
     """Any value, in JSON's types; TOML's dates and times become ISO 8601 text."""
-    return field(values.json_value(), doc=doc, default=default, template=template)
+    return field(json_values.json_value(), doc=doc, default=default, template=template)
 
 
 def jmespath(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """A JMESPath expression, its syntax checked → `str`."""
-    return field(values.jmespath_expression(), doc=doc, default=default)
+    return field(expressions.jmespath_expression(), doc=doc, default=default)
 
 
 def jmespath_output(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     """A JMESPath expression or a table of them → `str | dict[str, str]`."""
-    return field(values.jmespath_output(), doc=doc, default=default)
+    return field(expressions.jmespath_output(), doc=doc, default=default)
 
 
 def json_schema(*, doc: str, default: Any = attrs.NOTHING) -> Any:
@@ -342,7 +342,7 @@ def template_text(*, doc: str, default: Any = None) -> Any:
 
 def template_value(*, doc: str, default: Any = None) -> Any:
     """Any JSON value whose strings may hold placeholders; mode `"value"`."""
-    return field(values.json_value(), doc=doc, default=default, template="value")
+    return field(json_values.json_value(), doc=doc, default=default, template="value")
 
 
 def template_mapping(*, doc: str, default: Any = None, tables: bool = True) -> Any:
@@ -350,7 +350,7 @@ def template_mapping(*, doc: str, default: Any = None, tables: bool = True) -> A
 
     Only with `tables` a value may be a table itself: a query has none.
     """
-    return field(values.mapping(tables=tables), doc=doc, default=default, template="value")
+    return field(json_values.mapping(tables=tables), doc=doc, default=default, template="value")
 
 
 def matching(pattern: str, *, wanted: str, doc: str, default: Any = attrs.NOTHING) -> Any:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.codec import Codec, decode_each, expected
+from gateway.config.json_values import table_of, to_json
 from gateway.config.problems import Refused
 from gateway.config.secret import Secret, is_reference, names_secret, resolve, reveal
 from gateway.config.text import show
-from gateway.config.values import table_of, to_json
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place

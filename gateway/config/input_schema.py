@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import jsonschema_rs
 
 from gateway.config.codec import Codec, expected
+from gateway.config.json_values import to_json
 from gateway.config.problems import Refused
 from gateway.config.text import KeyPath, alternatives, did_you_mean, one_line, show
-from gateway.config.values import to_json
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place

@@ -9,16 +9,16 @@ import attrs
 
 from gateway.config import fields
 from gateway.config.codec import Codec, decode_each
+from gateway.config.json_values import table_of, to_json
 from gateway.config.problems import Refused
 from gateway.config.tables import codecs_of, decode_keys, schema_of
-from gateway.config.values import table_of, to_json
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
 
 __all__ = ["FilePart", "multipart_parts"]
 
-_CONTENTS = ("text", "base64", "json")
+_CONTENTS = ("text", "base64", "json", "file")
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -38,12 +38,18 @@ class FilePart:
         default=None, doc="Its content as base64; null leaves the part out."
     )
     json: Any = fields.json(default=None, doc="Its content as a value of JSON.")
+    file: Any = fields.json(
+        default=None,
+        doc="Its content as a client gives it: text, or a table of the other keys; a list of such is "
+        "several files, null none.",
+    )
 
 
 def multipart_parts() -> Codec:
     """A table of names to values, files, and lists of both → a dict.
 
-    Which of them are files is written there: a table that fills a placeholder is a value of JSON.
+    Which of them are files is written there: a table that fills a placeholder is a value of JSON,
+    unless it fills a `file`.
     """
     codecs = codecs_of(FilePart)
 

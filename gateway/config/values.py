@@ -1,23 +1,20 @@
-"""Codecs of plain values: text, numbers, quantities, choices, lists, JSON, expressions."""
+"""Codecs of plain values: text, numbers, quantities, choices, lists."""
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import jmespath
-import jmespath.exceptions
 
 from gateway.config import units
-from gateway.config.codec import Codec, Decode, decode_each, expected, sound
+from gateway.config.codec import Codec, decode_each, expected
 from gateway.config.problems import Refused
 from gateway.config.secret import Secret, is_reference, resolve, reveal
-from gateway.config.text import alternatives, did_you_mean, one_line, show
+from gateway.config.text import alternatives, did_you_mean, show
 
 if TYPE_CHECKING:
     from gateway.config.problems import Place
@@ -30,11 +27,8 @@ __all__ = [
     "either",
     "integer",
     "is_integer",
-    "jmespath_expression",
-    "jmespath_output",
-    "json_value",
     "list_of",
-    "mapping",
+    "matching",
     "name",
     "one_of",
     "or_none",
@@ -43,9 +37,6 @@ __all__ = [
     "size",
     "string",
     "strings",
-    "syntax_problem",
-    "table_of",
-    "to_json",
     "wait",
     "workers",
 ]
@@ -55,8 +46,6 @@ NAME_PATTERN = "^[a-zA-Z][a-zA-Z0-9_-]{0,63}$"
 
 _A_NAME = 'a name such as "users": a letter, then up to 63 letters, digits, _ or -'
 _NAME = re.compile(NAME_PATTERN)
-_MAX_EXPRESSION = 10_000
-_MAX_DEPTH = 64
 _MOST_WORKERS = 256
 
 
@@ -347,117 +336,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def json_value() -> Codec:
-    """Any value, as JSON has it: TOML's dates and times become ISO 8601 text."""
-    return Codec(decode=to_json, wanted="a value that JSON has")
-
-
-def mapping(*, tables: bool = True) -> Codec:
-    """A table of any keys to values that JSON has.
-
-    Args:
-        tables: Whether a value may be a table itself.
-    """
-
-    def decode_item(value: Any, place: Place) -> Any:
-        if not tables and isinstance(value, Mapping):
-            raise expected("a string, a number, true, false or a list of these", value)
-        return to_json(value, place)
-
-    return table_of(decode_item)
-
-
-def table_of(decode_item: Decode) -> Codec:
-    """A table of any keys → a dict, each value decoded by `decode_item`."""
-    wanted = "a table"
-
-    def decode(value: Any, place: Place) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise expected(wanted, value)
-        return decode_each(value.items(), place, decode_item)
-
-    return Codec(decode=decode, wanted=wanted, schema={"type": "object"})
-
-
-def to_json(value: Any, place: Place, depth: int = 0) -> Any:
-    """`value` in JSON's types alone.
-
-    Raises:
-        Refused: It holds nan or an infinity, or is nested deeper than 64; told at its place.
-    """
-    if depth > _MAX_DEPTH:
-        raise Refused(f"nested deeper than {_MAX_DEPTH}")
-    if isinstance(value, Mapping):
-        return decode_each(value.items(), place, lambda v, p: to_json(v, p, depth + 1))
-    if isinstance(value, (list, tuple)):
-        items = decode_each(enumerate(value), place, lambda v, p: to_json(v, p, depth + 1))
-        return list(items.values())
-    if isinstance(value, (dt.datetime, dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise expected("a value that JSON has", value)
-
-
-def jmespath_expression() -> Codec:
-    """A JMESPath expression, its syntax checked; it stays text."""
-    wanted = 'a JMESPath expression such as "profile.name"'
-
-    def decode(value: Any, _place: Place) -> str:
-        return sound(value, wanted, syntax_problem)
-
-    return Codec(decode=decode, wanted=wanted, schema={"type": "string", "minLength": 1})
-
-
-def syntax_problem(expression: str) -> str | None:
-    """What is wrong with a JMESPath expression; `None` if it is one."""
-    if len(expression) > _MAX_EXPRESSION:
-        return f"longer than {_MAX_EXPRESSION} characters"
-    try:
-        jmespath.compile(expression)
-    except jmespath.exceptions.EmptyExpressionError:
-        return "it is empty"
-    except jmespath.exceptions.IncompleteExpressionError:
-        return "it ends too early"
-    except jmespath.exceptions.LexerError as error:
-        return f"{one_line(error.message, 80)} at character {error.lex_position + 1}"
-    except jmespath.exceptions.ParseError as error:
-        if error.token_type == "EOF":  # noqa: S105 -- a lexer's token
-            return "it ends too early"
-        return f"unexpected {show(error.token_value)} at character {error.lex_position + 1}"
-    except jmespath.exceptions.JMESPathError as error:
-        return one_line(str(error), 80)
-    except RecursionError:
-        return "nested too deeply"
-    return None
-
-
-def jmespath_output() -> Codec:
-    """A tool's output: one JMESPath expression, or a table of them by key."""
-    wanted = "a JMESPath expression, or a table of them"
-    expression = jmespath_expression()
-
-    def decode_item(value: Any, place: Place) -> Any:
-        if place.path[-1] == "_errors":
-            raise Refused("this key is the gateway's own: it names the calls that are missing")
-        return expression.decode(value, place)
-
-    def decode(value: Any, place: Place) -> Any:
-        if isinstance(value, str):
-            return expression.decode(value, place)
-        if not isinstance(value, Mapping):
-            raise expected(wanted, value)
-        return decode_each(value.items(), place, decode_item)
-
-    text = expression.schema
-    table = {
-        "type": "object",
-        "additionalProperties": text,
-        "propertyNames": {"not": {"const": "_errors"}},
-    }
-    return Codec(decode=decode, wanted=wanted, schema={"anyOf": [text, table]})
 
 
 def matching(pattern: str, wanted: str) -> Codec:

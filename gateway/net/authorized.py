@@ -13,9 +13,10 @@ import msgspec
 
 from gateway.net.messages import HttpClient, HttpReply, HttpRequest, HttpStream
 
-__all__ = ["Authorized", "Bearer", "bearer"]
+__all__ = ["UNAUTHORIZED", "Authorized", "Bearer", "bearer"]
 
-_UNAUTHORIZED = 401
+UNAUTHORIZED = 401
+"""What a service answers to a token that it does not take, or takes no more."""
 
 
 class Bearer(Protocol):
@@ -57,7 +58,7 @@ class Authorized:
         """
         token = await self._tokens.token()
         reply = await self.client.send(_with(request, token))
-        if reply.status == _UNAUTHORIZED and _is_whole(request) and self._tokens.distrust(token):
+        if reply.status == UNAUTHORIZED and _is_whole(request) and self._tokens.distrust(token):
             return await self.client.send(_with(request, await self._tokens.token()))
         return reply
 
@@ -71,7 +72,7 @@ class Authorized:
         token = await self._tokens.token()
         async with contextlib.AsyncExitStack() as stack:
             stream = await stack.enter_async_context(self.client.stream(_with(request, token)))
-            refused = stream.status == _UNAUTHORIZED
+            refused = stream.status == UNAUTHORIZED
             if refused and _is_whole(request) and self._tokens.distrust(token):
                 await stack.aclose()
                 request = _with(request, await self._tokens.token())

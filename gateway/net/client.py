@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import NotRequired, TypedDict, Unpack
 
 import attrs
 
+from gateway.core.adapter import Environment
 from gateway.net.authorized import Authorized, Bearer
 from gateway.net.background import in_the_background
 from gateway.net.dial import Dialer
@@ -31,6 +33,17 @@ __all__ = [
     "open_client",
     "open_http1",
 ]
+
+
+class _Kept(TypedDict):
+    """What of `ClientSettings` an adapter says itself."""
+
+    max_connections: int
+    max_reply_bytes: int
+    budget_header: str
+    http2: NotRequired[bool]
+    follow_redirects: NotRequired[bool]
+    bearer: NotRequired[Bearer | None]
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -58,6 +71,29 @@ class ClientSettings:
     http2: bool = False
     follow_redirects: bool = False
     bearer: Bearer | None = None
+
+    @classmethod
+    def of(
+        cls,
+        origins: Sequence[Origin],
+        environment: Environment,
+        *,
+        allow_private: bool,
+        **kept: Unpack[_Kept],
+    ) -> ClientSettings:
+        """What a client keeps to of the service that `environment` tells of.
+
+        TLS is there if one of its URLs, or a redirect, may want it.
+
+        Args:
+            origins: Whom its URLs name.
+            environment: What the gateway gives it.
+            allow_private: Whether private addresses may be connected to.
+            kept: The rest.
+        """
+        guard = AddressGuard.of(origins, environment, allow_private=allow_private)
+        tls = any(origin.scheme == "https" for origin in origins)
+        return cls(guard=guard, tls=tls or kept.get("follow_redirects", False), **kept)
 
 
 @contextlib.asynccontextmanager

@@ -28,7 +28,6 @@ from gateway.core.adapter import Environment
 from gateway.core.errors import BadReply, GatewayError, Overloaded, Rejected, Unreachable
 from gateway.net.background import detached_nursery
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, HttpRequest, open_client
-from gateway.net.guard import AddressGuard
 from gateway.net.json_text import decode_json
 from gateway.net.messages import Origin
 from gateway.net.retry_after import parse_retry_after
@@ -147,13 +146,13 @@ class Tokens:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Be ready to fetch; leaving closes the connection, and forgets."""
-        environment, origin = self._environment, self._origin
-        settings = ClientSettings(
-            guard=AddressGuard.of([origin], environment, allow_private=self._allow_private),
+        settings = ClientSettings.of(
+            [self._origin],
+            self._environment,
+            allow_private=self._allow_private,
             max_connections=1,
             max_reply_bytes=_MAX_REPLY,
             budget_header=self._budget_header,
-            tls=origin.scheme == "https",
         )
         # Not the app's background: that opens after the services, some of which ask as they open.
         async with open_client(settings) as self._client, detached_nursery() as nursery:

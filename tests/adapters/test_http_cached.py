@@ -78,6 +78,35 @@ async def test_what_is_for_one_is_kept_for_each(autojump_clock: MockClock) -> No
         assert await asked(call, (0, 1, 30, 31), ("a", "b", "a", "b")) == [1, 2, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("settings", "requests"),
+    [
+        ({"coalesce": True}, 1),
+        ({"cache": LONG}, 1),
+        ({"cache": LONG, "coalesce": False}, 4),
+        ({"cache": {**LONG, "vary": ["principal"]}}, 2),
+        ({"coalesce": True, "forward": ["authorization"]}, 3),
+    ],
+)
+async def test_a_private_reply_is_shared_by_those_whom_the_service_cannot_tell_apart(
+    autojump_clock: MockClock, settings: Any, requests: int
+) -> None:
+    service = Scripted(
+        http(200, "[1]", content_type=JSON, after_s=1, cache_control="private, max-age=60")
+    )
+    who = [("a", "Bearer x"), ("b", "Bearer x"), ("a", "Bearer y"), ("b", None)]
+    async with bench(service, **settings) as call, trio.open_nursery() as nursery:
+
+        async def ask(principal: str, authorization: str | None) -> None:
+            headers = {} if authorization is None else {"authorization": authorization}
+            context = Context(request_id="r", principal=principal, headers=headers)
+            assert (await call.app.call(Request("t", {}, context), timeout_s=60)).value == [1]
+
+        for one in who:
+            nursery.start_soon(ask, *one)
+    assert len(service.requests) == requests
+
+
 async def test_a_fresh_reply_that_may_not_be_kept_takes_the_old_one_away(
     autojump_clock: MockClock,
 ) -> None:

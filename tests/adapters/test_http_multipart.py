@@ -78,6 +78,19 @@ async def sent(multipart: Any, settings: Any = None, /, **values: Any) -> list[t
         ({"filename": "a", "base64": "{v}"}, None, []),
         ({"filename": "a", "text": "{v}"}, "", [("p", "a", "text/plain; charset=utf-8", b"")]),
         ({"filename": "a", "text": "{v}"}, 5, [("p", "a", "text/plain; charset=utf-8", b"5")]),
+        ({"filename": "a", "file": "{v}"}, None, []),
+        ({"filename": "a", "file": "{v}"}, "", [("p", "a", "text/plain; charset=utf-8", b"")]),
+        ({"file": "{v}"}, {"json": None}, [("p", None, "application/json", b"null")]),
+        (
+            {"filename": "a", "content_type": "image/png", "file": "{v}"},
+            {"base64": "AP8=", "text": None},
+            [("p", "a", "image/png", b"\x00\xff")],
+        ),
+        (
+            {"filename": "a", "content_type": "image/png", "file": "{v}"},
+            ["x", None, {"filename": "b", "content_type": "c/d", "text": "y"}],
+            [("p", "a", "image/png", b"x"), ("p", "b", "c/d", b"y")],
+        ),
         (
             ["{v}", {"filename": "a", "text": "t"}],
             ["x", "y"],
@@ -110,6 +123,19 @@ async def test_parts_keep_their_order(autojump_clock: MockClock) -> None:
         ({"text": "{v}"}, {"a": 1}, "text of the file p is no text"),
         ({"text": "a", "filename": "{v}"}, [], "filename of the file p is no text"),
         ({"text": "a", "content_type": "{v}"}, "a/b\r\nx: y", "control character"),
+        *(
+            (
+                {"file": "{v}"},
+                value,
+                "expected the file p as text, or as an object with text, base64",
+            )
+            for value in (1, {}, {"filename": "a"}, {"text": "a", "base64": "YQ=="}, {"file": "a"})
+        ),
+        ({"file": "{v}"}, [["a"]], "expected the file p as text"),
+        ({"file": "{v}"}, {"text": "a", "mode": 1}, "expected the file p as text"),
+        ({"file": "{v}"}, {"base64": "no base64!"}, "the file p is not base64"),
+        ({"file": "{v}"}, {"text": {"a": 1}}, "text of the file p is no text"),
+        ({"file": "{v}"}, {"text": "a", "content_type": "a\nb"}, "control character"),
     ],
 )
 async def test_what_is_refused(autojump_clock: MockClock, part: Any, value: Any, says: str) -> None:
@@ -154,6 +180,22 @@ async def test_beside_values_in_styles(autojump_clock: MockClock) -> None:
     assert parts_of(request) == [("p", None, None, b"a")]
 
 
+@pytest.mark.parametrize("part", ["{v}", {"file": "{v}"}, {"text": "{v}"}])
+async def test_a_body_without_parts_may_be_none(autojump_clock: MockClock, part: Any) -> None:
+    service = Scripted(http())
+    for optional in (True, False):
+        call = {"post": "/x", "multipart": {"p": part}, "optional_body": optional}
+        async with bench(service, call) as made:
+            await made()
+            await made(v="a")
+    types = [request.header("content-type") for request in service.requests]
+    assert types[0] is None
+    assert all(named and named.startswith("multipart/form-data; ") for named in types[1:])
+    bodies = [request.body.count(b"\r\n") for request in service.requests]
+    assert bodies[0] == 0
+    assert bodies[1] == bodies[3] > bodies[2] > 0
+
+
 async def test_a_large_upload_goes_out_whole(autojump_clock: MockClock) -> None:
     data = bytes(range(256)) * 8192
     encoded = base64.b64encode(data).decode()
@@ -164,8 +206,9 @@ async def test_a_large_upload_goes_out_whole(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        ({"post": "/", "multipart": {"f": {}}}, "expected one of text, base64, json as a file's"),
+        ({"post": "/", "multipart": {"f": {}}}, "one of text, base64, json, file as a file's"),
         ({"post": "/", "multipart": {"f": {"text": "a", "json": 1}}}, "got text and json"),
+        ({"post": "/", "multipart": {"f": {"text": "a", "file": "b"}}}, "got text and file"),
         ({"post": "/", "multipart": {"f": {"text": 1}}}, "multipart.f.text: expected a string"),
         ({"post": "/", "multipart": {"f": {"text": "", "name": "x"}}}, "multipart.f.name: unknown"),
         ({"post": "/", "multipart": {"f": [{"txt": ""}]}}, 'did you mean "text"'),

@@ -468,14 +468,3 @@ def test_mistakes_are_told(settings: Any, says: str) -> None:
 def test_a_call_writes_no_authorization_of_its_own() -> None:
     with pytest.raises(ConfigError, match="authorization is the token's"):
         load({"get": "/", "headers": {"Authorization": "{'x'}"}}, oauth2=KEYS)
-
-
-def test_no_proxy_goes_there() -> None:
-    config = {
-        "services": {"s": {"kind": "http", "url": "http://api.test", "oauth2": KEYS}},
-        "proxies": {"p": {"path": "/p/", "service": "s"}},
-    }
-    with pytest.raises(
-        ConfigError, match=r"proxies\.p\.service: expected a service without oauth2"
-    ):
-        load_config(config)

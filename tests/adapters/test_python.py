@@ -300,23 +300,32 @@ async def test_an_error_of_ours_speaks_for_itself(
 
 
 @pytest.mark.parametrize(
-    ("module", "function", "said"),
+    ("module", "later", "said"),
     [
-        ("no.such.module", "f", "services.f.module: expected an importable module"),
-        (MODULE, "missing", f"services.f: {MODULE} has no function 'missing'"),
-        (MODULE, "NOT_A_FUNCTION", "has no function 'NOT_A_FUNCTION'"),
-        (MODULE, "nop", "has no function 'nop'; did you mean \"noop\"?"),
-        ("tests.adapters.exits", "f", "SystemExit"),
-        ("tests.adapters.broken", "f", "ZeroDivisionError"),
+        ("fickle_a", "", "services.f: fickle_a has no function 'noop'"),
+        (
+            "fickle_b",
+            "1 / 0",
+            "services.f.module: expected an importable module, got 'fickle_b': Zero",
+        ),
     ],
 )
-async def test_what_cannot_be_called_keeps_the_gateway_from_starting(
-    module: str, function: str, said: str
+async def test_what_went_away_since_keeps_the_gateway_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, later: str, said: str
 ) -> None:
-    app = create_app(config(function, module=module))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    file, code = tmp_path / "gateway.toml", tmp_path / f"{module}.py"
+    file.write_text(
+        f'[services.f]\nkind = "python"\nmodule = "{module}"\n'
+        '[tools.t]\ncalls.a = { service = "f", function = "noop" }\n'
+    )
+    code.write_text("def noop(): ...\n")
+    app = create_app(file)
+    code.write_text(later)
     with pytest.raises(ValueError, match=r"services\.f") as caught:
         async with app.running():
             raise AssertionError
+    sys.modules.pop(module, None)
     assert said in str(caught.value)
     assert not app.ready
 

@@ -238,4 +238,5 @@ def test_a_module_that_ends_python_is_told(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_mistakes_of_the_file(tmp_path: Path, text: str, lines: list[str]) -> None:
+    (tmp_path / "m.py").write_text("def f(): ...\n")
     assert mistakes(tmp_path, text) == ["gateway.toml" + line for line in lines]

@@ -29,6 +29,7 @@ _LAYERS: Sequence[tuple[str, str]] = (
     ("gateway/server/", "server: ASGI"),
     ("gateway/net/asgi.py", "server: ASGI"),
     ("gateway/app.py", "dispatch"),
+    ("gateway/dispatch.py", "dispatch"),
     ("gateway/access/", "dispatch"),
     ("gateway/inbound/", "inbound: decode and encode"),
     ("gateway/plan/arguments.py", "inbound: decode and encode"),

@@ -280,8 +280,8 @@ def test_call_says_what_is_wrong_with_the_command(
 
 def test_call_says_which_module_is_missing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(FINE.replace("sample_clock", "sample_clokc"))
-    assert main(["call", "gateway.toml", "add", "--arg", "a=1"]) == 1
-    assert "services.clock.module: " in capsys.readouterr().err
+    assert main(["call", "gateway.toml", "add", "--arg", "a=1"]) == 2
+    assert capsys.readouterr().err.startswith("gateway.toml:3: services.clock.module: ")
 
 
 @pytest.mark.parametrize("name", ["serve", "demo", "check", "explain", "schema", "call"])

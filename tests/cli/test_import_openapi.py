@@ -30,6 +30,24 @@ FORM = {
 PATHS = {
     **DOCUMENT["paths"],
     "/form": {"post": {"operationId": "form", "description": 'Says """ and \\.\n\nTwice.', **FORM}},
+    "/files": {
+        "post": {
+            "operationId": "upload",
+            "requestBody": {
+                "content": {
+                    "multipart/form-data": {
+                        "schema": {
+                            "properties": {
+                                "note": {"type": "string"},
+                                "picture": {"type": "string", "format": "binary"},
+                                "more-pictures": {"items": {"contentMediaType": "image/png"}},
+                            }
+                        }
+                    }
+                }
+            },
+        }
+    },
     "/{ids}": {
         "get": {
             "operationId": "styled",
@@ -81,7 +99,7 @@ def test_what_is_printed_is_what_from_openapi_means(
 def test_without_a_service_it_prints_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import-openapi", "api.json"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("# 6 tools, by gateway import-openapi\n\n[services.users]\n")
+    assert printed.startswith("# 7 tools, by gateway import-openapi\n\n[services.users]\n")
     (folder / "gateway.toml").write_text(printed)
     config = load_config("gateway.toml")
     assert config.services["users"].settings.url == "https://api.test/v1"
@@ -169,4 +187,4 @@ def test_check_names_what_is_not_imported(folder: Path, capsys: pytest.CaptureFi
     text = SERVICE + '[tools.api]\nfrom_openapi = "api.json"\nservice = "users"\n'
     (folder / "gateway.toml").write_text(text)
     assert main(["check"]) == 0
-    assert capsys.readouterr().out == f"gateway.toml: fine: 1 service, 6 tools\n{SKIPPED}\n"
+    assert capsys.readouterr().out == f"gateway.toml: fine: 1 service, 7 tools\n{SKIPPED}\n"

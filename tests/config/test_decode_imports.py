@@ -67,7 +67,7 @@ DOCUMENT: dict[str, Any] = {
 }
 SKIPPED = (
     "not imported: api.json#/paths/~1users~1{id}/put/requestBody: putPicture: "
-    'expected a body of JSON, a form, text or multipart texts, got ["image/png"]'
+    'expected a body of JSON, a form, text or multipart, got ["image/png"]'
 )
 
 

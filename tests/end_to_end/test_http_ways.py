@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 from hypercorn.config import Config
@@ -23,7 +24,7 @@ from starlette.routing import Route
 
 from gateway.app import Gateway, create_app
 from gateway.core.messages import Context, Reply, Request
-from tests.end_to_end.support import open_sockets, until
+from tests.end_to_end.support import open_sockets, serving, until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -99,10 +100,24 @@ async def served(api: Api) -> AsyncGenerator[str]:
         shutdown.set()
 
 
+def service_of(url: str) -> dict[str, Any]:
+    oauth2 = {"token_url": f"{url}/token", "client_id": "gateway", "client_secret": SECRET}
+    return {"kind": "http", "url": f"{url}/v1", "oauth2": oauth2}
+
+
+def age_token(app: Gateway, api: Api) -> None:
+    """Revoke the token at hand.
+
+    Had it been fetched just now, no new one would be: age is given to it instead of waited.
+    """
+    tokens: Any = app._built.adapters["s"].tokens  # type: ignore[attr-defined]
+    tokens._token = type(tokens._token)(api.issued[-1], -60.0, 1e12, 1e12)
+    api.revoked.add(api.issued[-1])
+
+
 @asynccontextmanager
 async def before(url: str, **settings: Any) -> AsyncGenerator[Gateway]:
-    oauth2 = {"token_url": f"{url}/token", "client_id": "gateway", "client_secret": SECRET}
-    service = {"kind": "http", "url": f"{url}/v1", "oauth2": oauth2, **settings}
+    service = {**service_of(url), **settings}
     people: dict[str, Any] = {
         "get": "/people",
         "query": {"size": 20},
@@ -162,12 +177,43 @@ async def test_many_at_once_and_a_token_that_was_revoked() -> None:
                 nursery.start_soon(one)
         assert got == [len(PEOPLE)] * 30
         assert len(api.issued) == 1
-        # Had it been fetched just now, a new one would not be: age is given to it instead of waited.
-        tokens: Any = app._built.adapters["s"].tokens  # type: ignore[attr-defined]
-        tokens._token = type(tokens._token)(api.issued[0], -60.0, 1e12, 1e12)
-        api.revoked.add(api.issued[0])
+        age_token(app, api)
         await one()
         assert len(api.issued) == 2
+
+
+async def test_what_a_proxy_passes_on_carries_the_token() -> None:
+    api = Api()
+    sockets = open_sockets()
+    async with served(api) as url:
+        config = {
+            "server": {"max_body": "10MiB"},
+            "access": {"anonymous": True},
+            "services": {"s": service_of(url)},
+            "proxies": {"p": {"path": "/p/", "service": "s", "strip_path": True}},
+        }
+        async with serving(config) as (app, port):
+            base = f"http://127.0.0.1:{port}/p"
+            async with httpx.AsyncClient(base_url=base) as client:
+                people = await client.get("/people?size=100", headers={"authorization": "mine"})
+                assert people.json() == {"people": PEOPLE}
+                age_token(app, api)
+                again = await client.get("/people?size=100")
+                assert (again.status_code, len(api.issued)) == (200, 2)
+
+                data = secrets.token_bytes(1 << 20)
+
+                async def upload() -> httpx.Response:
+                    files = {"file": ("a.bin", data, "application/octet-stream")}
+                    return await client.post("/upload", files=files)
+
+                age_token(app, api)
+                assert (await upload()).status_code == 401
+                digest = hashlib.sha256(data).hexdigest()
+                sent = {"file": ["a.bin", "application/octet-stream", len(data), digest]}
+                assert (await upload()).json() == sent
+                assert len(api.issued) == 3
+    await until(lambda: open_sockets() <= sockets)
 
 
 async def test_a_list_is_cached_while_its_pages_are_good() -> None:

@@ -110,24 +110,48 @@ def test_a_bad_file_is_exit_status_2(file: Path, port: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        (
+            'module = "smaple"',
+            'module = "sample"',
+            ":8: services.sample.module: expected an importable module, got 'smaple'",
+        ),
+        (
+            'function = "quikc"',
+            'function = "quick"',
+            ":11: tools.both.calls.quick.function: sample has no function 'quikc'",
+        ),
+    ],
+)
+def test_a_function_that_is_not_there_is_exit_status_2(
+    file: Path, wrong: str, right: str, said: str
+) -> None:
+    file.write_text(file.read_text().replace(right, wrong))
+    with running(command("serve", str(file))) as process:
+        assert process.wait(15) == 2
+        assert process.stdout is not None
+        assert process.stdout.read().startswith(f"{file}{said}")
+
+
 def test_a_start_up_that_fails_is_exit_status_1_and_serves_nothing(file: Path, port: int) -> None:
-    file.write_text(file.read_text().replace('module = "sample"', 'module = "smaple"'))
+    """What was fine when the file was read is not when it is opened."""
+    file.with_name("sample.py").write_text(
+        f"{MODULE}\n"
+        "read = pathlib.Path(__file__).with_name('read')\n"
+        "if read.exists():\n    raise OSError('not again')\n"
+        "read.touch()\n"
+    )
     with running(command("serve", str(file))) as process:
         assert process.wait(15) == 1
         assert process.stdout is not None
         said = process.stdout.read()
     assert "services.sample.module" in said
+    assert "not again" in said
     assert "Traceback" not in said
     with socket.socket() as sock:
         assert sock.connect_ex(("127.0.0.1", port)) != 0
-
-
-def test_a_function_that_is_missing_is_exit_status_1(file: Path) -> None:
-    file.write_text(file.read_text().replace('function = "quick"', 'function = "quikc"'))
-    with running(command("serve", str(file))) as process:
-        assert process.wait(15) == 1
-        assert process.stdout is not None
-        assert "sample has no function 'quikc'" in process.stdout.read()
 
 
 def test_a_taken_port_is_exit_status_1(file: Path, port: int) -> None:

@@ -27,10 +27,10 @@ from gateway.core.errors import BadReply, Rejected, Unreachable
 from gateway.core.freshness import Asked, Kept
 from gateway.core.messages import Context
 from gateway.core.service import Service
+from gateway.net.authorized import Authorized
 from gateway.net.background import in_the_background
 from gateway.net.client import ClientSettings, HttpClient, HttpReply, Origin, open_client
 from gateway.net.credentials import basic_authorization, secrets_of_url
-from gateway.net.guard import AddressGuard
 from gateway.net.health import watch
 from gateway.net.http1 import Http1Client
 from gateway.net.oauth2 import opened, tokens_of
@@ -106,10 +106,14 @@ class HttpAdapter:
     def http1(self) -> Http1Client:
         """The connections beneath the calls, for who passes bytes on; not with `http2`.
 
+        What goes over them carries no token of its own accord.
+
         Raises:
             Unreachable: It is not open.
         """
-        client = self.client.client if isinstance(self.client, Redirecting) else self.client
+        client = self.client
+        while isinstance(client, (Authorized, Redirecting)):
+            client = client.client
         if not isinstance(client, Http1Client):
             raise Unreachable(f"{self._name} is not open")
         return client
@@ -179,15 +183,13 @@ class HttpAdapter:
 
     def _client_settings(self) -> ClientSettings:
         settings = self._settings
-        guard = AddressGuard.of(
-            self.origins, self._environment, allow_private=settings.allow_private
-        )
-        return ClientSettings(
-            guard=guard,
+        return ClientSettings.of(
+            self.origins,
+            self._environment,
+            allow_private=settings.allow_private,
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_reply,
             budget_header=self.budget_header,
-            tls=self.origin.scheme == "https" or settings.follow_redirects,
             http2=settings.http2,
             follow_redirects=settings.follow_redirects,
             bearer=self.tokens,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-_Encode: TypeAlias = Callable[[Any], tuple[str | None, bytes]]
-"""From the value of the key that is the body to what it is, and its bytes."""
+_Encode: TypeAlias = Callable[[Any], tuple[str | None, bytes | None]]
+"""From the value of the key that is the body to what it is, and its bytes; `None` for no body."""
 
 
 class Call:
@@ -148,8 +149,12 @@ class Call:
 def _encoders(call: HttpCall, max_upload: int) -> Mapping[str, _Encode]:
     """By the key of a call's body."""
 
-    def parts(values: Mapping[str, Any]) -> tuple[str, bytes]:
-        return multipart(parts_of(call.multipart or {}, values), max_upload)
+    def parts(values: Mapping[str, Any]) -> tuple[str | None, bytes | None]:
+        found = parts_of(call.multipart or {}, values)
+        if not call.optional_body:
+            return multipart(found, max_upload)
+        first = next(found, None)
+        return (None, None) if first is None else multipart(chain([first], found), max_upload)
 
     return {
         "json": lambda value: ("application/json", msgspec.json.encode(value)),

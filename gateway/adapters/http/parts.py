@@ -14,30 +14,54 @@ from gateway.net.multipart import Part, plain_parts
 
 __all__ = ["parts_of"]
 
+_NAMED = frozenset({"filename", "content_type"})
+_CONTENTS = frozenset({"text", "base64", "json"})
+
 
 def parts_of(written: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Part]:
     """Every part.
 
     Args:
         written: The call's `multipart`, as the file has it: it says which parts are files. A table
-            that a caller sent is none, whatever its keys.
+            that a caller sent is none, whatever its keys, unless it is a file's own `file`.
         values: The same, its placeholders filled in.
 
     Raises:
-        InvalidArguments: A file's content is not base64, or no text.
+        InvalidArguments: A file's content is not base64, or no text; what a client gave is no file.
     """
     for name, value in values.items():
         yield from _parts(name, written[name], value)
 
 
 def _parts(name: str, written: Any, value: Any) -> Iterator[Part]:
-    if isinstance(written, Mapping):
+    if isinstance(written, Mapping) and "file" in written:
+        own = {key: value[key] for key in _NAMED if key in value}
+        for file in _given(name, value["file"]):
+            yield from _file(name, own | file)
+    elif isinstance(written, Mapping):
         yield from _file(name, value)
     elif isinstance(written, list):
         for each, item in zip(written, value, strict=True):
             yield from _parts(name, each, item)
     else:
         yield from plain_parts(name, value)
+
+
+def _given(name: str, value: Any) -> Iterator[dict[str, Any]]:
+    """What a client gave as a file, or as several, as tables of a file's keys."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            yield {"text": item}
+        elif item is not None:
+            told = item if isinstance(item, Mapping) else {}
+            file = {key: each for key, each in told.items() if each is not None or key == "json"}
+            contents = file.keys() - _NAMED
+            if len(contents) != 1 or not contents <= _CONTENTS:
+                raise InvalidArguments(
+                    f"not called: expected the file {name} as text, or as an object with text, "
+                    "base64 or json, and filename and content_type if need be"
+                )
+            yield file
 
 
 def _file(name: str, file: Mapping[str, Any]) -> Iterator[Part]:

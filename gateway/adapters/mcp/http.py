@@ -48,7 +48,6 @@ from gateway.net.client import (
     open_client,
 )
 from gateway.net.credentials import basic_authorization
-from gateway.net.guard import AddressGuard
 from gateway.net.oauth2 import opened, tokens_of
 
 __all__ = ["HttpLink"]
@@ -129,16 +128,13 @@ class HttpLink:
                 nursery.cancel_scope.cancel()
 
     def _client_settings(self, max_connections: int) -> ClientSettings:
-        origin = self.origin
-        guard = AddressGuard.of(
-            [origin], self._environment, allow_private=self._settings.allow_private
-        )
-        return ClientSettings(
-            guard=guard,
+        return ClientSettings.of(
+            [self.origin],
+            self._environment,
+            allow_private=self._settings.allow_private,
             max_connections=max_connections,
             max_reply_bytes=self._settings.max_reply,
             budget_header=BUDGET_HEADER,
-            tls=origin.scheme == "https",
             bearer=self.tokens,
         )
 

@@ -8,6 +8,7 @@
 * `adapter.py`: calls, on the loop and in threads
 * `processes.py`, `work.py`: calls in worker processes: on our side, and on theirs
 * `tools.py`, `description.py`, `docstring.py`: a function as a whole tool: its schema, its words
+* `judged.py`: whether what the file names is there, told before anything opens
 """
 
 from gateway.adapters.python.adapter import KIND

@@ -1,4 +1,4 @@
-"""What a function says of itself, for a tool: made in a process of its own, see `tools.py`.
+"""What a function says of itself, for a tool: mostly in a process of its own, see `tools.py`.
 
 Its parameters' hints are the schema of the tool's arguments, its docstring's first paragraph is the
 tool's description, and where it is hinted to return an object, that is the schema of the answers.
@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -19,31 +20,58 @@ import msgspec
 from gateway.adapters.python.docstring import of_arguments, summary
 from gateway.adapters.python.function import Function
 from gateway.adapters.python.hints import hints_of, is_convertible, parameters_of
-from gateway.adapters.python.modules import function_of, imported
+from gateway.adapters.python.modules import function_of, imported, is_being_imported
 
-__all__ = ["describe", "main"]
+__all__ = ["describe", "look_at", "main"]
 
 _REFERENCE = "#/$defs/{name}"
 
 
 def main(asked: Mapping[str, Any], answer: Callable[[str], object]) -> None:
-    """Describe functions of the user's, for the process that asks.
+    """Look at functions of the user's, for the process that asks.
 
     Args:
-        asked: `functions`: lists of a module, a function and the file's folder.
-        answer: Takes the answer, JSON: for each of them its description or a `problem`.
+        asked: `functions`: lists of a module, a function, the file's folder, and whether it is a tool.
+        answer: Takes an answer at a time, a line of JSON: the fields of a `Described`.
     """
-    answer(json.dumps([_described(*one) for one in asked["functions"]]))
+    for module, name, directory, is_tool in asked["functions"]:
+        if directory not in sys.path:
+            sys.path.append(directory)
+        try:
+            found = imported(module, Path(directory))
+        except ValueError as error:
+            said: dict[str, Any] = {"problem": str(error), "wrong": "module"}
+        else:
+            said = look_at(found, name, known_as=module, is_tool=is_tool)
+        answer(json.dumps(said) + "\n")
 
 
-def _described(module: str, name: str, directory: str) -> dict[str, Any]:
-    if directory not in sys.path:
-        sys.path.append(directory)
+def look_at(module: ModuleType, name: str, *, known_as: str, is_tool: bool) -> dict[str, Any]:
+    """What there is to say of a function of a module that is imported.
+
+    Args:
+        module: It.
+        name: The function's; empty if it is the module alone that is looked at.
+        known_as: The module's name in the file.
+        is_tool: Whether the function is a tool, and so is to be described.
+
+    Returns:
+        The fields of a `Described`.
+    """
+    if not name:
+        return {}
     try:
-        found = function_of(imported(module, Path(directory)), name, module)
-        return describe(found, f"{module}:{name}")
+        function = function_of(module, name, known_as)
     except ValueError as error:
-        return {"problem": str(error)}
+        if is_being_imported(module):
+            return {"problem": f"{error} yet: {known_as} is being imported", "wrong": "tool"}
+        return {"problem": str(error), "wrong": "function"}
+    if not is_tool:
+        return {}
+    try:
+        return describe(function, f"{known_as}:{name}")
+    except ValueError as error:
+        return {"problem": str(error), "wrong": "tool"}
 
 
 def describe(function: Callable[..., Any], known_as: str) -> dict[str, Any]:

@@ -6,15 +6,16 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gateway.config.text import did_you_mean
+from gateway.config.text import did_you_mean, nearest
 
-__all__ = ["function_of", "imported"]
+__all__ = ["function_of", "imported", "is_being_imported", "present"]
 
 
 def imported(name: str, directory: Path) -> ModuleType:
@@ -30,12 +31,39 @@ def imported(name: str, directory: Path) -> ModuleType:
     Raises:
         ValueError: It cannot be imported; the message says why.
     """
+    folder = directory.resolve()
     try:
-        return _imported(name, directory)
+        known_as, file = _known_as(name, folder)
+        own = known_as.partition(".")[0]
+        if file is not None and own not in sys.modules:
+            _load(own, file)
+        return importlib.import_module(known_as)
     except (Exception, SystemExit) as error:
+        near = _near(name, folder) if isinstance(error, ModuleNotFoundError) else ""
         raise ValueError(
-            f"expected an importable module, got {name!r}: {type(error).__name__}: {error}"
+            f"expected an importable module, got {name!r}: {type(error).__name__}: {error}{near}"
         ) from error
+
+
+def present(name: str, directory: Path) -> ModuleType | None:
+    """What `imported` would give, if this process has imported it already, or is about to.
+
+    Nothing of the module's runs for that.
+
+    Args:
+        name: As `imported` takes it.
+        directory: Likewise.
+    """
+    try:
+        known_as, _ = _known_as(name, directory.resolve())
+    except ValueError:  # a module that somebody made by hand
+        known_as = name
+    return sys.modules.get(known_as)
+
+
+def is_being_imported(module: ModuleType) -> bool:
+    """Whether its code is running: what it defines further down is not there yet."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def function_of(module: ModuleType, name: str, known_as: str) -> Callable[..., Any]:
@@ -56,20 +84,26 @@ def function_of(module: ModuleType, name: str, known_as: str) -> Callable[..., A
     raise ValueError(f"{known_as} has no function {name!r}{did_you_mean(name, there)}")
 
 
-def _imported(name: str, directory: Path) -> ModuleType:
-    folder = directory.resolve()
+def _known_as(name: str, folder: Path) -> tuple[str, Path | None]:
+    """What the module is called here, and the file of one that has a name of its own for that."""
     top, _, below = name.partition(".")
     stem = folder.joinpath(*name.split("."))
     if not (stem.with_suffix(".py").is_file() or (stem / "__init__.py").is_file()):
-        return importlib.import_module(name)
+        return name, None
     package = folder / top
     file = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
     if _is_found_at(top, file):
-        return importlib.import_module(name)
+        return name, None
     own = f"_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}_{top}"
-    if own not in sys.modules:
-        _load(own, file)
-    return importlib.import_module(f"{own}.{below}" if below else own)
+    return (f"{own}.{below}" if below else own), file
+
+
+def _near(name: str, folder: Path) -> str:
+    """A module beside the file whose name is near."""
+    *above, last = name.split(".")
+    there = [module.name for module in pkgutil.iter_modules([str(folder.joinpath(*above))])]
+    found = nearest(last, there)
+    return "" if found is None else f'; did you mean "{".".join((*above, found))}"?'
 
 
 def _is_found_at(top: str, file: Path) -> bool:

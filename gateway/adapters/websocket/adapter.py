@@ -25,7 +25,6 @@ from gateway.net.background import in_the_background
 from gateway.net.client import ClientSettings, open_http1
 from gateway.net.connection import Connection
 from gateway.net.credentials import basic_authorization
-from gateway.net.guard import AddressGuard
 from gateway.net.http1 import Http1Client
 from gateway.net.messages import HttpRequest, Origin
 from gateway.net.oauth2 import opened, tokens_of
@@ -179,14 +178,14 @@ class WebSocketAdapter:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Be ready to connect; the connection that is shared is opened beside it."""
-        settings, origin = self._settings, self._origin
-        guard = AddressGuard.of([origin], self._environment, allow_private=settings.allow_private)
-        client_settings = ClientSettings(
-            guard=guard,
+        settings = self._settings
+        client_settings = ClientSettings.of(
+            [self._origin],
+            self._environment,
+            allow_private=settings.allow_private,
             max_connections=settings.max_connections,
             max_reply_bytes=settings.max_message,
             budget_header=_BUDGET_HEADER,
-            tls=origin.scheme == "https",
         )
         async with opened(self._tokens), open_http1(client_settings) as self._client:
             if self._shared is None:

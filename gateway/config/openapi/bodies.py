@@ -1,13 +1,14 @@
 """An operation's request body → an input `body`, and the keys of its call that carry it.
 
-JSON, forms, text and multipart bodies of texts are written; anything else, files above all, is not:
-then the operation is no tool.
+JSON, forms, text and multipart bodies are written; anything else is not: then the operation is no
+tool.
 
 Source: OpenAPI 3.0.4 and 3.1.1, "Request Body Object", "Media Type Object", "Encoding Object".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,24 @@ BODY = "body"
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _BRANCHES = ("allOf", "anyOf", "oneOf")
-_FILES = frozenset({"binary", "byte"})
+_ONE_TYPE = re.compile(r"[^\s,;*]+/[^\s,;*]+(;[^,*]*)?")
+_FILE: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {
+                "filename": {"type": "string"},
+                "content_type": {"type": "string"},
+                "text": {"type": "string"},
+                "base64": {"type": "string"},
+            },
+            "oneOf": [{"required": ["text"]}, {"required": ["base64"]}],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""A file as a tool takes it: its text, or an object that says more of it."""
 
 
 def add_body(inputs: Inputs, node: Node, library: Library) -> dict[str, Any]:
@@ -56,7 +74,7 @@ def add_body(inputs: Inputs, node: Node, library: Library) -> dict[str, Any]:
                 inputs.add(BODY, schema, node.text("description"), required=required)
                 return keys if required else {**keys, "optional_body": True}
     raise node.unfit(
-        f"expected a body of JSON, a form, text or multipart texts, got {show(sorted(types))}"
+        f"expected a body of JSON, a form, text or multipart, got {show(sorted(types))}"
     )
 
 
@@ -139,34 +157,62 @@ def _form(body: _Body) -> tuple[dict[str, Any], Schema]:
 
 def _multipart(body: _Body) -> tuple[dict[str, Any], Schema]:
     fields = body.fields()
-    if fields is None or body.part is None:
+    if not fields or body.part is None:
         raise body.node.unfit("expected a multipart body whose schema names all of its parts")
-    node = body.library.resolve(body.part)
-    required = node.value.get("required")
+    required = body.library.resolve(body.part).value.get("required")
     names = set(required) if isinstance(required, list) else set()
+    encoding = body.node.get("encoding")
+    parts: dict[str, Any] = {}
     properties: dict[str, Schema] = {}
     for name, item in fields.items():
-        if _is_file(body.library, item):
-            if name in names:
-                raise item.unfit("expected parts of text, got a file that must be there")
+        how = None if encoding is None else encoding.get(name)
+        sent_as = "" if how is None else how.text("contentType")
+        parts[name] = placeholder(BODY, name)
+        element = _element(body.library, item)
+        if not _is_file(element, sent_as):
+            properties[name] = body.inputs.schemas.convert(item)
             continue
-        properties[name] = body.inputs.schemas.convert(item)
-        body.inputs.style("part", name, placeholder(BODY, name), "form", explode=True)
-    if not properties:
-        raise node.unfit("expected parts of text, got files alone")
+        # Who gives none has a name given: without one it would be no file.
+        parts[name] = {"filename": name, "file": parts[name]}
+        media_type = sent_as or element.text("contentMediaType")
+        if _ONE_TYPE.fullmatch(media_type):
+            parts[name]["content_type"] = media_type
+        node = body.library.resolve(item)
+        is_list = node.get("items") is not None
+        description = node.text("description")
+        properties[name] = {
+            **({"type": "array", "items": _FILE} if is_list else _FILE),
+            **({"description": description} if description else {}),
+        }
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     schema["required"] = [name for name in properties if name in names]
     schema["additionalProperties"] = False
-    return {}, schema
+    return {"multipart": parts}, schema
 
 
-def _is_file(library: Library, node: Node) -> bool:
-    """Whether a part is bytes, or a list of such."""
+def _element(library: Library, node: Node) -> Node:
+    """The schema of a part, of a list of parts that of each."""
     node = library.resolve(node).table("a schema")
     items = node.get("items")
-    if items is not None:
-        return _is_file(library, items)
-    return node.text("format") in _FILES or bool(node.text("contentMediaType"))
+    return node if items is None else library.resolve(items).table("a schema")
+
+
+def _is_file(node: Node, sent_as: str) -> bool:
+    """Whether a part is bytes.
+
+    What is to be encoded (`contentEncoding`, or `byte` of 3.0) is the text that it is encoded as.
+
+    Args:
+        node: Its schema.
+        sent_as: The media types that its encoding names.
+    """
+    if node.text("contentEncoding") or node.text("format") == "byte":
+        return False
+    if node.text("format") == "binary" or node.text("contentMediaType"):
+        return True
+    # Of bytes 3.1 need not say more than as what they are sent.
+    said = sent_as.strip().lower()
+    return not node.value and bool(said) and not is_json(said) and not said.startswith("text/")
 
 
 def _is_named(name: str) -> Callable[[str], bool]:

@@ -8,6 +8,7 @@
 * `rounds.py`: how it asks its client: the call ends, and is made again with the answer
 * `signing.py`: what clients keep for us, signed
 * `legacy.py`: the revisions before it, which begin with `initialize`
+* `batches.py`: several messages in one body
 * `sessions.py`: what legacy clients' requests share: a signed token, and whom
   `notifications/cancelled` means
 * `said.py`: what a legacy client says for a call that another worker has

@@ -3,7 +3,7 @@
 A session is offered and not demanded: a client that sends no session id is answered all the
 same. What it forgoes is `notifications/cancelled`; its leaving still cancels.
 
-Source: MCP 2025-11-25, Lifecycle; Transports; Cancellation. MCP 2025-03-26, Overview, "Batching".
+Source: MCP 2025-11-25, Lifecycle; Transports; Cancellation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
-import trio
 
 from gateway.core.errors import Overloaded
 from gateway.core.mcp import (
@@ -28,6 +27,7 @@ from gateway.core.mcp import (
     implementation,
 )
 from gateway.inbound.mcp import jsonrpc
+from gateway.inbound.mcp.batches import check_member, together
 from gateway.inbound.mcp.call import ToolResult, call, failure
 from gateway.inbound.mcp.jsonrpc import Answer, Message, ProtocolError, RequestId
 from gateway.inbound.mcp.library import LISTED_BY, METHODS
@@ -48,10 +48,7 @@ if TYPE_CHECKING:
     from gateway.inbound.mcp.sessions import Session, Sessions
     from gateway.inbound.mcp.stream import EventStream
 
-__all__ = ["MAX_BATCH", "Legacy"]
-
-MAX_BATCH: Final = 100
-"""Messages in one batch."""
+__all__ = ["Legacy"]
 
 _BATCHING: Final = "2025-03-26"
 
@@ -124,7 +121,8 @@ class Legacy:
                 INVALID_REQUEST, f"Invalid request: {version} has no batches", status=400
             )
         # One stream for many answers would end with the slowest: they come together, as JSON.
-        return await self._batch(value, _Asker(context, session, None, spent_s))
+        asker = _Asker(context, session, None, spent_s)
+        return await together(value, partial(self._batched, asker))
 
     @property
     def tells(self) -> bool:
@@ -356,31 +354,9 @@ class Legacy:
         if self._front.tell_others is not None:
             await self._front.tell_others(message)
 
-    async def _batch(self, values: list[Any], asker: _Asker) -> Answer:
-        if not 0 < len(values) <= MAX_BATCH:
-            raise ProtocolError(
-                INVALID_REQUEST,
-                f"Invalid request: a batch holds 1 to {MAX_BATCH} messages",
-                status=400,
-            )
-        answers: list[Answer] = [jsonrpc.ACCEPTED] * len(values)
-
-        async def one(place: int, value: Any) -> None:
-            answers[place] = await self._batched(value, asker)
-
-        async with trio.open_nursery() as nursery:
-            for place, value in enumerate(values):
-                nursery.start_soon(one, place, value)
-        bodies = [msgspec.Raw(answer.body) for answer in answers if answer.body]
-        if not bodies:
-            return jsonrpc.ACCEPTED
-        return Answer(
-            headers=(("content-type", "application/json"),), body=msgspec.json.encode(bodies)
-        )
-
-    async def _batched(self, value: Any, asker: _Asker) -> Answer:
+    async def _batched(self, asker: _Asker, value: Any) -> Answer:
         try:
-            _check_member(value)
+            check_member(value)
         except ProtocolError as error:
             self._refuse(error, asker)
             return jsonrpc.failed(jsonrpc.id_of(value), error, status=200)
@@ -389,13 +365,6 @@ class Legacy:
     def _refuse(self, error: ProtocolError, asker: _Asker) -> None:
         if not error.booked:
             self._front.refuse(asker.context, error.error, duration_s=asker.spent_s)
-
-
-def _check_member(value: Any) -> None:
-    """Check one message of a batch, which may be any but `initialize`."""
-    message = jsonrpc.read(value)
-    if message is not None and message.method == "initialize":
-        raise ProtocolError(INVALID_REQUEST, "Invalid request: initialize cannot be in a batch")
 
 
 def _called(result: ToolResult | dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gateway.core.deadline import budget_of
 from gateway.core.errors import BadReply, DeadlineExceeded, GatewayError, Overloaded
 from gateway.core.messages import Context
 from gateway.inbound.front import denying
+from gateway.inbound.proxy.asking import ask
 from gateway.inbound.proxy.heads import answer_headers
 from gateway.net.asgi import ClientLeft, Incoming, Receive, Send, peer_of
 from gateway.net.connection import Connection
@@ -144,10 +145,8 @@ class Conversation:
         target = self._proxy.heads.target(self._incoming.path, scope["query_string"])
         head, _ = self._proxy.heads.head(scope, "GET", target, self._context)
         handshake = Handshake(scope.get("subprotocols", []))
-        client = adapter.http1
-        connection = await client.begin(
-            adapter.origin, "GET", head + handshake.lines, None, upgrades=True
-        )
+        pool = adapter.http1.pool
+        connection = await ask(adapter, "GET", head + handshake.lines, None, upgrades=True)
         try:
             if connection.reply.status != 101:
                 await self._refuse(connection)
@@ -163,7 +162,7 @@ class Conversation:
             self._left = self._left or _ABNORMAL
             await self._take_leave(self._left, "")
         finally:
-            client.pool.give_back(connection)
+            pool.give_back(connection)
 
     async def _refuse(self, connection: Connection) -> None:
         """Give the answer of a service that does not want the WebSocket."""

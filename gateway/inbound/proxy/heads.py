@@ -105,6 +105,8 @@ class Heads:
         lines = [f"{name}: {value}\r\n" for name, value in own.items()]
         self._own = "".join(lines).encode("latin-1")
         names = {name.encode("latin-1") for name in (*own, adapter.budget_header)}
+        if adapter.tokens is not None:
+            names.add(b"authorization")  # the token's
         self._dropped = _HOP_BY_HOP | _REPLACED | names
 
     def target(self, path: str, query: bytes) -> bytes:

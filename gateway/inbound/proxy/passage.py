@@ -15,6 +15,7 @@ from gateway.config.units import format_duration
 from gateway.core.deadline import budget_of
 from gateway.core.errors import DeadlineExceeded, TooLarge
 from gateway.core.messages import Context
+from gateway.inbound.proxy.asking import ask, asking
 from gateway.inbound.proxy.heads import Framing, answer_headers
 from gateway.net.asgi import (
     ClientLeft,
@@ -27,7 +28,6 @@ from gateway.net.asgi import (
     while_connected,
 )
 from gateway.net.connection import Connection
-from gateway.net.http1 import sending
 
 if TYPE_CHECKING:
     from gateway.inbound.proxy.proxy import Proxy
@@ -136,16 +136,15 @@ class Passage:
         else:
             head = b"%bcontent-length: %d\r\n" % (head, framing.length)
         adapter = proxy.adapter
-        client = adapter.http1
-        connection = await client.begin(adapter.origin, method, head, content)
+        if not (content is None or isinstance(content, bytes)):
+            async with asking(adapter, method, head, content, framing.length) as connection:
+                return await self._answer(connection)
+        pool = adapter.http1.pool
+        connection = await ask(adapter, method, head, content)
         try:
-            if content is None or isinstance(content, bytes):
-                return await self._answer(connection)
-            async with sending(connection, content, framing.length):
-                await connection.read_head()
-                return await self._answer(connection)
+            return await self._answer(connection)
         finally:
-            client.pool.give_back(connection)
+            pool.give_back(connection)
 
     # ------------------------------------------------------------------ to the client
 

@@ -6,49 +6,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import attrs
 import trio
 
 from gateway.access.proxies import TrustedProxies
-from gateway.adapters.http import HttpAdapter
-from gateway.config.settings import ProxySettings
 from gateway.core.errors import (
     BadReply,
     DeadlineExceeded,
     GatewayError,
     Internal,
     NotFound,
+    Rejected,
     Unreachable,
 )
 from gateway.core.messages import Context, Request
 from gateway.inbound.front import Front, tell
 from gateway.inbound.proxy.conversation import Conversation
 from gateway.inbound.proxy.heads import Heads
+from gateway.inbound.proxy.own import Proxied
 from gateway.inbound.proxy.passage import Passage
 from gateway.net.asgi import ClientLeft, Incoming, Receive, Send, telling_of_leaving
 from gateway.telemetry.events import RequestEnded, RequestOutcome, RequestStarted
 from gateway.telemetry.logs import bound
 
-__all__ = ["Proxied", "Proxies", "Proxy"]
+__all__ = ["Proxies", "Proxy"]
 
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
-_ITS_OWN = (Unreachable, BadReply, DeadlineExceeded)
-"""Failures that the service is to blame for."""
-
-
-@attrs.frozen(slots=True)
-class Proxied:
-    """A proxy as the file has it, its service found.
-
-    Args:
-        settings: Its keys.
-        adapter: Its service.
-        deadline_s: Seconds until an answer begins: its own, within the service's `timeout`.
-    """
-
-    settings: ProxySettings
-    adapter: HttpAdapter
-    deadline_s: float
+_ITS_OWN = (Unreachable, BadReply, DeadlineExceeded, Rejected)
+"""Failures that the service is to blame for; a refusal is that of its token endpoint."""
 
 
 class Proxies:

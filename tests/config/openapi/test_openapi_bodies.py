@@ -101,29 +101,97 @@ def test_the_styles_of_a_form(documents: Any) -> None:
     }
 
 
-def test_a_multipart_body_of_texts(documents: Any) -> None:
+FILE = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {
+                key: {"type": "string"} for key in ("filename", "content_type", "text", "base64")
+            },
+            "oneOf": [{"required": ["text"]}, {"required": ["base64"]}],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def test_a_multipart_body(documents: Any) -> None:
     schema = {
-        "required": ["note"],
+        "required": ["note", "picture"],
         "properties": {
             "note": {"type": "string"},
             "tags": {"type": "array", "items": {"type": "string"}},
-            "picture": {"type": "string", "format": "binary"},
-            "pictures": {"type": "array", "items": {"$ref": "#/components/schemas/File"}},
+            "picture": {"type": "string", "format": "binary", "description": "Of what."},
+            "more-pictures": {"type": "array", "items": {"$ref": "#/components/schemas/File"}},
             "id": {"readOnly": True},
         },
     }
     components = {"schemas": {"File": {"type": "string", "contentMediaType": "image/png"}}}
     operation = posted({MULTIPART: {"schema": schema}})
     table = documents.table(operation, method="post", components=components)
-    assert table["calls"]["reply"]["parameters"] == [
-        {"to": "part", "name": "note", "value": "{body.note}"},
-        {"to": "part", "name": "tags", "value": "{body.tags}"},
-    ]
+    assert table["calls"]["reply"]["multipart"] == {
+        "note": "{body.note}",
+        "tags": "{body.tags}",
+        "picture": {"filename": "picture", "file": "{body.picture}"},
+        "more-pictures": {
+            "filename": "more-pictures",
+            "content_type": "image/png",
+            "file": '{body."more-pictures"}',
+        },
+    }
     assert table["input"]["properties"]["body"] == {
         "type": "object",
-        "properties": {key: schema["properties"][key] for key in ("note", "tags")},
-        "required": ["note"],
+        "properties": {
+            "note": {"type": "string"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "picture": {**FILE, "description": "Of what."},
+            "more-pictures": {"type": "array", "items": FILE},
+        },
+        "required": ["note", "picture"],
         "additionalProperties": False,
+    }
+    assert "$defs" not in table["input"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent_as", "content_type"),
+    [
+        ({"type": "string", "format": "binary"}, None, None),
+        ({"type": "string", "format": "binary"}, "image/png", "image/png"),
+        ({"type": "string", "format": "binary"}, "image/png, image/jpeg", None),
+        ({"type": "string", "format": "binary"}, "image/*", None),
+        ({"contentMediaType": "image/png"}, None, "image/png"),
+        ({"contentMediaType": "image/png"}, "image/gif", "image/gif"),
+        ({"contentMediaType": "text/csv; header=present"}, None, "text/csv; header=present"),
+        ({}, "application/octet-stream", "application/octet-stream"),
+    ],
+)
+def test_what_is_a_file(documents: Any, schema: Any, sent_as: Any, content_type: Any) -> None:
+    media = {"schema": {"properties": {"f": schema}}}
+    media |= {} if sent_as is None else {"encoding": {"f": {"contentType": sent_as}}}
+    call = documents.call(posted({MULTIPART: media}), method="post")
+    said = {} if content_type is None else {"content_type": content_type}
+    assert call["multipart"] == {"f": {"filename": "f", "file": "{body.f}", **said}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent_as"),
+    [
+        ({}, None),
+        ({}, "application/json"),
+        ({}, "text/plain"),
+        ({"type": "object"}, "application/xml"),
+        ({"type": "string", "format": "byte"}, None),
+        ({"contentMediaType": "image/png", "contentEncoding": "base64"}, None),
+        ({"type": "array", "items": {"type": "array", "items": {"format": "binary"}}}, None),
+    ],
+)
+def test_what_is_none(documents: Any, schema: Any, sent_as: Any) -> None:
+    media = {"schema": {"properties": {"f": schema}}}
+    media |= {} if sent_as is None else {"encoding": {"f": {"contentType": sent_as}}}
+    assert documents.call(posted({MULTIPART: media}), method="post")["multipart"] == {
+        "f": "{body.f}"
     }
 
 
@@ -132,17 +200,9 @@ def test_a_multipart_body_of_texts(documents: Any) -> None:
     [
         (
             {"application/xml": {}},
-            'expected a body of JSON, a form, text or multipart texts, got ["a',
+            'expected a body of JSON, a form, text or multipart, got ["a',
         ),
         ({"application/octet-stream": {}}, "expected a body of JSON"),
-        (
-            {MULTIPART: {"schema": {"required": ["f"], "properties": {"f": {"format": "binary"}}}}},
-            "properties/f: expected parts of text, got a file that must be there",
-        ),
-        (
-            {MULTIPART: {"schema": {"properties": {"f": {"format": "binary"}}}}},
-            "expected parts of text, got files alone",
-        ),
         ({MULTIPART: {}}, "a multipart body whose schema names all of its parts"),
         (
             {FORM: {"schema": {"type": "object"}, "encoding": {"a": {}}}},

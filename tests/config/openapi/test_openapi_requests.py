@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
+from gateway.app import create_app
+from gateway.core.errors import InvalidArguments
+from gateway.core.messages import Context, Request
+from tests.adapters.test_http_multipart import parts_of
 from tests.config.test_decode_imports import IMPORT, SERVICE, asked
 
 COLORS = ["blue", "black"]
@@ -173,3 +178,66 @@ async def test_bodies(
     request = await asked("op", body=value)
     assert (request.header("content-type") or "").partition(";")[0] == media_type
     assert request.body == body
+
+
+FILES = {
+    "3.0.3": {"type": "string", "format": "binary"},
+    "3.1.0": {"type": "string", "contentMediaType": "image/png"},
+}
+PNG = b"\x89PNG\x00\xff"
+
+
+@pytest.mark.parametrize("version", FILES)
+async def test_files_go_out(documents: Any, autojump_clock: MockClock, version: str) -> None:
+    file = FILES[version]
+    schema = {
+        "type": "object",
+        "required": ["picture"],
+        "properties": {
+            "note": {"type": "string"},
+            "picture": file,
+            "more": {"type": "array", "items": file},
+        },
+    }
+    media = {"schema": schema, "encoding": {"picture": {"contentType": "image/png"}}}
+    content = {"requestBody": {"required": True, "content": {"multipart/form-data": media}}}
+    write(content, "/x", version)
+    given = {
+        "note": "Grüße",
+        "picture": {"filename": "a.png", "base64": base64.b64encode(PNG).decode()},
+        "more": ["one", {"filename": "b.txt", "content_type": "text/x", "text": "two"}],
+    }
+    usual = "text/plain; charset=utf-8" if version < "3.1" else "image/png"
+    assert parts_of(await asked("op", body=given)) == [
+        ("note", None, None, "Grüße".encode()),
+        ("picture", "a.png", "image/png", PNG),
+        ("more", "more", usual, b"one"),
+        ("more", "b.txt", "text/x", b"two"),
+    ]
+    assert parts_of(await asked("op", body={"picture": "<svg>"})) == [
+        ("picture", "picture", "image/png", b"<svg>")
+    ]
+
+
+@pytest.mark.parametrize("version", FILES)
+@pytest.mark.parametrize(
+    "body", [{}, {"picture": None}, {"picture": 1}, {"picture": {}}, {"picture": {"json": 1}}]
+)
+async def test_what_is_no_file_is_refused(documents: Any, version: str, body: Any) -> None:
+    schema = {"required": ["picture"], "properties": {"picture": FILES[version]}}
+    content = {"multipart/form-data": {"schema": schema}}
+    write({"requestBody": {"required": True, "content": content}}, "/x", version)
+    app = create_app("gateway.toml")
+    async with app.running():
+        with pytest.raises(InvalidArguments):
+            await app.call(Request("op", {"body": body}, Context(request_id="r")))
+
+
+@pytest.mark.parametrize("version", FILES)
+async def test_an_upload_may_be_left_out(
+    documents: Any, autojump_clock: MockClock, version: str
+) -> None:
+    schema = {"properties": {"picture": FILES[version]}}
+    write({"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}, "/x", version)
+    request = await asked("op")
+    assert (request.header("content-type"), request.body) == (None, b"")

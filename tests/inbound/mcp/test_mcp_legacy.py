@@ -16,7 +16,7 @@ from gateway.core.errors import CannotAsk
 from gateway.core.messages import Context, Log, Reply, Request
 from gateway.core.service import Emit
 from gateway.inbound.mcp import Mcp
-from gateway.inbound.mcp.legacy import MAX_BATCH
+from gateway.inbound.mcp.batches import MAX_BATCH
 from gateway.inbound.mcp.sessions import IDLE_S, MAX_CALLS, Session, Sessions
 from gateway.inbound.mcp.signing import Signer
 from gateway.net.asgi import Incoming

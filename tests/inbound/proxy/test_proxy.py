@@ -132,7 +132,10 @@ async def test_the_innermost_of_two_proxies_answers() -> None:
     config = config_of()
     config["proxies"]["q"] = {"path": "/files/in/", "service": "s"}
     app = create_app(config)
-    found = [app._proxied.find(path) for path in ("/files/in/x", "/files/inx", "/file", "/files")]
+    found = [
+        app._dispatch._proxies.find(path)
+        for path in ("/files/in/x", "/files/inx", "/file", "/files")
+    ]
     assert [proxy and proxy.prefix for proxy in found] == ["/files/in/", "/files/", None, None]
 
 
@@ -557,7 +560,7 @@ async def test_an_oserror_of_our_own_is_nobodys_leaving() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with bench(Scripted(http(200, b"ok"))) as b:
-        proxy = b.app._proxied.find("/files/x")
+        proxy = b.app._dispatch._proxies.find("/files/x")
         assert proxy is not None
         error = await proxy._booked(context_of({}, "proxy"), work)
         assert (error and error.code, b.events.last.outcome) == ("internal", "error")
