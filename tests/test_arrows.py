@@ -39,7 +39,8 @@ ARROWS["__init__"] = {"app", "build", "config", "core"}
 # What stands beside the siblings, for all of them.
 SHARED = {
     "inbound": {"clashes", "front", "routes"},
-    "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies", "watched"},
+    "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies", "line"}
+    | {"observed", "race", "watched"},
 }
 # A protocol in several files: one writes its document, one its event streams.
 PARTS = {("inbound", "http"): {"openapi", "partials"}}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import trio
@@ -16,23 +15,21 @@ from gateway.config.codec import Codec
 from gateway.config.problems import Place, Refused
 from gateway.config.text import show
 from gateway.core.adapter import Environment
-from gateway.core.background import Background
-from gateway.core.begun import Begun, finished
+from gateway.core.begun import Begun
 from gateway.core.errors import Overloaded
-from gateway.core.messages import Partial, Reply, Request
+from gateway.core.messages import Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
-from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.latencies import Latencies
+from gateway.policies.line import Line
 from gateway.policies.observed import observed
+from gateway.policies.race import Race
 from gateway.telemetry.events import Hedged
 
 __all__ = ["Hedge", "HedgeSettings", "Percentile", "create"]
 
 _SOONEST_S = 0.001
 """No call is made once more before: where most take less, what is slower is chance, not the service."""
-
-T = TypeVar("T")
 
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,3})?)")
 
@@ -107,7 +104,7 @@ class Hedge:
         self,
         settings: HedgeSettings,
         environment: Environment,
-        line: _Line,
+        line: Line,
         latencies: Latencies,
         call: str,
     ) -> None:
@@ -128,7 +125,7 @@ class Hedge:
             reply = await inner(request, emit)
             self._latencies.add(trio.current_time() - start)
             return reply
-        return await self.race(_Race(request, emit, inner), start, after_s)
+        return await self.race(Race(request, emit, inner), start, after_s)
 
     def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
         """Begin the call."""
@@ -157,7 +154,7 @@ class Hedge:
         if replied or took_s > after_s:
             self._latencies.add(took_s)
 
-    async def race(self, race: _Race, start: float, after_s: float) -> Reply:
+    async def race(self, race: Race, start: float, after_s: float) -> Reply:
         """Run a race that began at `start`, with a hedge so many seconds after that."""
         self._line.add(race, self._more, start + after_s)
         replied = False
@@ -182,7 +179,7 @@ class Hedge:
         after_s = self._latencies.percentile(after.share)
         return None if after_s is None else max(after_s, _SOONEST_S)
 
-    def _more(self, race: _Race) -> None:
+    def _more(self, race: Race) -> None:
         """Start one more attempt, if it may be, and see to the next."""
         end = trio.current_time() + (self._latencies.median or 0.0)
         if race.decided or end >= race.until or not self._extra.take():
@@ -194,153 +191,6 @@ class Hedge:
         after_s = self._after_s()
         if after_s is not None and len(race.hedges) < self._settings.max:
             self._line.add(race, self._more, trio.current_time() + after_s)
-
-
-class _Race:
-    """The attempts of one call.
-
-    Args:
-        request: What each of them asks.
-        emit: Takes what is emitted; the attempt that emits first has won.
-        inner: What is called.
-        begun: The first attempt, if it was begun already.
-
-    Attributes:
-        until: When nobody waits for the call any more, on Trio's clock.
-    """
-
-    __slots__ = (
-        "_begun",
-        "_chosen",
-        "_emit",
-        "_hedges",
-        "_inner",
-        "_moved",
-        "_outcome",
-        "_over",
-        "_primary",
-        "_request",
-        "_running",
-        "_task",
-        "until",
-    )
-
-    def __init__(
-        self, request: Request, emit: Emit, inner: Service, begun: Begun | None = None
-    ) -> None:
-        self._request = request
-        self._begun = begun
-        self._emit = emit
-        self._inner = inner
-        self.until = trio.current_effective_deadline()
-        self._task = trio.lowlevel.current_task()
-        self._primary = trio.CancelScope()
-        self._hedges: list[trio.CancelScope] = []
-        self._running = 0
-        self._chosen: trio.CancelScope | None = None
-        self._outcome: Outcome = None
-        self._moved = trio.Event()
-        self._over = False
-
-    @property
-    def hedges(self) -> list[bool]:
-        """Of each hedge, whether it won."""
-        return [scope is self._chosen for scope in self._hedges]
-
-    @property
-    def decided(self) -> bool:
-        """Whether one more attempt makes no sense."""
-        return self._over or self._chosen is not None
-
-    async def run(self) -> Reply:
-        """Make the first attempt; what the first reply of any is, else how the first one failed."""
-        failure: BaseException | None = None
-        with self._primary:
-            try:
-                if self._begun is not None:
-                    reply = await finished(self._begun)
-                else:
-                    reply = await self._inner(self._request, _Claiming(self, self._primary))
-            except Exception as error:
-                if not self._running:
-                    raise
-                failure = error
-            else:
-                if self._chosen in {None, self._primary}:
-                    return reply
-        while self._outcome is None and self._running:
-            await self._moved.wait()
-        outcome = self._outcome
-        if isinstance(outcome, Reply):
-            return outcome
-        # One that had won and brought nothing was cut off: the gateway is closing.
-        raise outcome or failure or Overloaded("not answered: the gateway is closing")
-
-    def hedge(self, background: Background) -> None:
-        """Start one more attempt.
-
-        Raises:
-            Overloaded: The gateway is closing.
-        """
-        scope = trio.CancelScope(deadline=self.until)
-        # In the caller's context: log lines and what Python functions ask for are the request's.
-        self._task.context.copy().run(background.start, partial(self._attempt, scope))
-        self._hedges.append(scope)
-        self._running += 1
-
-    async def _attempt(self, scope: trio.CancelScope) -> None:
-        try:
-            claiming = _Claiming(self, scope)
-            outcome = await made_apart(self._inner, self._request, claiming, scope)
-            # How one fails counts only if it had won before.
-            if outcome is not None and (
-                self.choose(scope) if isinstance(outcome, Reply) else self._chosen is scope
-            ):
-                self._outcome = outcome
-        finally:
-            self._running -= 1
-            self._moved.set()
-            self._moved = trio.Event()
-
-    def choose(self, scope: trio.CancelScope) -> bool:
-        """Whether the attempt in `scope` is the one that counts; the others are cancelled then."""
-        if self._chosen is None:
-            self._chosen = scope
-            for other in (self._primary, *self._hedges):
-                if other is not scope:
-                    other.cancel()
-        return self._chosen is scope
-
-    async def emit(self, scope: trio.CancelScope, item: Partial) -> None:
-        """Pass on what the attempt in `scope` emits, unless another is the one that counts."""
-        if not self.choose(scope):
-            await trio.sleep_forever()  # it was cancelled
-        await self._emit(item)
-
-    def end(self) -> bool:
-        """Have every hedge end; whether that is to be waited for."""
-        self._over = True
-        for scope in self._hedges:
-            scope.cancel()
-        return bool(self._running)
-
-    async def ended(self) -> None:
-        """Wait until every hedge has ended."""
-        while self._running:
-            await self._moved.wait()
-
-
-class _Claiming:
-    """One attempt's `Emit`."""
-
-    __slots__ = ("_race", "_scope")
-
-    def __init__(self, race: _Race, scope: trio.CancelScope) -> None:
-        self._race = race
-        self._scope = scope
-
-    async def __call__(self, item: Partial, /) -> None:
-        await self._race.emit(self._scope, item)
 
 
 class _Raced:
@@ -369,7 +219,7 @@ class _Raced:
     def __init__(  # noqa: PLR0917 - made in one place
         self,
         hedge: Hedge,
-        line: _Line,
+        line: Line,
         inner: Service,
         request: Request,
         begun: Begun,
@@ -412,7 +262,7 @@ class _Raced:
         """As `Begun`."""
         self._tell, self._open = None, False
         self._line.drop(self)
-        race = _Race(self._request, discard, self._inner, self._begun)
+        race = Race(self._request, discard, self._inner, self._begun)
         return await self._hedge.race(race, self._start, self._after_s)
 
     def _end(self, *, replied: bool) -> None:
@@ -428,45 +278,11 @@ class _Raced:
         self._begun.close()
 
 
-class _Line:
-    """Calls that wait for the time at which they are made once more, those of a service together.
-
-    One task sees to all of them, and wakes for the next. Most calls end before: to join and to
-    leave costs little, and to find the next one, when that task wakes, as much as there are.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[Any, tuple[float, Callable[[Any], None]]] = {}
-        self._alarm = trio.CancelScope()
-
-    def add(self, call: T, more: Callable[[T], None], at: float) -> None:
-        """Call `more`, which neither waits nor fails, with `call` at a time on Trio's clock."""
-        self._waiting[call] = (at, more)
-        if at < self._alarm.deadline:  # noqa: PLR1730 - to move a deadline costs more than to look at it
-            self._alarm.deadline = at
-
-    def drop(self, call: object) -> None:
-        """Let `call` wait no longer, if it does."""
-        self._waiting.pop(call, None)
-
-    async def attend(self) -> None:
-        """See to them, until cancelled."""
-        while True:
-            first = min([at for at, _ in self._waiting.values()], default=math.inf)
-            with trio.CancelScope(deadline=first) as self._alarm:
-                await trio.sleep_forever()
-            now = trio.current_time()
-            due = [(call, more) for call, (at, more) in self._waiting.items() if at <= now]
-            for call, more in due:
-                if self._waiting.pop(call, None) is not None:
-                    more(call)
-
-
 def create(
     settings: HedgeSettings, environment: Environment
 ) -> Callable[[CallFacts], Hedge | None]:
     """The service's `hedge`; its calls share what is known of how long they take."""
-    line = _Line()
+    line = Line()
     environment.background.keep(line.attend)
     latencies = Latencies()
 

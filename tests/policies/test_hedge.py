@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from gateway.core.errors import Overloaded, Unreachable
 from gateway.core.messages import Partial, Progress, Reply, Request
 from gateway.core.service import Emit, discard
-from gateway.policies.hedge import _Race
+from gateway.policies.race import Race
 from gateway.telemetry.events import Hedged
 from gateway.testing import ScriptedService
 from tests.apps import request
@@ -22,7 +22,7 @@ from tests.policies.stacks import WRITE, Stack, outcomes_of, stacked
 
 def races() -> int:
     gc.collect()
-    return sum(isinstance(one, _Race) for one in gc.get_objects())
+    return sum(isinstance(one, Race) for one in gc.get_objects())
 
 
 def won(stack: Stack) -> list[bool]:

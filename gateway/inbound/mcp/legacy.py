@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
+import trio
 
 from gateway.core.errors import Overloaded
 from gateway.core.mcp import (
