@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -31,6 +30,8 @@ from pathlib import Path
 
 import attrs
 import trio
+
+from tests.end_to_end.processes import free_port
 
 __all__ = [
     "PAGES",
@@ -185,9 +186,7 @@ class Workspace:
 
     def _port(self, port: str) -> str:
         if port not in self._ports:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._ports[port] = str(probe.getsockname()[1])
+            self._ports[port] = str(free_port())
         return self._ports[port]
 
     def write(self, name: str, text: str) -> Path:
