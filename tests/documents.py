@@ -161,7 +161,8 @@ class Workspace:
             shim = tools / name
             shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
             shim.chmod(0o755)
-        shutil.copytree(ROOT / "config", folder / "config")
+        compiled = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "config", folder / "config", ignore=compiled)
         for path in (folder / "config" / "examples").glob("*.*"):
             path.write_text(self.localised(path.read_text()))
         self._environ = {
