@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -31,6 +30,8 @@ from pathlib import Path
 
 import attrs
 import trio
+
+from tests.end_to_end.processes import free_port
 
 __all__ = [
     "PAGES",
@@ -160,7 +161,8 @@ class Workspace:
             shim = tools / name
             shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
             shim.chmod(0o755)
-        shutil.copytree(ROOT / "config", folder / "config")
+        compiled = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "config", folder / "config", ignore=compiled)
         for path in (folder / "config" / "examples").glob("*.*"):
             path.write_text(self.localised(path.read_text()))
         self._environ = {
@@ -185,9 +187,7 @@ class Workspace:
 
     def _port(self, port: str) -> str:
         if port not in self._ports:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._ports[port] = str(probe.getsockname()[1])
+            self._ports[port] = str(free_port())
         return self._ports[port]
 
     def write(self, name: str, text: str) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,12 +32,24 @@ def install(package: str, version: str) -> Path:
         version: The exact version.
     """
     place = _CACHE / f"{package.replace('/', '-')}-{version}"
-    found = place / "node_modules" / package
-    if (place / ".complete").exists():
-        return found
+    with _alone(place):
+        if not (place / ".complete").exists():
+            _fetch(package, version, place)
+    return place / "node_modules" / package
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """While it lasts, no other suite that runs at the same time has `place`."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(package: str, version: str, place: Path) -> None:
     executable = node()
     npm = executable.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    place.mkdir(parents=True, exist_ok=True)
     command = [executable, npm, "install", "--prefix", place, "--no-audit", "--no-fund"]
     try:
         done = subprocess.run(
@@ -49,4 +64,3 @@ def install(package: str, version: str) -> Path:
     if done.returncode != 0:
         require(f"npm could not install {package}@{version}: {done.stderr[-500:]}")
     (place / ".complete").touch()
-    return found

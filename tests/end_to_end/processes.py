@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -19,11 +20,21 @@ __all__ = ["command", "free_port", "ready", "running"]
 ROOT = Path(__file__).parents[2]
 
 
+_NOT_GIVEN_OUT = range(20_000, 32_768)
+"""Ports that no system gives to who asks for any: those begin at 32768, or higher."""
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A loopback port that nobody listens on.
+
+    The system gives it to nobody else until it is used: other suites beside this one open thousands
+    of connections meanwhile, each from a port that the system gives them.
+    """
+    while True:
+        port = secrets.choice(_NOT_GIVEN_OUT)
+        with suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def command(*arguments: str) -> list[str]:
@@ -68,7 +79,8 @@ def ready(process: subprocess.Popen[str], url: str, *, within_s: float = 15) -> 
             assert process.stdout is not None
             raise AssertionError(f"it ended: {process.stdout.read()}")
         try:
-            httpx.get(url, timeout=1, trust_env=False)
+            # Without loading certificates, which takes longer than all else while it starts.
+            httpx.get(url, timeout=1, trust_env=False, verify=False)
         except httpx.TransportError:
             time.sleep(0.02)
         else:

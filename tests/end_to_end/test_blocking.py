@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from gateway.app import create_app
 from gateway.core.errors import DeadlineExceeded
@@ -56,11 +57,12 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
             "tools": {
                 "t": {
                     "deadline": f"{DEADLINE_S:g}s",
+                    "input": {"properties": {"seconds": "number"}},
                     "calls": {
                         "r": {
                             "service": "f",
                             "function": "block",
-                            "arguments": {"seconds": BLOCKED_S},
+                            "arguments": {"seconds": "{seconds}"},
                         }
                     },
                 }
@@ -72,10 +74,10 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
     late: list[float] = []
     answered = 0
 
-    async def call() -> None:
+    async def call(seconds: float) -> None:
         nonlocal answered
         start = time.perf_counter()
-        answer = await InMemoryClient(app).request("POST", "/tools/t")
+        answer = await InMemoryClient(app).request("POST", "/tools/t", json={"seconds": seconds})
         took = time.perf_counter() - start
         if answer.status == 200:
             answered += 1
@@ -87,8 +89,11 @@ async def test_200_callers_of_a_function_that_blocks_do_not_hold_the_loop(
     async with app.running(), trio.open_nursery() as nursery:
         nursery.start_soon(measure_lag, lags)
         async with trio.open_nursery() as callers:
-            for _ in range(CALLERS):
-                callers.start_soon(call)
+            # One is abandoned for certain; of the others those that the deadline finds in the middle.
+            callers.start_soon(call, DEADLINE_S + 1)
+            await wait_all_tasks_blocked()
+            for _ in range(CALLERS - 1):
+                callers.start_soon(call, BLOCKED_S)
         # More than there are threads may be abandoned in all, one after the other's end.
         abandoned = len(events.of(ThreadAbandoned))
         running = abandoned - len(events.of(AbandonedThreadEnded))

@@ -23,6 +23,7 @@ from gateway.admin.app import Admin
 from gateway.server.listeners import ListenError, open_listeners, tls_context
 from gateway.server.worker import Addresses, StartError, serve
 from gateway.telemetry.metrics import Metrics
+from tests.end_to_end.processes import free_port
 from tests.server.attacks import ATTACKS
 from tests.server.serving import AdminBind, App, Settings, Tls
 
@@ -249,10 +250,7 @@ async def test_a_start_that_fails_serves_nothing() -> None:
 
 
 async def test_until_it_has_started_it_is_not_ready_and_refuses() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port, admin = probe.getsockname()[1], 0
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        admin = probe.getsockname()[1]
+    port, admin = free_port(), free_port()
     settings = Settings(bind=(f"127.0.0.1:{port}",), admin=AdminBind(f"127.0.0.1:{admin}"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(

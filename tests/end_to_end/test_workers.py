@@ -166,13 +166,13 @@ def test_a_reload_on_trial_does_not_show(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGHUP)
         until(lambda: len(server.workers) == 2)
         for _ in range(100):
-            assert httpx.get(f"{server.admin}/health/ready").status_code == 200
+            assert server.get(f"{server.admin}/health/ready").status_code == 200
             assert server.answer()[0] == "ok"
         # A second one takes the place of the first.
         assert server.reload(start="ok", text="new")
         until(lambda: len(server.workers) == 1)
         assert server.answer()[0] == "new"
-        assert httpx.get(f"{server.admin}/health/ready").status_code == 200
+        assert server.get(f"{server.admin}/health/ready").status_code == 200
         assert server.end() == 0
 
 
@@ -271,7 +271,7 @@ def test_a_signal_to_one_worker_drains_it_and_it_is_replaced(tmp_path: Path) -> 
 def test_what_a_killed_worker_had_started_ends(tmp_path: Path, heeds: str, *, ending: bool) -> None:
     with supervised(tmp_path, workers=1) as server:
         url = f"http://127.0.0.1:{server.port}/start?{heeds}"
-        started = [int(pid) for pid in httpx.get(url).text.split()]
+        started = [int(pid) for pid in server.get(url).text.split()]
         (worker,) = server.workers
         os.kill(worker, signal.SIGKILL)
         if ending:
@@ -318,7 +318,7 @@ def test_any_worker_tells_the_metrics_of_all(tmp_path: Path) -> None:
 
 
 def up(server: Server) -> list[str]:
-    page = httpx.get(f"{server.admin}/metrics", timeout=10).text
+    page = server.get(f"{server.admin}/metrics").text
     return re.findall(r'gateway_worker_up{worker="\d"} (.*)', page)
 
 
@@ -328,13 +328,13 @@ def test_a_worker_that_does_not_answer_is_named(tmp_path: Path) -> None:
         start = time.monotonic()
         assert sorted(up(server)) == ["0.0", "1.0"]
         assert time.monotonic() - start < 1 + 3
-        assert httpx.get(f"{server.admin}/health/ready").status_code == 200
+        assert server.get(f"{server.admin}/health/ready").status_code == 200
         assert server.end() == 0
 
 
 def test_one_worker_has_the_page_of_one_process(tmp_path: Path) -> None:
     with supervised(tmp_path, workers=1) as server:
-        page = httpx.get(f"{server.admin}/metrics").text
+        page = server.get(f"{server.admin}/metrics").text
         assert "worker=" not in page
         assert "gateway_worker_restarts_total 0.0" in page
         assert server.end() == 0
