@@ -215,8 +215,7 @@ class Gateway:
                     raise DeadlineExceeded("less than 1 ms of the budget was left on arrival")  # noqa: TRY301 - a call less
                 if (refusal := tool.plan.refusal(request.context.priority)) is not None:
                     raise refusal  # noqa: TRY301 - likewise
-                with self._life.within(budget_s):
-                    await run(emit)
+                await run(self._life, budget_s, emit)
                 if client_has_left():
                     raise ClientLeft  # noqa: TRY301 - likewise
                 reply = run.book.conclude().sealed()

@@ -11,7 +11,9 @@ from typing import Literal
 
 import trio
 
+from gateway.core.alarms import Alarms, alarms
 from gateway.core.errors import Overloaded
+from gateway.plan.flight import Ends, Flight
 from gateway.plan.root import Root
 
 __all__ = ["Lifespan"]
@@ -46,8 +48,9 @@ class Lifespan:
         self._settled = trio.Event()
         self._driven = False
         self.commits: trio.Nursery | None = None
-        self._roots: set[trio.CancelScope] = set()
-        self._waiting: set[trio.CancelScope] = set()
+        self._alarms = Alarms()
+        self._roots: set[Ends] = set()
+        self._waiting: set[Ends] = set()
         self._drain_deadline = math.inf
 
     @property
@@ -69,6 +72,11 @@ class Lifespan:
         """A scope for what is in flight for a client: a drain and the client's leaving reach it."""
         return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
 
+    def flight(self, timeout_s: float) -> Flight:
+        """As `within`, for calls that are begun and waited for in one task; only while it is open."""
+        deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
+        return Flight(self._roots, self._alarms, deadline)
+
     def waiting(self) -> Root:
         """A scope for what only waits for news: the client's leaving ends it, a drain at once."""
         return Root(self._waiting, math.inf if self._drain_deadline == math.inf else -math.inf)
@@ -81,7 +89,7 @@ class Lifespan:
         """As `Gateway.begin_drain`."""
         deadline = trio.current_time() + seconds
         self._drain_deadline = min(self._drain_deadline, deadline)
-        scopes = [*self._roots]
+        scopes: list[Ends] = [*self._roots]
         if self.commits is not None:
             scopes.append(self.commits.cancel_scope)
         for scope in scopes:
@@ -107,6 +115,7 @@ class Lifespan:
     async def _opened(self) -> AsyncIterator[None]:
         """From opening, which has begun, over open and closing to closed."""
         failure: Exception | None = None
+        self._alarms = alarms()
         try:
             async with self._open_services():
                 closing = trio.Event()

@@ -39,7 +39,7 @@ ARROWS["__init__"] = {"app", "build", "config", "core"}
 # What stands beside the siblings, for all of them.
 SHARED = {
     "inbound": {"clashes", "front", "routes"},
-    "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies", "line"}
+    "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies"}
     | {"observed", "race", "watched"},
 }
 # A protocol in several files: one writes its document, one its event streams.

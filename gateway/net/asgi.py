@@ -61,6 +61,14 @@ PEER = "gateway.peer"
 """The extension of an ASGI scope under which our own server gives a `Peer`."""
 
 
+class Cancels(Protocol):
+    """What can be cancelled, as a cancel scope can."""
+
+    def cancel(self) -> None:
+        """Cancel it."""
+        ...
+
+
 class Peer(Protocol):
     """What our own server tells of a request's client, beyond ASGI.
 
@@ -70,7 +78,7 @@ class Peer(Protocol):
     """
 
     left: bool
-    cancels: trio.CancelScope | None
+    cancels: Cancels | None
 
     def body_at_hand(self) -> bytes | None:
         """The whole body if it was read already; then `receive` does not give it any more."""
@@ -284,7 +292,7 @@ def lose_client() -> None:
         client.left = True
 
 
-def ends_with_client(scope: trio.CancelScope) -> None:
+def ends_with_client(scope: Cancels) -> None:
     """Have the client's leaving cancel `scope`: for whoever works below `while_connected`.
 
     Args:

@@ -45,9 +45,9 @@ class Book:
         self._succeeded = 0
         self._lacking: dict[str, tuple[GatewayError, ...]] = {}
 
-    def open(self) -> None:
-        """Take note of the budget: the deadline of whoever runs the plan."""
-        self.until = trio.current_effective_deadline()
+    def open(self, until: float = math.inf) -> None:
+        """Take note of the budget: until then, or the deadline of whoever runs the plan."""
+        self.until = min(until, trio.current_effective_deadline())
         self._budget_s = max(0.0, self.until - trio.current_time())
 
     def begin(self, node: Node) -> bool:

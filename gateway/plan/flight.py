@@ -1,30 +1,96 @@
-"""Calls that were begun, and are waited for in one task: a task for each would cost more than it does."""
+"""Calls that were begun, and are waited for in one task: a task for each would cost more than it does.
+
+So would a cancel scope for their request, where all there is to be woken for is a reply, the end of
+the budget, or the client's leaving.
+"""
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol, Self
 
 import trio
 
+from gateway.core.alarms import Alarms
 from gateway.core.begun import Begun
+from gateway.net.asgi import ends_with_client
 from gateway.plan.plan import Node
 
-__all__ = ["Flight"]
+__all__ = ["Ends", "Flight"]
+
+
+class Ends(Protocol):
+    """What ends by itself at a time, or when it is told to: a cancel scope, a flight.
+
+    Attributes:
+        deadline: When, on Trio's clock.
+    """
+
+    deadline: float
+
+    def cancel(self) -> None:
+        """Have it end now."""
+        ...
 
 
 class Flight:
-    """The calls under way of one request. To be closed, whatever happens."""
+    """The calls under way of one request: a context that leaves none of them.
 
-    __slots__ = ("_begun", "_limited", "_task", "_told")
+    It stands where the request's cancel scope would, and ends as one does, but for what is done in
+    it: that has to ask.
 
-    def __init__(self) -> None:
+    Args:
+        roots: Where it stands.
+        alarms: Where it waits for its time.
+        deadline: When it ends, on Trio's clock; may be moved.
+
+    Attributes:
+        over: Whether it has ended: by its deadline, or since it was cancelled.
+    """
+
+    __slots__ = ("_alarms", "_at", "_begun", "_deadline", "_roots", "_task", "_told", "over")
+
+    def __init__(self, roots: set[Ends], alarms: Alarms, deadline: float) -> None:
+        self._roots = roots
+        self._alarms = alarms
+        self._deadline = self._at = deadline
         self._begun: dict[str, tuple[Node, Begun]] = {}
         self._told: deque[str] = deque()
         self._task: trio.lowlevel.Task | None = None
-        self._limited = False
+        self.over = False
+
+    def __enter__(self) -> Self:
+        self._roots.add(self)
+        ends_with_client(self)
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.land()
+        for _, begun in self._begun.values():
+            begun.close()
+        self._begun.clear()
+
+    def land(self) -> None:
+        """Stand there no more: a scope has to, for there is more to wait for than replies."""
+        self._roots.discard(self)
+        self._alarms.drop(self)
+
+    @property
+    def deadline(self) -> float:
+        """When it ends."""
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._ring()  # the alarm may have been for later
+
+    def cancel(self) -> None:
+        """End it."""
+        self.over = True
+        self._wake()
 
     def __bool__(self) -> bool:
         return bool(self._begun)
@@ -32,34 +98,50 @@ class Flight:
     def add(self, node: Node, begun: Begun) -> None:
         """Have `node`'s call among them."""
         self._begun[node.name] = (node, begun)
-        self._limited = self._limited or begun.deadline < math.inf
+        self._at = min(self._at, begun.deadline)
         begun.listen(partial(self._tell, node.name))
 
     def _tell(self, name: str) -> None:
         self._told.append(name)
+        self._wake()
+
+    def _wake(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             trio.lowlevel.reschedule(task)
 
-    async def told(self) -> tuple[Node, Begun]:
+    async def told(self) -> tuple[Node, Begun] | None:
         """The next call of which something came, in the order in which it did, or whose time is over.
+
+        Returns:
+            `None` if the flight is over.
 
         Cancellation: nothing is lost.
         """
-        if not self._limited and not self._told:
-            await self._wait()
-        while not self._told:
-            calls = [(begun.deadline, name) for name, (_, begun) in self._begun.items()]
-            with trio.CancelScope(deadline=min(calls)[0]):
-                await self._wait()
-            now = trio.current_time()
-            if not self._told:
-                self._told += [name for deadline, name in calls if deadline <= now]
-        return self._begun[self._told.popleft()]
+        while not self.over:
+            while self._told:
+                found = self._begun.get(self._told.popleft())
+                if found is not None:
+                    return found
+            self._alarms.add(self, Flight._ring, self._at)
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return None
 
-    async def _wait(self) -> None:
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
+    def _ring(self) -> None:
+        """Look at whose time is over, and when the next one's will be."""
+        now = trio.current_time()
+        self.over = self.over or self._deadline <= now
+        self._at = self._deadline
+        for name, (_, begun) in self._begun.items():
+            if begun.deadline <= now:
+                self._told.append(name)
+            else:
+                self._at = min(self._at, begun.deadline)
+        if self.over or self._told:
+            self._wake()
+        elif self._task is not None:
+            self._alarms.add(self, Flight._ring, self._at)
 
     def _abort(self, _raise_cancel: Callable[[], None]) -> trio.lowlevel.Abort:
         self._task = None
@@ -78,9 +160,3 @@ class Flight:
     def nodes(self) -> list[Node]:
         """Whose calls are among them still."""
         return [node for node, _ in self._begun.values()]
-
-    def close(self) -> None:
-        """End those that are still among them."""
-        for _, begun in self._begun.values():
-            begun.close()
-        self._begun.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from gateway.net.asgi import ends_with_client
+from gateway.plan.flight import Ends
 
 __all__ = ["Root"]
 
@@ -21,7 +22,7 @@ class Root:
 
     __slots__ = ("_roots", "_scope")
 
-    def __init__(self, roots: set[trio.CancelScope], deadline: float) -> None:
+    def __init__(self, roots: set[Ends], deadline: float) -> None:
         self._roots = roots
         self._scope = trio.CancelScope(deadline=deadline)
 

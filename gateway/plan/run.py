@@ -1,13 +1,14 @@
 """One request's way through a plan: each call starts the moment its inputs are there.
 
-The caller opens the scope whose deadline is the request's budget around `Run.__call__`, and asks
-its book for the answer after it: so an expired deadline ends every call and still leaves
-what is there to be merged (docs/adr/0001).
+`Run.__call__` opens the scope whose deadline is the request's budget, and its caller asks its book
+for the answer after it: so an expired deadline ends every call and still leaves what is there to be
+merged (docs/adr/0001). Calls that can be begun need no scope (docs/adr/0011).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import trio
 
@@ -26,11 +27,24 @@ from gateway.plan.flight import Flight
 from gateway.plan.named import Named
 from gateway.plan.outcomes import shown, tried
 from gateway.plan.plan import Node, Plan
+from gateway.plan.root import Root
 
 __all__ = ["Run"]
 
 _MAX_COMMITS = 1000
 """Commits under way at once: their clients may have left, so nothing else bounds their number."""
+
+
+class Life(Protocol):
+    """What a request's calls end with, beside themselves: its budget, its client, the gateway."""
+
+    def within(self, timeout_s: float, /) -> Root:
+        """A scope for them."""
+        ...
+
+    def flight(self, timeout_s: float, /) -> Flight:
+        """A flight for them."""
+        ...
 
 
 class Run:
@@ -60,26 +74,36 @@ class Run:
         self._nursery: trio.Nursery | None = None
         self._unheard: Exception | None = None
 
-    async def __call__(self, emit: Emit = discard, /) -> None:
-        """Make the calls; return when all have ended or the rest is not needed."""
-        self.book.open()
-        first: Sequence[Node] = self._plan.first
-        if len(self._plan.nodes) == 1:
-            await self._follow(first[0], emit)
-            return
-        flight = Flight()
-        try:
-            if emit is discard and len(first) > 1:
-                first = await self._fly(flight)
-            if first:
-                await self._follow_all(first, flight, emit)
-        finally:
-            flight.close()
+    async def __call__(self, life: Life, budget_s: float, emit: Emit = discard, /) -> None:
+        """Make the calls; return when all have ended, the rest is not needed, or the budget is over.
+
+        Args:
+            life: What ends them beside.
+            budget_s: Seconds they may take.
+            emit: Where partial output goes.
+        """
+        if emit is not discard:
+            with life.within(budget_s):
+                self.book.open()
+                await self._follow_all(self._plan.first, emit)
+        else:
+            with life.flight(budget_s) as flight:
+                self.book.open(flight.deadline)
+                rest = await self._fly(flight)
+                if rest:
+                    flight.land()
+                    with life.within(flight.deadline - trio.current_time()):
+                        await self._follow_all(rest, emit, flight)
         if self._unheard is not None:
             raise self._unheard
 
-    async def _follow_all(self, nodes: Sequence[Node], flight: Flight, emit: Emit) -> None:
+    async def _follow_all(
+        self, nodes: Sequence[Node], emit: Emit, flight: Flight | None = None
+    ) -> None:
         """Make these calls at once, each with what waits for it; some may be in flight."""
+        if len(self._plan.nodes) == 1:
+            await self._follow(nodes[0], emit, flight)
+            return
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for node in nodes[1:]:
@@ -95,7 +119,10 @@ class Run:
         """
         rest = self._begin_all(flight)
         while flight and not rest and not self.book.is_over():
-            node, begun = await flight.told()
+            told = await flight.told()
+            if told is None:
+                return ()
+            node, begun = told
             reply, error = tried(begun.take)
             if reply is None and error is None:
                 break
@@ -108,6 +135,8 @@ class Run:
         """Have the first calls in flight that can be begun without waiting; the other ones."""
         others: list[Node] = []
         book, now = self.book, trio.current_time()
+        if flight.deadline <= now:
+            return others  # a drain has ended: nothing is called any more
         for node in self._plan.first:
             begin = node.begin
             if begin is None or book.is_late(node, now):

@@ -15,13 +15,13 @@ from gateway.config.codec import Codec
 from gateway.config.problems import Place, Refused
 from gateway.config.text import show
 from gateway.core.adapter import Environment
+from gateway.core.alarms import Alarms
 from gateway.core.begun import Begun
 from gateway.core.errors import Overloaded
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.latencies import Latencies
-from gateway.policies.line import Line
 from gateway.policies.observed import observed
 from gateway.policies.race import Race
 from gateway.telemetry.events import Hedged
@@ -104,7 +104,7 @@ class Hedge:
         self,
         settings: HedgeSettings,
         environment: Environment,
-        line: Line,
+        line: Alarms,
         latencies: Latencies,
         call: str,
     ) -> None:
@@ -219,7 +219,7 @@ class _Raced:
     def __init__(  # noqa: PLR0917 - made in one place
         self,
         hedge: Hedge,
-        line: Line,
+        line: Alarms,
         inner: Service,
         request: Request,
         begun: Begun,
@@ -282,7 +282,7 @@ def create(
     settings: HedgeSettings, environment: Environment
 ) -> Callable[[CallFacts], Hedge | None]:
     """The service's `hedge`; its calls share what is known of how long they take."""
-    line = Line()
+    line = Alarms()
     environment.background.keep(line.attend)
     latencies = Latencies()
 

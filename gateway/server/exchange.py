@@ -19,7 +19,7 @@ from gateway.server.wire import Gone
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-    from gateway.net.asgi import Scope
+    from gateway.net.asgi import Cancels, Scope
     from gateway.server.heads import Head
     from gateway.server.http1 import Http1
 
@@ -87,7 +87,7 @@ class Exchange:
         self._refused: Refused | None = None
         self._leaving: trio.Event | None = None
         self.left = connection.gone
-        self.cancels: trio.CancelScope | None = None
+        self.cancels: Cancels | None = None
 
     def scope(self, about: Mapping[str, Any]) -> Scope:
         """The request's ASGI scope.

@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.app import Gateway, create_app
+from gateway.core.alarms import alarms
 from gateway.core.errors import Unreachable
 from gateway.core.messages import Chunk
 from gateway.core.service import Service
@@ -256,6 +257,7 @@ def test_nothing_is_left_of_the_opening_and_closing() -> None:
     app_of: list[Gateway] = []
 
     async def scenario(cancellable: Cancellable) -> None:
+        alarms()  # the loop's, which no gateway ends
         app = gateway(THREE, instead)
         app_of.append(app)
 
