@@ -72,10 +72,13 @@ class Lifespan:
         """A scope for what is in flight for a client: a drain and the client's leaving reach it."""
         return Root(self._roots, min(trio.current_time() + timeout_s, self._drain_deadline))
 
-    def flight(self, timeout_s: float) -> Flight:
-        """As `within`, for calls that are begun and waited for in one task; only while it is open."""
-        deadline = min(trio.current_time() + timeout_s, self._drain_deadline)
-        return Flight(self._roots, self._alarms, deadline)
+    def flight(self, until: float) -> Flight:
+        """As `within`, for calls that are begun and waited for in one task; only while it is open.
+
+        Args:
+            until: The end of their budget, on Trio's clock.
+        """
+        return Flight(self._roots, self._alarms, min(until, self._drain_deadline))
 
     def waiting(self) -> Root:
         """A scope for what only waits for news: the client's leaving ends it, a drain at once."""

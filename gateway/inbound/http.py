@@ -27,6 +27,7 @@ from gateway.net.asgi import (
     Incoming,
     Receive,
     Send,
+    peer_of,
     respond,
     while_connected,
 )
@@ -71,7 +72,7 @@ class Http:
         except GatewayError as error:
             answer = problem_answer(error, context)
         if answer is not None:
-            await respond(send, *answer)
+            await respond(send, *answer, peer=peer_of(incoming.scope))
 
     async def _answer(
         self, incoming: Incoming, receive: Receive, context: Context, stream: EventStream | None

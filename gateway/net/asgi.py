@@ -84,6 +84,16 @@ class Peer(Protocol):
         """The whole body if it was read already; then `receive` does not give it any more."""
         ...
 
+    async def send(self, message: MutableMapping[str, Any], /) -> None:
+        """The request's ASGI `send`, where nothing stands before the application."""
+        ...
+
+    async def answer(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """Send a whole answer, as `send` would its two messages."""
+        ...
+
 
 def peer_of(scope: Scope) -> Peer | None:
     """The request's `Peer`; `None` under another server."""
@@ -230,12 +240,28 @@ async def next_piece(receive: Receive, timeout_s: float) -> tuple[bytes, bool]:
 
 
 async def respond(
-    send: Send, status: int, headers: Iterable[tuple[str, str]], body: bytes = b""
+    send: Send,
+    status: int,
+    headers: Iterable[tuple[str, str]],
+    body: bytes = b"",
+    *,
+    peer: Peer | None = None,
 ) -> None:
-    """Send one whole answer; `content-length` is added."""
+    """Send one whole answer; `content-length` is added.
+
+    Args:
+        send: The request's ASGI `send`.
+        status: The answer's.
+        headers: The answer's.
+        body: The answer's.
+        peer: The request's, who takes an answer at once if nothing stands before us.
+    """
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     if status != 204:
-        raw.append((b"content-length", str(len(body)).encode()))
+        raw.append((b"content-length", b"%d" % len(body)))
+    if peer is not None and peer.send == send:
+        await peer.answer(status, raw, body)
+        return
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 

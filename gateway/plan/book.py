@@ -27,15 +27,21 @@ class Book:
         record: Where the events of its calls go.
 
     Attributes:
-        until: The end of the request's budget, on Trio's clock.
+        began: When it did, on Trio's clock.
+        until: The end of the request's budget, likewise.
         namespace: The inputs, and the value of every call that has ended.
     """
+
+    __slots__ = (
+        *("_branches", "_budget_s", "_committed", "_fatal", "_lacking", "_plan", "_record"),
+        *("_request", "_started", "_succeeded", "began", "namespace", "until"),
+    )
 
     def __init__(self, plan: Plan, request: Request, record: Record) -> None:
         self._plan = plan
         self._request = request
         self._record = record
-        self._start = trio.current_time()
+        self.began = trio.current_time()
         self.until = self._budget_s = math.inf
         self.namespace: dict[str, Any] = dict(request.arguments)
         self._committed: set[str] = set()
@@ -48,7 +54,7 @@ class Book:
     def open(self, until: float = math.inf) -> None:
         """Take note of the budget: until then, or the deadline of whoever runs the plan."""
         self.until = min(until, trio.current_effective_deadline())
-        self._budget_s = max(0.0, self.until - trio.current_time())
+        self._budget_s = max(0.0, self.until - self.began)
 
     def begin(self, node: Node) -> bool:
         """Book the start of `node`'s call, or that it is skipped; whether it is to be made."""
@@ -66,7 +72,7 @@ class Book:
 
     def start(self, node: Node, now: float) -> None:
         """Book the start of `node`'s call, which nothing keeps from being made."""
-        self._started[node.name] = now - self._start
+        self._started[node.name] = now - self.began
         self._record(
             CallStarted(
                 request=self._request,
@@ -169,7 +175,7 @@ class Book:
             self._succeeded += 1
             if branch.started_s is not None:
                 took_s = branch.ended_s - branch.started_s
-                node.fastest.add(took_s, self._start + branch.ended_s)
+                node.fastest.add(took_s, self.began + branch.ended_s)
         elif self._plan.quorum is None and not node.optional and self._fatal is None:
             self._fatal = failure_behind(branch.error)
 
@@ -193,7 +199,7 @@ class Book:
         self._record(CallEnded(request=self._request, tool=self._plan.tool, branch=branch))
 
     def _branch(self, node: Node, reply: Reply | None, error: GatewayError | None) -> Branch:
-        now = trio.current_time() - self._start
+        now = trio.current_time() - self.began
         return Branch(
             call=node.name,
             service=node.service,
@@ -225,7 +231,7 @@ class Book:
             return Skipped(f"not waited for: {quorum} of {len(self._plan.nodes)} had answered")
         if self.is_over():
             return Skipped("not waited for: the request had failed")
-        elapsed_s = trio.current_time() - self._start
+        elapsed_s = trio.current_time() - self.began
         if elapsed_s + 0.001 < self._budget_s:
             until = f"{shown(elapsed_s)}, when the gateway began to close"
         else:

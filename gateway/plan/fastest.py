@@ -41,7 +41,8 @@ class Fastest:
         if now >= self._end:
             self._turn(now)
         self._count += 1
-        self._least = min(self._least, seconds)
+        if seconds < self._least:  # noqa: PLR1730 - on every call's way
+            self._least = seconds
         if self._count + self._count_before >= _LEAST:
             self.least_s = min(self._before, self._least)
 

@@ -42,8 +42,8 @@ class Life(Protocol):
         """A scope for them."""
         ...
 
-    def flight(self, timeout_s: float, /) -> Flight:
-        """A flight for them."""
+    def flight(self, until: float, /) -> Flight:
+        """A flight for them, until then on Trio's clock."""
         ...
 
 
@@ -62,6 +62,8 @@ class Run:
 
     Cancellation: every call under it ends; committed ones go on in the app's nursery.
     """
+
+    __slots__ = ("_commits", "_nursery", "_plan", "_request", "_unheard", "_waiting", "book")
 
     def __init__(
         self, plan: Plan, request: Request, record: Record, commits: trio.Nursery | None
@@ -87,7 +89,7 @@ class Run:
                 self.book.open()
                 await self._follow_all(self._plan.first, emit)
         else:
-            with life.flight(budget_s) as flight:
+            with life.flight(self.book.began + budget_s) as flight:
                 self.book.open(flight.deadline)
                 rest = await self._fly(flight)
                 if rest:
@@ -134,7 +136,7 @@ class Run:
     def _begin_all(self, flight: Flight) -> list[Node]:
         """Have the first calls in flight that can be begun without waiting; the other ones."""
         others: list[Node] = []
-        book, now = self.book, trio.current_time()
+        book, now = self.book, self.book.began
         if flight.deadline <= now:
             return others  # a drain has ended: nothing is called any more
         for node in self._plan.first:

@@ -17,7 +17,7 @@ from gateway.server.heads import Refused
 from gateway.server.wire import Gone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping, Sequence
 
     from gateway.net.asgi import Cancels, Scope
     from gateway.server.heads import Head
@@ -212,10 +212,20 @@ class Exchange:
             return
         if kind != "http.response.body" or answer is None or self._finished:
             raise RuntimeError(f"{kind} is out of turn")
+        await self._send(answer, message.get("body", b""), more=message.get("more_body", False))
+
+    async def answer(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """As `Peer`."""
+        if self._answer is not None:
+            raise RuntimeError("an answer is out of turn")
+        self._answer = answer = AnswerHead(status, headers)
+        await self._send(answer, body, more=False)
+
+    async def _send(self, answer: AnswerHead, body: bytes, *, more: bool) -> None:
         if self.left or self._lost:
             raise Gone("the client has left")
-        body: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
         head = b"" if self._sent else self._begin(answer, body, more=more)
         piece = self._framed(body, more=more)
         self._finished = not more

@@ -17,7 +17,7 @@ from gateway.server.heads import Refused
 from gateway.server.wire import Gone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping, Sequence
 
     from gateway.net.asgi import Scope
     from gateway.server.fields import Request
@@ -202,10 +202,20 @@ class Stream:
             return
         if kind != "http.response.body" or answer is None or self._finished:
             raise RuntimeError(f"{kind} is out of turn")
+        await self._send(answer, message.get("body", b""), more=message.get("more_body", False))
+
+    async def answer(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """As `Peer`."""
+        if self._answer is not None:
+            raise RuntimeError("an answer is out of turn")
+        self._answer = answer = Answer(status, headers)
+        await self._send(answer, body, more=False)
+
+    async def _send(self, answer: Answer, body: bytes, *, more: bool) -> None:
         if self.left or self._lost:
             raise Gone("the client has left")
-        body: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
         if not self._sent:
             self._bodyless = self._request.method == "HEAD" or not answer.has_body
             self._owed = None if self._bodyless else answer.length

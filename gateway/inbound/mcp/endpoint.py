@@ -34,6 +34,7 @@ from gateway.net.asgi import (
     Receive,
     Scope,
     Send,
+    peer_of,
     respond,
     while_connected,
 )
@@ -120,7 +121,7 @@ class Mcp:
         except ClientLeft:
             return
         headers = (("x-request-id", context.request_id), *answer.headers)
-        await respond(send, answer.status, headers, answer.body)
+        await respond(send, answer.status, headers, answer.body, peer=peer_of(incoming.scope))
 
     async def _answer(
         self, scope: Scope, context: Context, receive: Receive, stream: EventStream
