@@ -89,6 +89,20 @@ class Function:
             inspect.Parameter.VAR_KEYWORD in kinds,
         )
 
+    def bound_here(self) -> str:
+        """What keeps it from running in another process; empty if nothing does."""
+        if self.shape.startswith("async"):
+            return (
+                "is async: it runs on the loop; processes take blocking functions, "
+                "so give it a service of its own without processes"
+            )
+        if self.takes_caller:
+            return (
+                "takes caller, which nothing in another process can reach; "
+                "give it a service of its own without processes"
+            )
+        return ""
+
     def fit(self, values: Mapping[str, Any], *, given: bool) -> dict[str, Any]:
         """The keyword arguments of one call, as JSON.
 

@@ -68,6 +68,9 @@ class NamedFunctions:
         for tool, call, said in self._calls():
             if said.wrong == "function":
                 self._tell(_written(tool, call), said.problem)
+            elif said.bound_here and self._config.services[call.common.service].settings.processes:
+                called = "{}.{}".format(*self._named(call.common.service, call.keys.function))
+                self._tell(_written(tool, call), f"{called} {said.bound_here}")
 
     def _tell_of_module(self, service: str, problem: str) -> None:
         """Where its service has it, or else the tools that are functions of it."""

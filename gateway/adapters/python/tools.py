@@ -51,6 +51,7 @@ class Described:
         problem: What is wrong; empty if nothing is.
         wrong: What that is: the `module` cannot be imported, it has no such `function`, or no `tool`
             can be made of it, which may be for what is not known.
+        bound_here: What keeps it from running in a worker process; empty if nothing does.
     """
 
     description: str = ""
@@ -58,6 +59,7 @@ class Described:
     output: dict[str, Any] | None = None
     problem: str = ""
     wrong: Literal["", "module", "function", "tool"] = ""
+    bound_here: str = ""
 
 
 def describe_functions(functions: Mapping[Named, bool]) -> dict[Named, Described]:
