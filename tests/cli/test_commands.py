@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -236,6 +239,17 @@ def test_call_streams_pieces_beside_the_reply(
     assert "hidden: " not in said
     assert main(["call", "gateway.toml", "ticks"]) == 0
     assert pieces[1] not in capsys.readouterr().err
+
+
+def test_call_answers_though_nobody_reads_the_pieces(file: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gateway", "call", "gateway.toml", "ticks", "--stream"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=writing, cwd=file.parent, check=False
+    )
+    os.close(writing)
+    assert json.loads(done.stdout) == {"ticks": ["two\nlines", {"n": 2}]}
 
 
 def test_call_prints_the_problem_of_a_failure(
