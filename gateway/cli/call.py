@@ -166,6 +166,10 @@ def arguments_of(options: argparse.Namespace, tool: Tool) -> dict[str, Any]:
                 f"--arg: expected an input of {tool.name} ({', '.join(names) or 'none'}), "
                 f"got {name!r}{hint}"
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"--arg: expected UTF-8, got {pair!r}") from None
         texts.setdefault(name, []).append(value)
     whole: Any = {}
     if options.json is not None:

@@ -279,6 +279,7 @@ def test_call_keeps_to_a_timeout(file: Path, capsys: pytest.CaptureFixture[str])
     [
         (["ad"], "expected a tool (add, broken, ticks, two), got 'ad'; did you mean 'add'?"),
         (["add", "--arg", "a"], "--arg: expected NAME=VALUE, got 'a'"),
+        (["add", "--arg", "a=\udcff"], "--arg: expected UTF-8, got 'a=\\udcff'"),
         (["add", "--arg", "aa=1"], "got 'aa'; did you mean 'a'?"),
         (["add", "--json", "[1]"], "--json: expected a JSON object"),
         (["add", "--json", "{"], "--json: expected a JSON object"),
