@@ -66,7 +66,12 @@ def look_at(module: ModuleType, name: str, *, known_as: str, is_tool: bool) -> d
         if is_being_imported(module):
             return {"problem": f"{error} yet: {known_as} is being imported", "wrong": "tool"}
         return {"problem": str(error), "wrong": "function"}
-    said: dict[str, Any] = {"bound_here": Function.of(name, function).bound_here()}
+    known = Function.of(name, function)
+    said: dict[str, Any] = {
+        "takes": known.takes(),
+        "needs": known.needs(),
+        "bound_here": known.bound_here(),
+    }
     if not is_tool:
         return said
     try:

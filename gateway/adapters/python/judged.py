@@ -9,7 +9,7 @@ from gateway.adapters.python.tools import Described, Named, describe_functions
 from gateway.config.decode_functions import leaves_words
 from gateway.config.decoded import CallConfig, Config, ToolConfig
 from gateway.config.problems import Problems
-from gateway.config.text import KeyPath, dotted
+from gateway.config.text import KeyPath, did_you_mean, dotted
 
 __all__ = ["NamedFunctions"]
 
@@ -68,9 +68,25 @@ class NamedFunctions:
         for tool, call, said in self._calls():
             if said.wrong == "function":
                 self._tell(_written(tool, call), said.problem)
-            elif said.bound_here and self._config.services[call.common.service].settings.processes:
-                called = "{}.{}".format(*self._named(call.common.service, call.keys.function))
-                self._tell(_written(tool, call), f"{called} {said.bound_here}")
+            else:
+                self._tell_of_call(tool, call, said)
+
+    def _tell_of_call(self, tool: ToolConfig, call: CallConfig, said: Described) -> None:
+        """Whether the function can run where it is to, with what it is given."""
+        service = call.common.service
+        called = "{}.{}".format(*self._named(service, call.keys.function))
+        if said.bound_here and self._config.services[service].settings.processes:
+            self._tell(_written(tool, call), f"{called} {said.bound_here}")
+        if call.keys.arguments is None:
+            return
+        path: KeyPath = ("tools", tool.name, "calls", call.name, "arguments")
+        for name in call.keys.arguments:
+            if said.takes is not None and name not in said.takes:
+                near = did_you_mean(name, said.takes)
+                self._tell((*path, name), f"{called} takes no argument {name}{near}")
+        missing = [name for name in said.needs if name not in call.keys.arguments]
+        if missing:
+            self._tell(path, f"{called} has to be given {', '.join(missing)}")
 
     def _tell_of_module(self, service: str, problem: str) -> None:
         """Where its service has it, or else the tools that are functions of it."""

@@ -51,6 +51,8 @@ class Described:
         problem: What is wrong; empty if nothing is.
         wrong: What that is: the `module` cannot be imported, it has no such `function`, or no `tool`
             can be made of it, which may be for what is not known.
+        takes: The names of its arguments; `None` where it may take any.
+        needs: Those that it has to be given.
         bound_here: What keeps it from running in a worker process; empty if nothing does.
     """
 
@@ -59,6 +61,8 @@ class Described:
     output: dict[str, Any] | None = None
     problem: str = ""
     wrong: Literal["", "module", "function", "tool"] = ""
+    takes: list[str] | None = None
+    needs: list[str] = attrs.field(factory=list)
     bound_here: str = ""
 
 
