@@ -19,6 +19,8 @@ OURS = frozenset({"timeout", "caller"})
 """Parameters whose values come from us, not from the call."""
 
 NAMED = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
+"""Kinds of parameters that are given by name."""
+
 _EXACT = 2**53
 """Below it a number is the one that was written."""
 
