@@ -15,7 +15,7 @@ import attrs
 
 from gateway.adapters import ADAPTERS
 from gateway.adapters.installed import Kinds
-from gateway.adapters.python.judged import functions_judged
+from gateway.adapters.python.judged import NamedFunctions
 from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
 from gateway.config.problems import Origins, Problems
@@ -147,8 +147,9 @@ def build(
     config, problems = loaded.config or loaded.unwrap(), loaded.problems
     _check_stand_ins(services or {}, config)
     made = _Services(config, kinds, record, services or {}, problems, seed=seed)
-    with functions_judged(config, problems, services or {}):
-        config = with_functions(config, problems)
+    functions = NamedFunctions(config, problems, services or {})
+    config = with_functions(config, functions.described, problems)
+    functions.tell()
     tools = _tools(loaded, config, made)
     proxies = make_proxies(config, made.adapters, problems)
     federated = made.federated()

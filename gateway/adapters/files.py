@@ -143,9 +143,9 @@ class FilesAdapter:
             for entry in entries:
                 if entry.name.startswith(".") and not self._settings.hidden:
                     continue
-                if entry.is_symlink():
-                    continue
                 is_folder = entry.is_dir(follow_symlinks=False)
+                if not is_folder and not entry.is_file(follow_symlinks=False):
+                    continue  # a link, a pipe: they are not there
                 size = None if is_folder else entry.stat(follow_symlinks=False).st_size
                 names.append({"name": entry.name, "folder": is_folder, "size": size})
                 if len(names) > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import math
 import sys
@@ -98,7 +99,9 @@ def _printing(tool: Tool) -> Emit:
         await trio.lowlevel.checkpoint()
         if isinstance(item, Chunk) and item.call in tool.plan.told:
             piece = item.encoded.decode()
-            print(f"{item.call}: {piece}" if several else piece, file=sys.stderr, flush=True)
+            # Who has read enough of the pieces may want the answer still.
+            with contextlib.suppress(BrokenPipeError):
+                print(f"{item.call}: {piece}" if several else piece, file=sys.stderr, flush=True)
 
     return emit
 
@@ -163,6 +166,10 @@ def arguments_of(options: argparse.Namespace, tool: Tool) -> dict[str, Any]:
                 f"--arg: expected an input of {tool.name} ({', '.join(names) or 'none'}), "
                 f"got {name!r}{hint}"
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"--arg: expected UTF-8, got {pair!r}") from None
         texts.setdefault(name, []).append(value)
     whole: Any = {}
     if options.json is not None:

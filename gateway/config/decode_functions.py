@@ -6,20 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.decoded import CallConfig, ServiceConfig
 from gateway.config.settings import CallSettings
+from gateway.config.text import dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.config.decoded import Config, ToolConfig
     from gateway.config.problems import Place
     from gateway.core.adapter import Kind
 
-__all__ = ["CALL", "KIND", "Functions"]
+__all__ = ["CALL", "KIND", "Functions", "leaves_words"]
 
 KIND = "python"
 """The kind of services that have functions."""
 
 CALL = "return"
 """The name of the one call of such a tool: no parameter of a function can have it."""
+
+
+def leaves_words(tool: ToolConfig, config: Config) -> bool:
+    """Whether a tool is a function, and the file leaves it to that what it takes or is for."""
+    return tool.settings.function is not None and not all(
+        dotted(("tools", tool.name, key)) in config.explicit for key in ("input", "description")
+    )
 
 
 class Functions:

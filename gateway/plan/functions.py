@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import attrs
 
-from gateway.adapters.python.tools import Described, describe_functions
-from gateway.config.decode_functions import CALL
+from gateway.adapters.python.tools import Described, Named
+from gateway.config.decode_functions import CALL, leaves_words
 from gateway.config.decoded import Config, ToolConfig
 from gateway.config.problems import Problems
 from gateway.config.text import dotted
@@ -18,21 +18,21 @@ _SAID = ("input", "description", "output_schema")
 """Keys of a tool that its function has something to say to."""
 
 
-def with_functions(config: Config, problems: Problems) -> Config:
+def with_functions(
+    config: Config, described: Mapping[Named, Described], problems: Problems
+) -> Config:
     """`config` with the schemas and descriptions of tools that are functions.
-
-    The modules are imported, in a process of their own, where a tool leaves something out.
 
     Args:
         config: As decoded.
+        described: What every function of the file says of itself.
         problems: Takes what keeps a function from being a tool.
     """
-    asking = [tool for tool in config.tools.values() if _asks(tool, config)]
-    if not asking:
-        return config
-    described = describe_functions([_function(tool, config, problems) for tool in asking])
     tools = dict(config.tools)
-    for tool, said in zip(asking, described, strict=True):
+    for tool in config.tools.values():
+        if not leaves_words(tool, config):
+            continue
+        said = described[_function(tool, config, problems)]
         if said.problem:
             problems.add(("tools", tool.name, "function"), said.problem)
             del tools[tool.name]
@@ -45,14 +45,7 @@ def _is_written(tool: ToolConfig, key: str, config: Config) -> bool:
     return dotted(("tools", tool.name, key)) in config.explicit
 
 
-def _asks(tool: ToolConfig, config: Config) -> bool:
-    """Whether its function has to be asked."""
-    return tool.settings.function is not None and not all(
-        _is_written(tool, key, config) for key in ("input", "description")
-    )
-
-
-def _function(tool: ToolConfig, config: Config, problems: Problems) -> tuple[str, str, Any]:
+def _function(tool: ToolConfig, config: Config, problems: Problems) -> Named:
     service = tool.calls[CALL].common.service
     module, name = config.services[service].settings.module, tool.calls[CALL].keys.function
     return module, name, problems.origins.find(("services", service)).directory

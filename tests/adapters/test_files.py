@@ -74,11 +74,10 @@ async def test_a_folder_is_listed(root: Path) -> None:
     assert [(one["name"], one["folder"]) for one in listed["entries"]] == [
         ("a", True),
         ("picture.png", False),
-        ("pipe", False),
-    ]
+    ]  # links and pipes are not there
     assert listed["complete"] is True
-    few = await read(root, "", {"max_entries": 2})
-    assert (len(few["entries"]), few["complete"]) == (2, False)
+    few = await read(root, "", {"max_entries": 1})
+    assert (len(few["entries"]), few["complete"]) == (1, False)
 
 
 @pytest.mark.parametrize(

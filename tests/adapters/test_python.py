@@ -117,20 +117,9 @@ async def test_a_function_gets_its_arguments(
         assert await made(**values) == result
 
 
-@pytest.mark.parametrize(
-    ("function", "call"),
-    [
-        ("add", {}),
-        ("add", {"arguments": {"b": 1}}),
-        ("add", {"arguments": {"a": 1, "c": 2}}),
-        ("by_position", {"arguments": {"a": 1}}),
-        ("add_async", {"arguments": {"c": 1}}),
-    ],
-)
-async def test_arguments_that_do_not_fit_are_told_and_nothing_is_called(
-    function: str, call: dict[str, Any]
-) -> None:
-    async with bench(function, call) as made:
+@pytest.mark.parametrize("function", ["add", "add_async", "by_position"])
+async def test_arguments_that_do_not_fit_are_told_and_nothing_is_called(function: str) -> None:
+    async with bench(function, {}) as made:
         error = await made.failure()
     assert isinstance(error, BadReply)
     assert f"{function}() does not take these arguments" in error.detail

@@ -83,6 +83,47 @@ def test_a_mistake_has_its_line(tmp_path: Path, module: str, function: str, says
     assert end in line
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("async def f(): ...", "there.f is async: it runs on the loop; processes take blocking"),
+        ("async def f():\n    yield 1", "there.f is async: it runs on the loop"),
+        ("def f(caller): ...", "there.f takes caller, which nothing in another process can reach"),
+        ("def f():\n    yield 1", None),
+    ],
+)
+def test_what_no_process_can_run_has_its_line(tmp_path: Path, code: str, says: str | None) -> None:
+    (tmp_path / "there.py").write_text(f"{code}\n")
+    text = written("there").replace("[tools.t]", "processes = 1\n[tools.t]")
+    lines = mistakes(tmp_path, text)
+    assert len(lines) == (says is not None)
+    for line in lines:
+        assert line.startswith(f"gateway.toml:6: tools.t.calls.a.function: {says}")
+    assert not mistakes(tmp_path, written("there"))
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "says"),
+    [
+        ("def f(user): ...", '{ usr = "x" }', '.usr: there.f takes no argument usr; did you mean "user"?'),
+        ("def f(a, *, b, c=1): ...", "{ a = 1 }", ": there.f has to be given b"),
+        ("def f(a, b): ...", "{}", ": there.f has to be given a, b"),
+        ("def f(a, **more): ...", "{ a = 1, b = 2 }", ""),
+        ("def f(a, timeout, caller): ...", "{ a = 1 }", ""),
+        ("def f(timeout): ...", "{ timeout = 1 }", ""),
+        ("def f(a, /): ...", "{ a = 1 }", ".a: there.f takes no argument a"),
+        ("f = dict", "{ a = 1 }", ""),
+    ],
+)  # fmt: skip
+def test_arguments_that_a_function_does_not_take_have_their_line(
+    tmp_path: Path, code: str, arguments: str, says: str
+) -> None:
+    (tmp_path / "there.py").write_text(f"{code}\n")
+    text = written("there").replace('"f" }', f'"f", arguments = {arguments} }}')
+    lines = mistakes(tmp_path, text)
+    assert lines == ([f"gateway.toml:5: tools.t.calls.a.arguments{says}"] if says else [])
+
+
 def test_what_is_there_is_fine_hints_and_all(tmp_path: Path) -> None:
     """What keeps a function from being a whole tool keeps it from no call."""
     (tmp_path / "directory.py").write_text("def lookup(lock: 'Lock'): ...\n")

@@ -220,6 +220,23 @@ async def test_a_lost_connection_fails_who_waits_and_is_opened_again(
             assert len(net.connected) == 2
 
 
+async def test_a_message_over_the_bound_loses_the_shared_connection(
+    autojump_clock: MockClock,
+) -> None:
+    """Whose it was to be is not known: nobody's reply is bad, and the next call's least of all."""
+
+    async def much(say: Any, _text: str) -> None:
+        await say("x" * 2000)
+
+    async with network() as net:
+        served(net, Server(much))
+        app = app_of({**SHARED, "max_message": "1KiB"}, **ASKING)
+        async with app.running():
+            for _ in range(2):
+                with pytest.raises(Unreachable, match="was lost: the message is over 1024 bytes"):
+                    await app.call(request(x=1))
+
+
 async def test_calls_fail_at_once_while_there_is_no_connection(autojump_clock: MockClock) -> None:
     async with network() as net:
         net.name("ticks.test", "10.0.0.1")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -238,6 +241,17 @@ def test_call_streams_pieces_beside_the_reply(
     assert pieces[1] not in capsys.readouterr().err
 
 
+def test_call_answers_though_nobody_reads_the_pieces(file: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gateway", "call", "gateway.toml", "ticks", "--stream"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=writing, cwd=file.parent, check=False
+    )
+    os.close(writing)
+    assert json.loads(done.stdout) == {"ticks": ["two\nlines", {"n": 2}]}
+
+
 def test_call_prints_the_problem_of_a_failure(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +280,7 @@ def test_call_keeps_to_a_timeout(file: Path, capsys: pytest.CaptureFixture[str])
     [
         (["ad"], "expected a tool (add, broken, ticks, two), got 'ad'; did you mean 'add'?"),
         (["add", "--arg", "a"], "--arg: expected NAME=VALUE, got 'a'"),
+        (["add", "--arg", "a=\udcff"], "--arg: expected UTF-8, got 'a=\\udcff'"),
         (["add", "--arg", "aa=1"], "got 'aa'; did you mean 'a'?"),
         (["add", "--json", "[1]"], "--json: expected a JSON object"),
         (["add", "--json", "{"], "--json: expected a JSON object"),

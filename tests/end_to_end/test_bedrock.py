@@ -302,6 +302,18 @@ async def test_a_list_without_end_has_one() -> None:
 # ------------------------------------------------------------------ time
 
 
+async def test_one_of_several_that_hangs_is_missing_and_the_others_are_in_time() -> None:
+    answers = {KB[0]: [document("a", 0.5)], KB[1]: http(after_s=60)}
+    async with bedrock(by_base(answers)) as server:
+        app = app_of(server, {"knowledge_base": list(KB[:2])})
+        async with app.running():
+            reply = await app.call(request(x="lamps"), timeout_s=0.5)
+        assert texts(reply.value) == ["a"]
+        (missing,) = reply.missing
+        assert (missing.code, missing.call, missing.service) == ("deadline_exceeded", "a", "s")
+        assert missing.detail == f"{KB[1]}: time ran out before its reply came"
+
+
 async def test_the_deadline_is_kept_and_threads_end() -> None:
     events = Events()
     async with bedrock(lambda _: http(after_s=60)) as server:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.app import Gateway
-from gateway.core.errors import BadReply, GatewayError, Rejected, Unreachable
+from gateway.core.errors import BadReply, GatewayError, InvalidArguments, Rejected, Unreachable
 from tests.apps import request
 from tests.end_to_end.postgres import postgresql, programs
 from tests.end_to_end.postgres_figures import app_of, leave, read, stop
@@ -58,6 +58,27 @@ async def test_rows_are_json(url: str) -> None:
     }
 
 
+async def test_a_time_that_python_has_not_is_its_text(url: str) -> None:
+    sql = """
+        select timestamp 'infinity' as never, date '-infinity' as before, date '0044-03-15 BC' as ides,
+            timestamptz '10000-01-01Z' at time zone 'utc' as late, array[date 'infinity', '2026-01-02'] as days
+    """
+    (row,) = await asked(app_of(url, sql))
+    assert row == {
+        "never": "infinity",
+        "before": "-infinity",
+        "ides": "0044-03-15 BC",
+        "late": "10000-01-01 00:00:00",
+        "days": ["infinity", "2026-01-02"],
+    }
+
+
+@pytest.mark.parametrize("x", ["\0", ["a", "b\0"]])
+async def test_a_text_that_it_cannot_have_is_the_callers(url: str, x: Any) -> None:
+    with pytest.raises(InvalidArguments, match="null character"):
+        await asked(app_of(url, "select :x as x"), x=x)
+
+
 @pytest.mark.parametrize("x", ["'; drop table t; --", "\\'; drop table t; --", "$$", '"', "%s"])
 async def test_what_is_asked_with_is_data(url: str, x: str) -> None:
     assert await asked(app_of(url, "select id from t where name = :x"), x=x) == []
@@ -71,6 +92,13 @@ async def test_what_is_asked_with_is_data(url: str, x: str) -> None:
         ("delete from t", ({"read_only": False}, {}), Rejected, "may not"),
         ("select * from nowhere", ({}, {}), BadReply, "nowhere"),
         ("select 1 / 0", ({}, {}), Rejected, "does not fit"),
+        ("notify news", ({}, {}), BadReply, "didn't produce a result"),
+        (
+            "select (repeat('[', 2000) || repeat(']', 2000))::json as x",
+            ({}, {}),
+            BadReply,
+            "nested too deeply",
+        ),
         (
             "insert into t values (1)",
             ({"read_only": False}, {"write": True}),

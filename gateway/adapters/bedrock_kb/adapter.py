@@ -17,7 +17,8 @@ import trio
 from gateway.adapters.bedrock_kb.question import asked, knowledge_bases
 from gateway.adapters.bedrock_kb.settings import KnowledgeBaseCall, KnowledgeBaseSettings, check
 from gateway.core.adapter import Environment, Kind
-from gateway.core.errors import BadReply, GatewayError, Unreachable
+from gateway.core.deadline import remaining_s
+from gateway.core.errors import BadReply, DeadlineExceeded, GatewayError, Unreachable
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Emit, Service
 from gateway.net.threads import Threads
@@ -32,6 +33,8 @@ T = TypeVar("T")
 _SHOWN = ("content", "location", "score", "metadata")
 _PAGE = 100
 _MOST_PAGES = 10
+_MARGIN_S = 0.05
+"""Seconds before the deadline that no reply of several is waited for, so that the others' are in time."""
 
 
 class KnowledgeBaseAdapter:
@@ -86,10 +89,15 @@ class KnowledgeBaseAdapter:
         return self._aws
 
     async def _each(self, works: Sequence[Callable[[float], T]]) -> list[T | GatewayError]:
-        """What each of `works` gives, done at once as far as there are threads; or its failure."""
+        """What each of `works` gives, done at once as far as there are threads; or its failure.
+
+        Of several, those that take too long have failed shortly before the deadline: what the
+        others gave is there then.
+        """
         if len(works) == 1:
             return [await self._threads.run(works[0])]
-        found: list[Any] = [None] * len(works)
+        left_s = remaining_s()
+        found: list[Any] = [DeadlineExceeded("time ran out before its reply came") for _ in works]
 
         async def one(index: int) -> None:
             try:
@@ -97,9 +105,10 @@ class KnowledgeBaseAdapter:
             except GatewayError as error:
                 found[index] = error
 
-        async with trio.open_nursery() as nursery:
-            for index in range(len(works)):
-                nursery.start_soon(one, index)
+        with trio.move_on_after(left_s - min(_MARGIN_S, left_s / 10)):
+            async with trio.open_nursery() as nursery:
+                for index in range(len(works)):
+                    nursery.start_soon(one, index)
         failures = [each for each in found if isinstance(each, GatewayError)]
         if failures and len(failures) == len(found):
             raise failures[0]

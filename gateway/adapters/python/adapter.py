@@ -160,17 +160,9 @@ class PythonAdapter:
         """
         if not self._settings.processes:
             return function
-        called = f"{self._settings.module}.{function.name}"
-        if function.shape.startswith("async"):
-            raise ValueError(
-                f"{called} is async: it runs on the loop; processes take blocking functions, "
-                "so give it a service of its own without processes"
-            )
-        if function.takes_caller:
-            raise ValueError(
-                f"{called} takes caller, which nothing in another process can reach; "
-                "give it a service of its own without processes"
-            )
+        bound = function.bound_here()
+        if bound:
+            raise ValueError(f"{self._settings.module}.{function.name} {bound}")
         return function
 
 

@@ -66,12 +66,18 @@ def look_at(module: ModuleType, name: str, *, known_as: str, is_tool: bool) -> d
         if is_being_imported(module):
             return {"problem": f"{error} yet: {known_as} is being imported", "wrong": "tool"}
         return {"problem": str(error), "wrong": "function"}
+    known = Function.of(name, function)
+    said: dict[str, Any] = {
+        "takes": known.takes(),
+        "needs": known.needs(),
+        "bound_here": known.bound_here(),
+    }
     if not is_tool:
-        return {}
+        return said
     try:
-        return describe(function, f"{known_as}:{name}")
+        return said | describe(function, f"{known_as}:{name}")
     except ValueError as error:
-        return {"problem": str(error), "wrong": "tool"}
+        return said | {"problem": str(error), "wrong": "tool"}
 
 
 def describe(function: Callable[..., Any], known_as: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import attrs
 import msgspec
 import trio
 
-from gateway.adapters.python.hints import converted, hints_of, is_convertible, parameters_of
+from gateway.adapters.python.hints import NAMED, converted, hints_of, is_convertible, parameters_of
 from gateway.core.content import Content, content_of
 from gateway.core.errors import BadReply, GatewayError
 from gateway.net.json_text import decode_json
@@ -88,6 +88,34 @@ class Function:
             "caller" in signature.parameters,
             inspect.Parameter.VAR_KEYWORD in kinds,
         )
+
+    def bound_here(self) -> str:
+        """What keeps it from running in another process; empty if nothing does."""
+        if self.shape.startswith("async"):
+            return (
+                "is async: it runs on the loop; processes take blocking functions, "
+                "so give it a service of its own without processes"
+            )
+        if self.takes_caller:
+            return (
+                "takes caller, which nothing in another process can reach; "
+                "give it a service of its own without processes"
+            )
+        return ""
+
+    def takes(self) -> list[str] | None:
+        """The names of what it can be given; `None` where it takes, or may take, any."""
+        if self.signature is None or self.takes_all:
+            return None
+        parameters = self.signature.parameters.values()
+        return [one.name for one in parameters if one.kind in NAMED]
+
+    def needs(self) -> list[str]:
+        """The names of what it has to be given by its call."""
+        if self.signature is None:
+            return []
+        own = parameters_of(self.signature).items()
+        return [name for name, one in own if one.default is inspect.Parameter.empty]
 
     def fit(self, values: Mapping[str, Any], *, given: bool) -> dict[str, Any]:
         """The keyword arguments of one call, as JSON.

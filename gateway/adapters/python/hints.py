@@ -13,12 +13,14 @@ import msgspec
 
 from gateway.core.errors import InvalidArguments
 
-__all__ = ["OURS", "converted", "hints_of", "is_convertible", "parameters_of"]
+__all__ = ["NAMED", "OURS", "converted", "hints_of", "is_convertible", "parameters_of"]
 
 OURS = frozenset({"timeout", "caller"})
 """Parameters whose values come from us, not from the call."""
 
-_NAMED = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
+NAMED = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
+"""Kinds of parameters that are given by name."""
+
 _EXACT = 2**53
 """Below it a number is the one that was written."""
 
@@ -43,7 +45,7 @@ def parameters_of(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
     return {
         name: parameter
         for name, parameter in signature.parameters.items()
-        if parameter.kind in _NAMED and name not in OURS
+        if parameter.kind in NAMED and name not in OURS
     }
 
 

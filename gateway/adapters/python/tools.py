@@ -7,15 +7,12 @@ So what is not imported here already is imported in a process of its own.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -23,7 +20,7 @@ import attrs
 from gateway.adapters.python.description import look_at
 from gateway.adapters.python.modules import present
 
-__all__ = ["Described", "Named", "describe_functions", "looked_at"]
+__all__ = ["Described", "Named", "describe_functions"]
 
 Named: TypeAlias = tuple[str, str, Path]
 """A module, a function of it, and the folder of the file that names them; without a function `""`."""
@@ -54,6 +51,9 @@ class Described:
         problem: What is wrong; empty if nothing is.
         wrong: What that is: the `module` cannot be imported, it has no such `function`, or no `tool`
             can be made of it, which may be for what is not known.
+        takes: The names of its arguments; `None` where it may take any.
+        needs: Those that it has to be given.
+        bound_here: What keeps it from running in a worker process; empty if nothing does.
     """
 
     description: str = ""
@@ -61,46 +61,21 @@ class Described:
     output: dict[str, Any] | None = None
     problem: str = ""
     wrong: Literal["", "module", "function", "tool"] = ""
+    takes: list[str] | None = None
+    needs: list[str] = attrs.field(factory=list)
+    bound_here: str = ""
 
 
-_known: ContextVar[Mapping[Named, Described]] = ContextVar(
-    "functions that are known", default=MappingProxyType({})
-)
-
-
-def describe_functions(functions: Sequence[Named]) -> list[Described]:
-    """What functions say of themselves, as tools.
+def describe_functions(functions: Mapping[Named, bool]) -> dict[Named, Described]:
+    """What is known of functions.
 
     Args:
-        functions: Which.
+        functions: Which, and whether each is a tool, and so is to say what one of it is.
 
     Returns:
-        One for each, in their order. It blocks until all modules are imported, 20 seconds at most;
-        within `looked_at` they are.
+        One for each. It blocks until all modules are imported, 20 seconds at most; each is imported
+        once.
     """
-    known = _known.get()
-    found = {**known, **_look({each: True for each in functions if each not in known})}
-    return [found[each] for each in functions]
-
-
-@contextlib.contextmanager
-def looked_at(functions: Mapping[Named, bool]) -> Iterator[Mapping[Named, Described]]:
-    """What is known of functions: until the context is left `describe_functions` knows it too.
-
-    Whoever asks, and whatever for, a module is imported once then. It blocks as that does.
-
-    Args:
-        functions: Which, and whether each is a tool.
-    """
-    found = _look(functions)
-    before = _known.set(found)
-    try:
-        yield found
-    finally:
-        _known.reset(before)
-
-
-def _look(functions: Mapping[Named, bool]) -> dict[Named, Described]:
     found: dict[Named, Described] = {}
     elsewhere: list[tuple[Named, bool]] = []
     for each, is_tool in functions.items():

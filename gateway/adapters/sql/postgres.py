@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, cast
 from gateway.adapters.sql.database import Order, Session
 from gateway.adapters.sql.idle import Idle
 from gateway.adapters.sql.rows import objects
+from gateway.adapters.sql.times import keep_texts
 from gateway.core.errors import (
     BadReply,
     DeadlineExceeded,
     GatewayError,
+    InvalidArguments,
     Overloaded,
     Rejected,
     Unreachable,
@@ -34,6 +36,7 @@ __all__ = ["Postgres"]
 
 _CONNECT_S = 10.0
 _STOP_S = 1.0
+_MAX_SAID = 300
 _AT_REST = 0
 """libpq's `PQTRANS_IDLE`."""
 
@@ -81,6 +84,7 @@ class Postgres:
             raw = psycopg.connect(self._url, autocommit=True, connect_timeout=timeout_s)
         except psycopg.Error as error:  # its text names the host and the user
             raise Unreachable("no connection to the database", where=str(error)) from error
+        keep_texts(raw)
         return _Connection(raw, read_only=self._read_only)
 
     def give_back(self, session: Session, /) -> None:
@@ -129,6 +133,8 @@ class _Connection:
             return given
         except psycopg.Error as error:
             raise _failure(error) from error
+        except RecursionError as error:
+            raise BadReply("the reply has JSON that is nested too deeply") from error
         finally:
             if not self.raw.closed and self.raw.info.transaction_status != _AT_REST:
                 with contextlib.suppress(psycopg.Error):
@@ -177,7 +183,14 @@ def _beginning(left_s: float, *, writes: bool) -> str:
 
 
 def _bound(value: Any) -> Any:
-    """A value as psycopg takes it: an object goes as JSON."""
+    """A value as psycopg takes it: an object goes as JSON.
+
+    Raises:
+        InvalidArguments: It is no text that PostgreSQL can have.
+    """
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and "\0" in text:
+            raise InvalidArguments("not called: PostgreSQL has no text with a null character")
     if isinstance(value, dict) or (
         isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value)
     ):
@@ -187,9 +200,17 @@ def _bound(value: Any) -> Any:
     return value
 
 
+def _is_of_connection(error: psycopg.Error) -> bool:
+    import psycopg  # noqa: PLC0415
+
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
 def _failure(error: psycopg.Error) -> GatewayError:
-    """What a failure of PostgreSQL's means, by its SQLSTATE."""
+    """What a failure means: of PostgreSQL's by its SQLSTATE, which psycopg's own have not."""
     state = error.sqlstate or ""
+    if not state and not _is_of_connection(error):
+        return BadReply(f"the statement failed: {str(error)[:_MAX_SAID]}")
     said = (error.diag.message_primary or "").strip()
     match state[:2]:
         case "57" if state == "57014":

@@ -114,7 +114,8 @@ class Shared:
         """All that goes to and fro, until it ends.
 
         Raises:
-            GatewayError: The connection broke, or what came is no message.
+            Unreachable: The connection broke, or what came is no message: whose it was to be is not
+                known, and whoever comes next has nothing to do with it.
         """
         failures: list[GatewayError] = []
 
@@ -143,7 +144,7 @@ class Shared:
             nursery.start_soon(go_on, read)
             nursery.start_soon(go_on, write)
         if failures:
-            raise failures[0]
+            raise Unreachable(f"the connection was lost: {failures[0].detail}") from failures[0]
 
     def _heard(self, message: str | bytes) -> None:
         """Give a message to the call it answers; one that answers none is dropped."""
