@@ -11,6 +11,7 @@ from gateway.config.decoded import Config
 from gateway.config.text import printable
 from gateway.explain.describe import describe
 from gateway.explain.warnings import warnings_of
+from gateway.telemetry.logs import configure
 
 __all__ = ["add_to", "contents", "count"]
 
@@ -36,6 +37,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    configure(log="console", level="error")
     built = build(options.file, record=lambda _event: None, strict=options.strict)
     services = count(len(built.config.services), "service", "services")
     print(f"{options.file}: fine: {services}, {contents(built.config, len(built.tools))}")

@@ -15,6 +15,7 @@ from gateway.explain.document import document_of
 from gateway.explain.mermaid import graph_of
 from gateway.explain.text import lines_of
 from gateway.explain.warnings import warnings_of
+from gateway.telemetry.logs import configure
 
 __all__ = ["add_to"]
 
@@ -40,6 +41,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    configure(log="console", level="error")
     built = build(options.file, record=lambda _event: None)
     if options.tool is None:
         names = list(built.tools)

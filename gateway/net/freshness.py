@@ -12,13 +12,12 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 
-from gateway.core.freshness import NEVER, Freshness, Kept
+from gateway.core.freshness import ALONE, NEVER, Freshness, Kept
 
 __all__ = ["freshness_of"]
 
 _DIRECTIVE = re.compile(r'([^\s,;="]++)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s,;"]++)))?')
 _MAX_S = 2**31
-_FORBIDDEN = frozenset({"no-store", "no-cache"})
 _STALE = ("stale-while-revalidate", "stale-if-error")
 
 
@@ -34,13 +33,14 @@ def freshness_of(fields: Mapping[bytes, bytes], kept: Kept) -> Freshness | None:
             for it, and `s-maxage` is.
     """
     control, expires = fields.get(b"cache-control"), fields.get(b"expires")
-    if b"*" in fields.get(b"vary", b""):
-        return NEVER
+    varies = b"*" in fields.get(b"vary", b"")
     if control is None and expires is None:
-        return None
+        return NEVER if varies else None
     said = _directives(control or b"")
     shared = kept == "for all"
-    if not _FORBIDDEN.isdisjoint(said) or (shared and "private" in said):
+    if "no-store" in said:
+        return ALONE
+    if varies or "no-cache" in said or (shared and "private" in said):
         return NEVER
     good_s = math.inf
     if shared and "s-maxage" in said:

@@ -99,7 +99,7 @@ class Http1Client:
         """Send a request over `connection`, or over a new one in its place if it was used before."""
         if connection.reused:
             await self.pool.renew(connection)
-        await self._ask(connection, method, head, content)
+        await self.ask_over(connection, method, head, content)
 
     def _too_large(self) -> BadReply:
         return BadReply(f"the reply is over {self._max_bytes} bytes")
@@ -176,13 +176,13 @@ class Http1Client:
         """
         connection = self.pool.take_warm(origin) or await self.pool.take(origin)
         try:
-            await self._ask(connection, method, head, content, upgrades=upgrades)
+            await self.ask_over(connection, method, head, content, upgrades=upgrades)
         except BaseException:
             self.pool.give_back(connection)
             raise
         return connection
 
-    async def _ask(
+    async def ask_over(
         self,
         connection: Connection,
         method: str,
@@ -191,7 +191,7 @@ class Http1Client:
         *,
         upgrades: bool = False,
     ) -> None:
-        """Begin a request over `connection`; over a new one where that turns out to be closed."""
+        """Begin a request over `connection`, as `begin`; over a new one where that turns out to be closed."""
         bodiless = method == "HEAD"
         while True:
             left_ms = remaining_ms()

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from gateway.core.deadline import whole_ms
-from gateway.core.errors import NotCalled, Unreachable
+from gateway.core.errors import Unreachable
 from gateway.net.connection import Connection
 from gateway.net.messages import HttpReply, Origin
 from gateway.net.request import IDEMPOTENT
@@ -110,6 +110,15 @@ class Sent(Generic[T]):
             raise error
         self._broken = True
 
+    async def send_now(self) -> None:
+        """Send it, which was not begun, with what is left of the budget of who waits for it now.
+
+        Raises:
+            GatewayError: As `Http1Client.begin`.
+        """
+        wanted = self._wanted
+        await wanted.client.ask_over(self._used(), wanted.method, wanted.head, wanted.content)
+
     def break_off(self) -> None:
         """Have it sent again by `finish`: it was not sent, or not all of it."""
         self._broken = True
@@ -162,7 +171,9 @@ class Queued(Generic[T]):
         self._sent = sent = Sent(self._wanted, connection)
         left_s = self._until - trio.current_time()
         self._late = left_s < 0.001
-        if not self._late and sent.send(whole_ms(left_s)):
+        if self._late:
+            self._told()
+        elif sent.send(whole_ms(left_s)):
             sent.listen(self._told)
         else:
             sent.break_off()
@@ -178,17 +189,17 @@ class Queued(Generic[T]):
 
     def take(self) -> T | None:
         """As `Begun`."""
-        self._check_time()
-        return None if self._sent is None else self._sent.take()
+        return None if self._sent is None or self._late else self._sent.take()
 
     async def finish(self) -> T:
         """As `Begun`."""
         if self._waits:
+            # Not always who began it: a call that several wait for lasts as long as any of them.
+            self._until = trio.current_effective_deadline()
             turn = trio.Event()
             self._tell = turn.set
             await turn.wait()
         self._tell = None
-        self._check_time()
         if self._placed:
             self._placed = False
             connection = await self._wanted.client.pool.open(self._wanted.origin)
@@ -196,11 +207,10 @@ class Queued(Generic[T]):
             self._sent.break_off()
         if self._sent is None:
             raise trio.ClosedResourceError("the request was closed")
-        return await self._sent.finish()
-
-    def _check_time(self) -> None:
         if self._late:
-            raise NotCalled("not called: less than 1 ms of the budget is left")
+            self._late = False
+            await self._sent.send_now()
+        return await self._sent.finish()
 
     def close(self) -> None:
         """As `Begun`."""

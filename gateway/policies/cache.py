@@ -320,8 +320,9 @@ def create(
     refreshing: set[bytes] = set()
     vary = environment.shared(Vary)
     vary.by_principal = "principal" in (settings.vary or ())
-    if settings.cache_control:
-        environment.shared(Asked).kept = "for one" if vary.by_principal else "for all"
+    asked = environment.shared(Asked)
+    asked.kept = "for one" if vary.by_principal else "for all"
+    asked.heeded = settings.cache_control
 
     def policy(call: CallFacts) -> Cache | None:
         keys = vary.keys_for(call)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
@@ -13,16 +12,15 @@ from gateway.core.adapter import Environment
 from gateway.core.background import Background
 from gateway.core.begun import Begun, finished, told
 from gateway.core.errors import GatewayError, Overloaded
+from gateway.core.freshness import Asked
 from gateway.core.messages import Partial, Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.keys import Keys, Vary
+from gateway.policies.seat import Seat
 from gateway.telemetry.events import Coalesced
 
 __all__ = ["Coalesce", "create"]
-
-_AHEAD = 64
-"""Partials that may wait for one who is slow to take them."""
 
 
 class Coalesce:
@@ -30,7 +28,8 @@ class Coalesce:
 
     The flight belongs to no caller: the one that began it may leave. It goes on while one waiter
     is left, has the latest of their deadlines, and is cancelled with the last of them. A failure
-    is shared; cancellation is not. Once a flight has emitted anything it takes nobody more.
+    is shared; cancellation is not. Once a flight has emitted anything it takes nobody more. A reply
+    that its service made for one request alone answers one of them; the others ask for themselves.
 
     Only calls that change nothing.
 
@@ -39,6 +38,8 @@ class Coalesce:
         flights: Those under way, by what is asked.
         keys: What is asked.
         call: The call's name.
+
+    Source: RFC 9111, sections 4 and 5.2.2.5, for whom a reply may answer.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class Coalesce:
             flight.extend(until)
             environment = self._environment
             environment.record(Coalesced(service=environment.service, call=self._call))
-        return await flight.join(emit)
+        reply = await flight.join(emit)
+        return await inner(request, emit) if reply is None else reply
 
     def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
         """Begin a flight; a seat in one has to be waited for."""
@@ -111,7 +113,10 @@ class _Flight:
     """
 
     __slots__ = (
+        "_alone",
+        "_emitted",
         "_ended",
+        "_first",
         "_flights",
         "_inner",
         "_key",
@@ -136,9 +141,12 @@ class _Flight:
         self._inner = inner
         self._flights = flights
         self._key = key
-        self._seats: set[_Seat] = set()
+        self._seats: dict[Seat, None] = {}  # in the order in which they were taken
         self.led = False
         self._over = False
+        self._emitted = False
+        self._alone = False
+        self._first: Seat | None = None
         self._scope = trio.CancelScope(deadline=until)
         self._outcome: Outcome = None
         self._traceback: TracebackType | None = None
@@ -171,8 +179,15 @@ class _Flight:
                 self._ended.set()
 
     def end(self, outcome: Outcome) -> None:
-        """Have all who wait know how it ended."""
+        """Have all who wait know how it ended.
+
+        What answers one alone is for who leads it, else for the first of those who wait. What has
+        been emitted went to all of them: then all of it does.
+        """
         self._outcome = outcome
+        self._alone = _is_alone(outcome) and not self._emitted
+        if not self.led:
+            self._first = next(iter(self._seats), None)
         if isinstance(outcome, BaseException):
             self._traceback = outcome.__traceback__
         self._close()
@@ -183,6 +198,7 @@ class _Flight:
     async def _emit(self, item: Partial, /) -> None:
         """Pass `item` on to all; the slowest of them holds the flight back."""
         self._close()
+        self._emitted = True
         for seat in tuple(self._seats):
             await seat.take(item)
 
@@ -191,21 +207,32 @@ class _Flight:
         if until > self._scope.deadline:  # noqa: PLR1730 - to move one costs more than to look at it
             self._scope.deadline = until
 
-    async def join(self, emit: Emit) -> Reply:
-        """Wait for the reply.
+    async def join(self, emit: Emit) -> Reply | None:
+        """Wait for the reply; `None` if it answers another alone.
 
         Raises:
             BaseException: What the call raised.
             Overloaded: The gateway closed before.
         """
-        seat = _Seat(emit)
-        self._seats.add(seat)
+        seat = Seat(emit)
+        self._seats[seat] = None
+        return await self._reply_for(seat)
+
+    async def rejoin(self) -> Reply:
+        """As `join`, for who led it: before all others."""
+        seat = Seat(discard)
+        self._seats = {seat: None, **self._seats}
+        reply = await self._reply_for(seat)
+        assert reply is not None  # noqa: S101 - who is the first is answered
+        return reply
+
+    async def _reply_for(self, seat: Seat) -> Reply | None:
         try:
             while not self._over:
                 await seat.pass_on()
             await seat.pass_on(wait=False)
         finally:
-            self._seats.discard(seat)
+            del self._seats[seat]
             seat.leave()
             if not self._seats and not self._over and not self.led:
                 self._close()
@@ -215,7 +242,7 @@ class _Flight:
                     await self._ended.wait()
         match self._outcome:
             case Reply():
-                return self._outcome
+                return None if self._alone and seat is not self._first else self._outcome
             case GatewayError():
                 raise self._outcome.blamed()  # a copy: each who waits has a traceback of its own
             case None:
@@ -241,6 +268,11 @@ class _Flight:
         except Overloaded as error:
             self.end(error)
             raise
+
+
+def _is_alone(outcome: Outcome) -> bool:
+    said = outcome.freshness if isinstance(outcome, Reply) else None
+    return said is not None and said.alone
 
 
 class _Led:
@@ -287,8 +319,8 @@ class _Led:
         return reply
 
     def _end(self, outcome: Outcome) -> None:
-        self._flight.led = False
         self._flight.end(outcome)
+        self._flight.led = False
 
     async def finish(self) -> Reply:
         """As `Begun`."""
@@ -299,7 +331,7 @@ class _Led:
             if reply is not None:
                 return reply
         self._hand_on()
-        return await self._flight.join(discard)
+        return await self._flight.rejoin()
 
     def _hand_on(self) -> None:
         self._flight.go_on(self._background)
@@ -317,65 +349,10 @@ class _Led:
             self._begun.close()
 
 
-class _Seat:
-    """One who waits for a flight, and what has been emitted for him and is not passed on yet.
-
-    Args:
-        emit: Takes it.
-    """
-
-    __slots__ = ("_emit", "_items", "_left", "_news", "_room", "_task")
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._items: deque[Partial] = deque()
-        self._news = False
-        self._task: trio.lowlevel.Task | None = None
-        self._room: trio.Event | None = None
-        self._left = False
-
-    def wake(self) -> None:
-        """Let `pass_on` go on."""
-        self._news = True
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    async def take(self, item: Partial) -> None:
-        """Take `item`; wait while there are too many."""
-        while len(self._items) >= _AHEAD and not self._left:
-            self._room = trio.Event()
-            await self._room.wait()
-        self._items.append(item)
-        self.wake()
-
-    async def pass_on(self, *, wait: bool = True) -> None:
-        """Pass on what there is; with `wait`, once there is something or the flight is over."""
-        if wait and not self._news:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        self._news = False
-        while self._items:
-            await self._emit(self._items.popleft())
-            self._make_room()
-
-    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _make_room(self) -> None:
-        if self._room is not None:
-            self._room.set()
-
-    def leave(self) -> None:
-        """Hold nobody back any more."""
-        self._left = True
-        self._make_room()
-
-
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:
     """The service's `coalesce`; what is asked is the same for all of its calls that are the same."""
     flights: dict[bytes, _Flight] = {}
+    environment.shared(Asked).shared = shares
 
     def policy(call: CallFacts) -> Coalesce | None:
         keys = environment.shared(Vary).keys_for(call)

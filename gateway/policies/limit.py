@@ -69,7 +69,7 @@ class Limit:
     A line that has not been empty for a tenth of a second, or for what two calls take, is no
     burst but overload: waiting helps nobody then, for as many come as leave. From then on the
     line is a tenth of the places long, which keeps every place taken; nobody of low priority is
-    let in, and who is refused knows at once.
+    let in, and who is refused knows at once. To each priority, only those at it and above are a line.
 
     The place is held until the reply is whole, however long it is emitted. One for all calls of a
     service.
@@ -101,6 +101,7 @@ class Limit:
         self.waiting = 0
         self._lines: dict[str, deque[_Waiter]] = {name: deque() for name in PRIORITIES}
         self._empty_at = 0.0
+        self._empty_up_to: dict[str, float] = dict.fromkeys(PRIORITIES, 0.0)
         self._latencies = Latencies()
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
@@ -190,6 +191,16 @@ class Limit:
             self._wake(waiter)
         if not self.waiting:
             self._empty_at = trio.current_time()
+        else:
+            self._note_empty()
+
+    def _note_empty(self) -> None:
+        """Take note of the priorities at which, and above which, nobody is in line."""
+        now = trio.current_time()
+        for name, line in self._lines.items():
+            if line:
+                return
+            self._empty_up_to[name] = now
 
     def _count(self, more: int) -> None:
         self.waiting += more
@@ -244,7 +255,8 @@ class Limit:
     def _room(self, priority: str, now: float) -> int:
         """How long the line may be for one of this priority to join it."""
         crowded_s = max(_CROWDED_S, 2 * (self._latencies.median or 0.0))
-        if now - self._empty_at <= crowded_s:
+        # Those of lower priorities hold nobody up: they stand behind, and make room.
+        if now - max(self._empty_at, self._empty_up_to[priority]) <= crowded_s:
             return self._settings.queue
         short = 0 if priority == "low" else max(1, int(self._places * _SHARE_WAITING))
         return min(short, self._settings.queue)

@@ -137,11 +137,41 @@ async def test_half_a_list_is_not_kept(autojump_clock: MockClock) -> None:
             await asked(call, (1,))
 
 
-async def test_the_headers_of_a_reply_are_read_where_there_is_a_cache_alone(
+@pytest.mark.parametrize(
+    ("control", "policies", "said"),
+    [
+        ("no-store", {"coalesce": True}, [1, 2, 3]),
+        ("no-store", {"cache": LONG}, [1, 2, 3]),
+        ("no-store", {"cache": {**LONG, "cache_control": False}}, [1, 1, 1]),
+        ("no-cache, private", {"coalesce": True}, [1, 1, 1]),
+        ("no-cache, private", {"cache": LONG}, [1, 1, 1]),
+    ],
+)
+async def test_what_is_shared_by_those_who_ask_at_once(
+    control: str, policies: dict[str, Any], said: list[int], autojump_clock: MockClock
+) -> None:
+    found: list[int] = []
+    async with bench(Counting(cache_control=control), **policies) as call:
+
+        async def ask() -> None:
+            found.extend(await asked(call, (0,)))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+    assert sorted(found) == said
+
+
+async def test_the_headers_of_a_reply_are_read_where_it_is_kept_or_shared_alone(
     autojump_clock: MockClock,
 ) -> None:
-    for cache, wanted in ((None, False), ({"ttl": "1m"}, True)):
-        policies = {} if cache is None else {"cache": cache}
+    for policies, wanted in (
+        ({}, False),
+        ({"cache": {"ttl": "1m"}}, True),
+        ({"cache": {"ttl": "1m", "cache_control": False}}, False),
+        ({"coalesce": True}, True),
+        ({"coalesce": False}, False),
+    ):
         async with bench(Counting(cache_control="max-age=10"), **policies) as call:
             adapter: Any = call.app._built.adapters["s"]
             request = Request("a", {"get": "/x"}, Context(request_id="r"))

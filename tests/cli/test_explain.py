@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,13 @@ def test_check_counts_the_warnings(capsys: pytest.CaptureFixture[str]) -> None:
         "gateway.toml: fine: 1 service, 2 tools",
         "gateway.toml: 1 warning: gateway explain gateway.toml",
     ]
+
+
+@pytest.mark.parametrize("command", ["check", "explain"])
+def test_what_is_a_warning_of_its_own_is_no_log_line_too(command: str) -> None:
+    file = Path("gateway.toml")
+    file.write_text(FILE.replace("[tools.fine]", 'fault = { delay = "1ms" }\n\n[tools.fine]'))
+    run = [sys.executable, "-m", "gateway", command, str(file)]
+    ended = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60)
+    assert "warnings" in ended.stdout
+    assert not ended.stderr

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.freshness import NEVER, Freshness, Kept
+from gateway.core.freshness import ALONE, NEVER, Freshness, Kept
 from gateway.net.freshness import freshness_of
 
 INF = math.inf
@@ -37,10 +37,11 @@ def said(kept: Kept = ALL, **headers: str) -> Freshness | None:
         ("max-age=" + "9" * 30, Freshness(0), Freshness(0)),
         ("max-age=" + "9" * 15, Freshness(2**31), Freshness(2**31)),
         ("public", Freshness(), Freshness()),
-        ("no-store", NEVER, NEVER),
+        ("no-store", ALONE, ALONE),
+        ("no-store, no-cache, private", ALONE, ALONE),
         ("no-cache, max-age=60", NEVER, NEVER),
         ('no-cache="set-cookie"', NEVER, NEVER),
-        ("No-Store", NEVER, NEVER),
+        ("No-Store", ALONE, ALONE),
         ("private, max-age=60", NEVER, Freshness(60)),
         ('private="x-user", max-age=60', NEVER, Freshness(60)),
         ("max-age=60, s-maxage=10", Freshness(10, 0), Freshness(60)),

@@ -368,12 +368,42 @@ async def test_its_budget_is_what_is_left_when_its_turn_comes(
         await trio.sleep(1.4995)
         wire.say(WHOLE)
         assert in_time.take() == b"hello"
-        with pytest.raises(DeadlineExceeded, match="less than 1 ms"):
-            late.take()
+        assert late.take() is None
         with pytest.raises(DeadlineExceeded, match="less than 1 ms"):
             await late.finish()
         late.close()
     assert client.pool.taken == 0
+
+
+@pytest.mark.parametrize("finished_at", [0.1, 1.5])
+async def test_its_budget_is_that_of_who_waits_when_its_turn_comes(
+    finished_at: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    client, wire, first, service = await busy()
+    second = client.start(asking(), 0.2, body)  # a flight, whose deadline is the latest of several
+    assert isinstance(second, Queued)
+    results: list[bytes] = []
+    scope = trio.CancelScope(deadline=0.8)
+
+    async def finish() -> None:
+        await trio.sleep(finished_at)
+        with scope:
+            results.append(await second.finish())
+            second.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finish)
+        await trio.sleep(0.5)
+        scope.deadline = 6  # one more shares it
+        await trio.sleep(0.5)
+        wire.say(WHOLE)
+        first.take()
+        await trio.sleep(1)
+        wire.say(WHOLE)
+    assert results == [b"hello"]
+    left_ms = {0.1: 5000, 1.5: 4500}[finished_at]
+    assert b"x-budget: %d\r\n" % left_ms in wire.sent
+    assert (len(service.wires), client.pool.taken, client.pool.idle) == (1, 0, 1)
 
 
 async def test_a_place_that_cannot_be_filled_is_given_on() -> None:

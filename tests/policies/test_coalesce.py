@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway.core.errors import Overloaded, Unreachable
+from gateway.core.freshness import ALONE
 from gateway.core.messages import Partial, Progress, Reply, Request
 from gateway.core.service import Emit, discard
 from gateway.telemetry.events import Coalesced
@@ -94,6 +95,66 @@ async def test_a_failure_is_shared(autojump_clock: MockClock) -> None:
         ended = await outcomes_of(10, 0.01, lambda _: stack.around(inner)(request(), discard))
     assert [code for _, code in ended] == ["unreachable"] * 10
     assert len(inner.requests) == 1
+
+
+class Alone:
+    """Counts its replies, each of which answers one request alone, and emits nothing or so much."""
+
+    def __init__(self, *partials: Partial) -> None:
+        self.partials = partials
+        self.replies = 0
+
+    async def __call__(self, _request: Request, emit: Emit, /) -> Reply:
+        await trio.sleep(1)
+        for item in self.partials:
+            await emit(item)
+        self.replies += 1
+        return Reply(self.replies, freshness=ALONE)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_what_answers_one_alone_is_for_who_began_or_waited_longest(
+    stays: bool, autojump_clock: MockClock
+) -> None:
+    answers: list[tuple[int, Any, float]] = []
+    leader = trio.CancelScope()
+
+    async def call(number: int, scope: trio.CancelScope) -> None:
+        with scope:
+            value = (await service(request(), discard)).value
+            answers.append((number, value, round(trio.current_time(), 3)))
+
+    async with stacked(coalesce=True) as stack:
+        service = stack.around(Alone())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, 0, leader)
+            for number in range(1, 4):
+                await trio.sleep(0.1)
+                nursery.start_soon(call, number, trio.CancelScope())
+            await trio.sleep(0.1)
+            if not stays:
+                leader.cancel()
+    first, *rest = answers
+    assert first == (0 if stays else 1, 1, 1)
+    # The others ask for themselves, all at once.
+    assert sorted(number for number, *_ in rest) == list(range(1 if stays else 2, 4))
+    assert sorted(value for _, value, _ in rest) == list(range(2, 5 if stays else 4))
+    assert {at for *_, at in rest} == {2}
+
+
+@pytest.mark.called  # what is emitted is never begun
+async def test_what_was_emitted_to_all_answers_all(autojump_clock: MockClock) -> None:
+    values: list[Any] = []
+
+    async def call() -> None:
+        values.append((await service(request(), discard)).value)
+
+    async with stacked(coalesce=True) as stack:
+        service = stack.around(Alone(Progress(1)))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(call)
+    assert values == [1, 1, 1]
 
 
 async def test_those_who_wait_have_each_a_traceback_of_their_own(autojump_clock: MockClock) -> None:

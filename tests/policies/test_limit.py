@@ -353,3 +353,27 @@ async def test_adaptive_under_failures_alone(
             assert min(limits(stack)) >= 1
         else:
             assert limits(stack) == []
+
+
+async def test_those_who_could_be_served_without_lower_ones_are(autojump_clock: MockClock) -> None:
+    chance = random.Random(5)
+    answered = {"normal": 0, "low": 0}
+    refused = {"normal": 0, "low": 0}
+
+    async def call(priority: str) -> None:
+        try:
+            await service(asked(priority), discard)
+            answered[priority] += 1
+        except Overloaded:
+            refused[priority] += 1
+
+    inner = ScriptedService().reply(7, after_s=0.2)
+    async with stacked(limit={"concurrency": 10}) as stack:
+        service = stack.around(inner)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3000):  # three times what it can do, of which the half is normal
+                await trio.sleep(chance.expovariate(150))
+                nursery.start_soon(call, "normal" if chance.random() < 1 / 6 else "low")
+    assert refused["normal"] <= 0.005 * answered["normal"]
+    assert refused["low"] > 1500
+    assert sum(answered.values()) > 0.95 * 1000

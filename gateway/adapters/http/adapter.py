@@ -157,8 +157,8 @@ class HttpAdapter:
 
     @property
     def kept(self) -> Kept | None:
-        """For whom replies are kept; `None` if they are not."""
-        return self._environment.shared(Asked).kept
+        """For whom it is read how long replies are good; `None` if it is not."""
+        return self._environment.shared(Asked).read_for
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
