@@ -6,7 +6,6 @@ the budget, or the client's leaving.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, Self
@@ -57,7 +56,7 @@ class Flight:
         self._alarms = alarms
         self._deadline = self._at = deadline
         self._begun: dict[str, tuple[Node, Begun]] = {}
-        self._told: deque[str] = deque()
+        self._told: list[str] = []
         self._task: trio.lowlevel.Task | None = None
         self.over = False
 
@@ -120,7 +119,7 @@ class Flight:
         """
         while not self.over:
             while self._told:
-                found = self._begun.get(self._told.popleft())
+                found = self._begun.get(self._told.pop(0))
                 if found is not None:
                     return found
             self._alarms.add(self, Flight._ring, self._at)

@@ -76,6 +76,7 @@ class Plan:
         waiting: By name, how many each of the others waits for.
         ordered: All, each after those it waits for.
         gates: Of those that are called first, what refuses the request with its call.
+        begins: Whether any of those that are called first can be begun without waiting.
         told: The calls whose values clients may be told before the answer, which has them whole.
     """
 
@@ -89,6 +90,7 @@ class Plan:
     waiting: Mapping[str, int] = attrs.field(init=False, repr=False)
     ordered: tuple[Node, ...] = attrs.field(init=False, repr=False)
     gates: tuple[tuple[Node, Refuses], ...] = attrs.field(init=False, repr=False)
+    begins: bool = attrs.field(init=False, repr=False)
     told: frozenset[str] = attrs.field(init=False, repr=False)
 
     @by_name.default
@@ -115,6 +117,10 @@ class Plan:
         if self.quorum is not None or len(self.nodes) == 1:
             return ()  # others may do; it is refused by its own policies
         return tuple((node, refuses) for node in self.first for refuses in node.refusers)
+
+    @begins.default
+    def _find_whether_it_begins(self) -> bool:
+        return any(node.begin is not None for node in self.first)
 
     @told.default
     def _find_told(self) -> frozenset[str]:

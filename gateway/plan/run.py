@@ -84,7 +84,7 @@ class Run:
             budget_s: Seconds they may take.
             emit: Where partial output goes.
         """
-        if emit is not discard:
+        if emit is not discard or not self._plan.begins:
             with life.within(budget_s):
                 self.book.open()
                 await self._follow_all(self._plan.first, emit)
