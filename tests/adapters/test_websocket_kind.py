@@ -298,6 +298,29 @@ async def test_a_subscription_that_the_service_ends_is_whole(autojump_clock: Moc
             assert (await app.call(request())).value == ["a", "b"]
 
 
+@pytest.mark.parametrize("code", [1011, 4000])
+async def test_a_subscription_that_the_service_fails_says_so(
+    autojump_clock: MockClock, code: int
+) -> None:
+    async def few(say: Any, text: str) -> None:
+        if text == "some":
+            await say("a")
+        await say(CloseConnection(code, "out of order"))
+
+    told = f"the service ended the subscription with code {code}: out of order"
+    async with network() as net:
+        served(net, Server(few))
+        app = app_of(send="{x}", subscribe=True)
+        async with app.running():
+            reply = await app.call(request(x="some"))
+            assert reply.value == ["a"]
+            assert [(error.code, error.detail) for error in reply.missing] == [
+                ("unreachable", told)
+            ]
+            with pytest.raises(Unreachable, match=f"with code {code}: out of order"):
+                await app.call(request(x="none"))
+
+
 @pytest.mark.parametrize(
     ("service", "call", "says"),
     [

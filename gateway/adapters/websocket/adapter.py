@@ -37,6 +37,9 @@ __all__ = ["KIND", "WebSocketAdapter"]
 _BUDGET_HEADER = "x-request-timeout-ms"
 _GOODBYE_S = 0.2
 _NORMAL = 1000
+_ENDS = frozenset({1000, 1001, 1005})
+"""Codes of RFC 6455, section 7.4.1, with which a service ends in order: done, going away, none said."""
+
 _MARGIN_S = 0.05
 """Seconds before its deadline that a subscription ends, so that its reply is still in time."""
 
@@ -90,7 +93,7 @@ class WebSocketAdapter:
         async def exchange(request: Request, emit: Emit, /) -> Reply:
             message = request.arguments.get("send", call.send)
             if call.subscribe:
-                return Reply(await self._subscribe(call, message, emit))
+                return await self._subscribe(call, message, emit)
             if shared is not None:
                 return Reply(await shared.ask(message))
             async with self.connected() as socket:
@@ -153,11 +156,12 @@ class WebSocketAdapter:
         head = head_of(asked, _BUDGET_HEADER).encode("latin-1") + handshake.lines
         return await client.begin(self._origin, "GET", head, None, upgrades=True)
 
-    async def _subscribe(self, call: WebSocketCall, message: Any, emit: Emit) -> list[Any]:
-        """What comes until it is enough."""
+    async def _subscribe(self, call: WebSocketCall, message: Any, emit: Emit) -> Reply:
+        """What comes until it is enough; what came before it broke, and that it did."""
         lasts_s = min(remaining_s() - _MARGIN_S, call.lasting or float("inf"))
         most = call.messages or 100_000
         came: list[Any] = []
+        broken: Unreachable | None = None
         size = 0
         async with self.connected() as socket:
             if message is not None:
@@ -166,14 +170,20 @@ class WebSocketAdapter:
                 while len(came) < most:
                     try:
                         said = await socket.receive()
-                    except Closed:
+                    except Closed as closed:
+                        broken = _early(closed)
+                        break
+                    except Unreachable as error:
+                        broken = error
                         break
                     size += len(said)
                     if size > self._settings.max_message * 16:
                         raise BadReply("the subscription's messages are too much for one reply")
                     came.append(value_of(said))
                     await emit(Chunk(came[-1]))
-        return came
+        if broken is not None and not came:
+            raise broken
+        return Reply(came, missing=() if broken is None else (broken,))
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -201,6 +211,14 @@ async def _next(socket: WebSocket) -> str | bytes:
         return await socket.receive()
     except Closed as closed:
         raise Unreachable("the service closed the connection before it replied") from closed
+
+
+def _early(closed: Closed) -> Unreachable | None:
+    """What a service's closing means for a subscription: its end, unless it says that it failed."""
+    if closed.code in _ENDS:
+        return None
+    said = f": {closed.reason}" if closed.reason else ""
+    return Unreachable(f"the service ended the subscription with code {closed.code}{said}")
 
 
 KIND = Kind(
