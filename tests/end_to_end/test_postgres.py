@@ -116,6 +116,16 @@ async def test_failures_have_their_codes(
         await asked(app_of(url, sql, service, **call))
 
 
+async def test_what_a_read_sets_for_its_session_ends_with_it(url: str) -> None:
+    sql = (
+        "select current_setting('work_mem') as before, set_config('work_mem', '78MB', false) as set"
+    )
+    app = app_of(url, sql, {"threads": 1}, one=True)
+    async with app.running():
+        found = [(await app.call(request())).value["before"] for _ in range(3)]
+    assert "78MB" not in found
+
+
 async def test_a_server_that_is_not_there_is_known_at_once() -> None:
     start = time.monotonic()
     app = app_of(f"postgresql://u:s3cret@127.0.0.1:{free_port()}/x", "select 1")

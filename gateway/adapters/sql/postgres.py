@@ -129,7 +129,8 @@ class _Connection:
         try:
             self.raw.execute(_beginning(left_s, writes=writes))
             given = self._given(order)
-            self.raw.execute("COMMIT")
+            # What a read has set for its session is undone with it: the connection is another's next.
+            self.raw.execute("COMMIT" if writes else "ROLLBACK")
             return given
         except psycopg.Error as error:
             raise _failure(error) from error
