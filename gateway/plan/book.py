@@ -54,7 +54,7 @@ class Book:
     def open(self, until: float = math.inf) -> None:
         """Take note of the budget: until then, or the deadline of whoever runs the plan."""
         self.until = min(until, trio.current_effective_deadline())
-        self._budget_s = max(0.0, self.until - self.began)
+        self._budget_s = max(0.0, self.until - trio.current_time())
 
     def begin(self, node: Node) -> bool:
         """Book the start of `node`'s call, or that it is skipped; whether it is to be made."""

@@ -24,16 +24,22 @@ _NOT_GIVEN_OUT = range(20_000, 32_768)
 """Ports that no system gives to who asks for any: those begin at 32768, or higher."""
 
 
+_given_out: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on.
+    """A loopback port that nobody listens on, and that was not given out before.
 
     The system gives it to nobody else until it is used: other suites beside this one open thousands
     of connections meanwhile, each from a port that the system gives them.
     """
     while True:
         port = secrets.choice(_NOT_GIVEN_OUT)
+        if port in _given_out:
+            continue
         with suppress(OSError), socket.socket() as sock:
             sock.bind(("127.0.0.1", port))
+            _given_out.add(port)
             return port
 
 

@@ -178,13 +178,9 @@ def test_log_lines_of_a_process_look_like_the_gateways() -> None:
 @pytest.mark.parametrize(
     ("function", "said"), [("add_async", "is async"), ("with_an_input", "takes caller")]
 )
-async def test_what_cannot_run_in_a_process_keeps_the_gateway_from_starting(
-    function: str, said: str
-) -> None:
-    app = create_app(written(1, (function,)))
-    with pytest.raises(ValueError, match=said):
-        async with app.running():
-            raise AssertionError
+def test_what_cannot_run_in_a_process_is_told_at_load(function: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        create_app(written(1, (function,)))
 
 
 async def test_what_waits_and_runs_is_on_the_metrics() -> None:
