@@ -14,7 +14,7 @@ help:
 	@echo 'make test    the test suite (make test ARGS="-k plan" for a part of it)'
 	@echo 'make conformance  the MCP conformance suite, fetched from npm, against the gateway and through it'
 	@echo 'make check   lint and types'
-	@echo 'make bench   measured ratios against named peers, in 15 minutes (ARGS=--quick: whether it works)'
+	@echo 'make bench   measured ratios against named peers, in 20 minutes (ARGS=--quick: whether it works)'
 	@echo 'make venv    $(VENV) with everything a developer needs'
 
 $(VENV)/.made:

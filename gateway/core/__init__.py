@@ -2,6 +2,7 @@
 
 * `service.py`: `Service`, `Policy`, `Emit`, and the laws
 * `begun.py`: `Begun`: a call that was begun without waiting
+* `alarms.py`: what waits for a time of its own, and mostly ends before
 * `adapter.py`: `Adapter`, `Kind`: how a kind of downstream service is declared
 * `messages.py`: `Request`, `Context`, `Reply`, `Branch`, and the partials `Chunk`, `Progress`
 * `freshness.py`: `Freshness`: how long a reply is good, as its service says

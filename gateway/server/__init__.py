@@ -21,6 +21,8 @@ Serving:
 * `containment.py`: what may leave a connection: cancellation and interrupts, nothing else
 * `draining.py`: why a worker drains
 
+HTTP/1 and HTTP/2: `answering.py`: what `send` takes, and answers that are whole
+
 HTTP/1:
 
 * `http1.py`: the requests of one connection, answered in its task

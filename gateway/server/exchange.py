@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gateway.net.asgi import FIELDS, PEER
+from gateway.server.answering import Answering
 from gateway.server.answers import AnswerHead, failure
 from gateway.server.bodies import Chunked, Sized
 from gateway.server.heads import Refused
 from gateway.server.wire import Gone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping, Sequence
+    from collections.abc import Mapping, MutableMapping
 
     from gateway.net.asgi import Cancels, Scope
     from gateway.server.heads import Head
@@ -32,7 +33,7 @@ _NO_BODY = Sized(0)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Exchange:
+class Exchange(Answering[AnswerHead]):
     """One request, and its answer. To the application it is also its `Peer`.
 
     Args:
@@ -45,13 +46,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answer",
         "_body",
         "_bodyless",
         "_chunked",
         "_connection",
         "_expected",
-        "_finished",
         "_head",
         "_keep_alive",
         "_leaving",
@@ -65,7 +64,10 @@ class Exchange:
         "left",
     )
 
+    _head_of = AnswerHead
+
     def __init__(self, connection: Http1, head: Head) -> None:
+        super().__init__()
         self._connection = connection
         self._head = head
         self._body: Sized | Chunked
@@ -75,9 +77,7 @@ class Exchange:
             self._body = Sized(head.length) if head.length else _NO_BODY
         self._pending = b""
         self._told = False
-        self._answer: AnswerHead | None = None
         self._sent = False
-        self._finished = False
         self._bodyless = False
         self._chunked = False
         self._owed: int | None = None
@@ -195,33 +195,6 @@ class Exchange:
         await self._leaving.wait()
 
     # ------------------------------------------------------------------ to the client
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Take the application's next message: the ASGI `send`.
-
-        Raises:
-            Gone: The client left, or did not read.
-            RuntimeError: The message does not follow what was sent before.
-
-        Cancellation: the answer is cut, and the connection with it.
-        """
-        kind = message["type"]
-        answer = self._answer
-        if kind == "http.response.start" and answer is None:
-            self._answer = AnswerHead(message["status"], message.get("headers", ()))
-            return
-        if kind != "http.response.body" or answer is None or self._finished:
-            raise RuntimeError(f"{kind} is out of turn")
-        await self._send(answer, message.get("body", b""), more=message.get("more_body", False))
-
-    async def answer(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-    ) -> None:
-        """As `Peer`."""
-        if self._answer is not None:
-            raise RuntimeError("an answer is out of turn")
-        self._answer = answer = AnswerHead(status, headers)
-        await self._send(answer, body, more=False)
 
     async def _send(self, answer: AnswerHead, body: bytes, *, more: bool) -> None:
         if self.left or self._lost:

@@ -12,12 +12,13 @@ import trio
 from h2.errors import ErrorCodes
 
 from gateway.net.asgi import PEER
+from gateway.server.answering import Answering
 from gateway.server.fields import Answer
 from gateway.server.heads import Refused
 from gateway.server.wire import Gone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping, Sequence
+    from collections.abc import Mapping, MutableMapping
 
     from gateway.net.asgi import Scope
     from gateway.server.fields import Request
@@ -28,7 +29,7 @@ __all__ = ["Stream"]
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 
-class Stream:
+class Stream(Answering[Answer]):
     """One request, and its answer. To the application it is also its `Peer`.
 
     What the client sends of a body waits here until the application takes it; only then is the
@@ -45,11 +46,9 @@ class Stream:
     """
 
     __slots__ = (
-        "_answer",
         "_bodyless",
         "_connection",
         "_ended",
-        "_finished",
         "_lost",
         "_news",
         "_owed",
@@ -64,7 +63,10 @@ class Stream:
         "number",
     )
 
+    _head_of = Answer
+
     def __init__(self, connection: Http2, number: int, request: Request) -> None:
+        super().__init__()
         self._connection = connection
         self.number = number
         self._request = request
@@ -73,9 +75,7 @@ class Stream:
         self._ended = False
         self._told = False
         self._news = trio.Event()
-        self._answer: Answer | None = None
         self._sent = False
-        self._finished = False
         self._bodyless = False
         self._owed: int | None = None
         self._lost = False
@@ -185,33 +185,6 @@ class Stream:
             self._unacknowledged = 0
 
     # ------------------------------------------------------------------ to the client
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Take the application's next message: the ASGI `send`.
-
-        Raises:
-            Gone: The client left, or did not read.
-            RuntimeError: The message does not follow what was sent before.
-
-        Cancellation: the answer is cut, and its stream reset; other streams go on.
-        """
-        kind = message["type"]
-        answer = self._answer
-        if kind == "http.response.start" and answer is None:
-            self._answer = Answer(message["status"], message.get("headers", ()))
-            return
-        if kind != "http.response.body" or answer is None or self._finished:
-            raise RuntimeError(f"{kind} is out of turn")
-        await self._send(answer, message.get("body", b""), more=message.get("more_body", False))
-
-    async def answer(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-    ) -> None:
-        """As `Peer`."""
-        if self._answer is not None:
-            raise RuntimeError("an answer is out of turn")
-        self._answer = answer = Answer(status, headers)
-        await self._send(answer, body, more=False)
 
     async def _send(self, answer: Answer, body: bytes, *, more: bool) -> None:
         if self.left or self._lost:
