@@ -27,7 +27,7 @@ class Book:
         record: Where the events of its calls go.
 
     Attributes:
-        began: When it did, on Trio's clock.
+        began: When the request's way through its plan began, on Trio's clock.
         until: The end of the request's budget, likewise.
         namespace: The inputs, and the value of every call that has ended.
     """
