@@ -151,9 +151,9 @@ async def test_a_statement_is_stopped_at_the_deadline(file: Path) -> None:
             start = time.monotonic()
             with pytest.raises(DeadlineExceeded):
                 await app.call(request(), timeout_s=0.1)
-            assert time.monotonic() - start < 1.5
+            assert time.monotonic() - start < 5
         limiter: Any = app._built.adapters["s"]._limiter  # type: ignore[attr-defined]
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while limiter.borrowed_tokens:
                 await trio.sleep(0.001)
 

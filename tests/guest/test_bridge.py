@@ -306,7 +306,8 @@ def test_the_hosts_cancel_waits_until_all_of_it_has_ended() -> None:
         finally:
             steps.append("cancelled")
             with trio.CancelScope(shield=True):
-                await trio.sleep(0.05)
+                while "go on" not in steps:
+                    await trio.sleep(0.001)
             steps.append("cleaned up")
 
     async def host(connect: Connect) -> None:
@@ -318,9 +319,10 @@ def test_the_hosts_cancel_waits_until_all_of_it_has_ended() -> None:
             connection.cancel()
             await asyncio.sleep(0.001)
         assert not connection.done()
+        steps.append("go on")
         with pytest.raises(asyncio.CancelledError):
             await connection
-        assert steps == ["cancelled", "cleaned up"]
+        assert steps == ["cancelled", "go on", "cleaned up"]
 
     bridged(app, host)
 
