@@ -55,9 +55,9 @@ def test_the_link_of_a_relation(header: str | None, target: str | None) -> None:
     ids=["open", "semicolons", "quoted", "spaces", "many"],
 )
 def test_a_malicious_header_is_read_in_no_time(header: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert linked(header, "next") is None
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(

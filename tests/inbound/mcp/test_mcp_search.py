@@ -256,18 +256,18 @@ async def test_5000_tools_are_listed_and_searched_soon_enough() -> None:
     front.federated = {"a": server}
     catalog = Catalog(front, McpSettings(tools="all"), {})
     context = request().context
-    start = time.perf_counter()
+    start = time.process_time()
     page = catalog.page("tools", {}, context)
-    merged = time.perf_counter() - start
-    start = time.perf_counter()
+    merged = time.process_time() - start
+    start = time.process_time()
     catalog.page("tools", {"cursor": page["nextCursor"]}, context)
-    paged = time.perf_counter() - start
-    start = time.perf_counter()
+    paged = time.process_time() - start
+    start = time.process_time()
     await catalog.search("invoice", 5, context)
-    indexed = time.perf_counter() - start
-    start = time.perf_counter()
+    indexed = time.process_time() - start
+    start = time.process_time()
     found = await catalog.search("create an invoice of area 7 with the fields", 5, context)
-    searched = time.perf_counter() - start
+    searched = time.process_time() - start
     print(f"merged {merged:.4f} paged {paged:.4f} indexed {indexed:.4f} searched {searched:.4f} s")
     assert found[0].key.startswith("create_invoice_")
     assert merged < 0.5

@@ -49,7 +49,7 @@ def test_fits(template: str, uri: str, fits: bool) -> None:
 
 def test_no_uri_makes_it_slow() -> None:
     template = UriTemplate.of("a:" + "-".join(f"{{x{n}}}" for n in range(30)) + "!")
-    start = time.perf_counter()
+    start = time.process_time()
     assert template.match("a:" + "-" * 8_000) is None
     assert template.match("a:" + "-" * 100_000 + "!") is None  # over the bound
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
