@@ -76,7 +76,9 @@ async def test_whoever_is_ahead_takes_what_nobody_else_takes(listening: socket.s
         accepted.close()
 
 
-async def test_cancelled_it_loses_no_connection(listening: socket.socket) -> None:
+async def test_cancelled_it_loses_no_connection(
+    listening: socket.socket, autojump_clock: trio.testing.MockClock
+) -> None:
     listener = Door(listening, ahead=lambda: True)
     with socket.create_connection(listening.getsockname()):
         with trio.move_on_after(0.0005):

@@ -37,7 +37,9 @@ async def test_each_tells_its_page(siblings: Siblings) -> None:
     assert asked == ["text/plain;q=0.5"] * 3
 
 
-async def test_one_that_is_gone_is_not_waited_for(siblings: Siblings) -> None:
+async def test_one_that_is_gone_is_not_waited_for(
+    siblings: Siblings, autojump_clock: trio.testing.MockClock
+) -> None:
     siblings.mark(1, "ready")
     siblings.mark(1, None)
     with trio.fail_after(0.5):
