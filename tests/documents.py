@@ -209,10 +209,10 @@ class Workspace:
         """
         command = self.localised(session.command)
         if session.mark == "background":
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await self._nursery.start(self.keep, command, session.output.splitlines())
             return
-        with trio.fail_after(60):
+        with trio.fail_after(120):
             done = await trio.run_process(
                 ["sh", "-c", command],
                 cwd=self.folder,
@@ -274,7 +274,7 @@ class Workspace:
     async def start_demo(self) -> None:
         """The demo's gateway and sample services, at free ports."""
         self.write("demo.toml", (ROOT / "config" / "demo.toml").read_text())
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await self._nursery.start(
                 self.keep, "gateway demo --file demo.toml", ["…The gateway is at …"]
             )

@@ -72,7 +72,7 @@ def _fill(url: str, server: subprocess.Popen[bytes]) -> None:
     """Make the table, once the server is there."""
     import psycopg  # noqa: PLC0415 - an extra
 
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         assert server.poll() is None, "PostgreSQL has ended"
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -24,22 +25,25 @@ _NOT_GIVEN_OUT = range(20_000, 32_768)
 """Ports that no system gives to who asks for any: those begin at 32768, or higher."""
 
 
-_given_out: set[int] = set()
+_claims = ExitStack()
+"""What tells other suites which ports this one has given out, until it ends."""
+atexit.register(_claims.close)
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, and that was not given out before.
+    """A loopback port that nobody listens on, and that no suite beside this one gives out.
 
-    The system gives it to nobody else until it is used: other suites beside this one open thousands
-    of connections meanwhile, each from a port that the system gives them.
+    The system gives it to nobody else until it is used: other suites open thousands of connections
+    meanwhile, each from a port that the system gives them. And as long as this process lives, it
+    holds the port of the same number for UDP, which nobody needs: who cannot have that takes another.
     """
     while True:
         port = secrets.choice(_NOT_GIVEN_OUT)
-        if port in _given_out:
-            continue
-        with suppress(OSError), socket.socket() as sock:
+        with ExitStack() as claims, suppress(OSError), socket.socket() as sock:
+            claim = claims.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            claim.bind(("127.0.0.1", port))
             sock.bind(("127.0.0.1", port))
-            _given_out.add(port)
+            _claims.push(claims.pop_all())
             return port
 
 
@@ -54,6 +58,9 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """The process of `arguments`, in a session of its own; killed at the end if it is still there."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has what it runs in its background ignore SIGINT, which would be handed on.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         arguments,
         cwd=cwd,
@@ -73,7 +80,7 @@ def running(
         process.stdout.close()
 
 
-def ready(process: subprocess.Popen[str], url: str, *, within_s: float = 15) -> float:
+def ready(process: subprocess.Popen[str], url: str, *, within_s: float = 60) -> float:
     """Wait until `url` answers; the seconds it took.
 
     Raises:

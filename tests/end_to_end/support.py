@@ -74,7 +74,7 @@ async def send_get(port: int, path: str, **headers: str) -> trio.SocketStream:
     return stream
 
 
-async def until(condition: Callable[[], object], *, within_s: float = 5) -> None:
+async def until(condition: Callable[[], object], *, within_s: float = 30) -> None:
     """Wait in real time for what no event tells: other threads, the system's sockets.
 
     Args:

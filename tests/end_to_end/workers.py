@@ -19,7 +19,17 @@ import attrs
 import httpx
 import trio
 
-__all__ = ["Clients", "Seen", "Server", "gone", "processes", "supervised", "until"]
+__all__ = [
+    "Clients",
+    "Seen",
+    "Server",
+    "gone",
+    "hear_begun",
+    "processes",
+    "refuses",
+    "supervised",
+    "until",
+]
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,11 +69,17 @@ class Server:
         return self.public
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def ask(self, path: str) -> socket.socket:
         client = self.connect()
         client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        return client
+
+    def begin(self, path: str) -> socket.socket:
+        """A connection whose request is under way: `/begun` hangs then, `/block` holds its worker."""
+        client = self.ask(path)
+        hear_begun(client)
         return client
 
     def answer(self) -> tuple[str, int]:
@@ -73,16 +89,18 @@ class Server:
 
     def get(self, url: str) -> httpx.Response:
         """An answer on a new connection; no certificates are loaded for it, which takes 30 ms."""
-        return httpx.get(url, verify=False, timeout=10)
+        return httpx.get(url, verify=False, timeout=30)
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log."""
         return [json.loads(one) for one in self.log.read_text().splitlines() if one[:1] == "{"]
 
-    def end(self, *signals: int, within_s: float = 15) -> int:
-        for number in signals or (signal.SIGTERM,):
+    def end(self, *signals: int, within_s: float = 30) -> int:
+        *before, last = signals or (signal.SIGTERM,)
+        for number in before:
             self.process.send_signal(number)
-            time.sleep(0.1)
+            until(lambda: refuses(self.port))
+        self.process.send_signal(last)
         return self.process.wait(within_s)
 
 
@@ -96,11 +114,26 @@ def processes() -> dict[int, tuple[int, str]]:
     return found
 
 
+def hear_begun(client: socket.socket) -> None:
+    """Read until the application says that the request is under way."""
+    heard = b""
+    while b"begun" not in heard:
+        piece = client.recv(4096)
+        assert piece, f"it ended after {heard!r}"
+        heard += piece
+
+
+def refuses(port: int) -> bool:
+    """Whether connections to a loopback port are refused."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
 def gone(pid: int) -> bool:
     return processes().get(pid, (0, "Z"))[1] == "Z"
 
 
-def until(condition: Callable[[], object], *, within_s: float = 10) -> float:
+def until(condition: Callable[[], object], *, within_s: float = 30) -> float:
     """Wait until `condition` holds; the seconds it took."""
     start = time.monotonic()
     while not condition():
