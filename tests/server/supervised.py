@@ -23,7 +23,7 @@ from gateway.server.supervisor import supervise
 from gateway.telemetry.events import WorkerStarted
 from gateway.telemetry.logs import configure
 from gateway.telemetry.metrics import Metrics
-from tests.server.serving import AdminBind, App, Settings
+from tests.server.serving import AdminBind, App, Settings, say_begun
 
 PROGRAM = """
 import signal, subprocess, sys, time
@@ -60,6 +60,7 @@ class Numbered(App):
                 other = await started.stdout.receive_some()
                 await respond(send, 200, [], b"%d %d" % (started.pid, int(other)))
             case "/block":
+                await say_begun(send)
                 time.sleep(60)  # noqa: ASYNC251 - what must not happen
             case _:
                 await super().http(scope, receive, send)
