@@ -12,7 +12,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,15 @@ class _Watch:
     async def states(self, name: str) -> list[tuple[str, str]]:
         """The state and the statement of each connection of an application."""
         return await trio.to_thread.run_sync(self._states, name)
+
+    async def left(self, name: str, may_be: Callable[[str], bool]) -> list[str]:
+        """The states of an application's connections, once all of them may be, or after 5 s."""
+        end = trio.current_time() + 5
+        while True:
+            states = [state for state, _ in await self.states(name)]
+            if all(map(may_be, states)) or trio.current_time() > end:
+                return states
+            await trio.sleep(0.01)
 
     def close(self) -> None:
         self._connection.close()
@@ -155,11 +164,9 @@ async def leave(url: str, reads: int) -> Left:
             with contextlib.suppress(trio.TooSlowError):
                 await until(lambda: not any(map(taken, apps)))
             nursery.cancel_scope.cancel()
-        await trio.sleep(0.3)
-        states = [state for state, _ in await watch.states("leaving")]
+        states = await watch.left("leaving", lambda state: state == "idle")
         held = sum(map(taken, apps))
         await stack.aclose()
-        await trio.sleep(0.3)
         return Left(
             reads=reads,
             answered=answered,
@@ -167,7 +174,7 @@ async def leave(url: str, reads: int) -> Left:
             most=most,
             in_transaction=sum(state.startswith("idle in") for state in states),
             at_work=states.count("active"),
-            connections=len(await watch.states("leaving")),
+            connections=len(await watch.left("leaving", lambda _: False)),
             taken=held,
         )
 
@@ -208,7 +215,7 @@ async def stop(url: str, times: int) -> Stopped:
             except DeadlineExceeded:
                 told += 1
             late.append(time.monotonic() - start - _DEADLINE_S)
-            with trio.fail_after(10):
+            with trio.fail_after(20):
                 while any(state == "active" for state, _ in await watch.states("stopped")):
                     await trio.sleep(0.002)
             gone.append(time.monotonic() - start - _DEADLINE_S - late[-1])

@@ -10,11 +10,12 @@ pytestmark = pytest.mark.end_to_end
 
 
 async def test_a_program_that_ignores_its_end_is_gone_in_time_with_its_children() -> None:
-    figures = await stubborn(3)
+    figures = await stubborn(3, deadline_s=1)
     assert figures.left == 0, figures
     assert figures.processes >= 4, figures  # of a machine that is busy, not all were begun in time
-    assert figures.told_ms[1] < 1000, figures
-    assert figures.gone_ms[1] < 1200, figures
+    for median_ms, most_ms in (figures.told_ms, figures.gone_ms):
+        assert median_ms < 1200, figures
+        assert most_ms < 5000, figures  # the machine may stand still for a while
 
 
 async def test_many_calls_leave_no_zombies() -> None:

@@ -94,7 +94,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     found = Host(folder, port)
     found.allow("report_key", f'restrict,command="timeout 30 {sys.executable} {folder}/report.py"')
     found.allow("any_key", "restrict")
-    found.allow("slow_key", f'restrict,command="echo $$ > {folder}/slow; exec timeout 2 sleep 47"')
+    found.allow("slow_key", f'restrict,command="echo $$ > {folder}/slow; exec timeout 5 sleep 47"')
     try:
         _await(found, server)
         yield found
@@ -104,7 +104,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 
 def _await(host: Host, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     command = [*host.program("any_key"), "true"]
     while subprocess.run(command, check=False, cwd=host.folder, capture_output=True).returncode:
         log = (host.folder / "sshd.log").read_text()
@@ -163,20 +163,20 @@ async def test_its_end_here_and_over_there(host: Host) -> None:
     async with app.running():
         start = time.monotonic()
         with pytest.raises(DeadlineExceeded):
-            await app.call(request("report", month="x"), timeout_s=1)
-        late_s = time.monotonic() - start - 1
+            await app.call(request("report", month="x"), timeout_s=2)
+        late_s = time.monotonic() - start - 2
         programs: Any = app._built.adapters["reports"]._programs  # type: ignore[attr-defined]
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while programs.running:
                 await trio.sleep(0.01)
-        gone_s = time.monotonic() - start - 1
+        gone_s = time.monotonic() - start - 2
         pid = int((host.folder / "slow").read_text())
         assert alive(pid)  # as the page says: nobody told it
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while alive(pid):
                 await trio.sleep(0.02)
     print({"late_s": round(late_s, 4), "gone_here_s": round(gone_s, 3)})
-    assert late_s < 1
+    assert late_s < 3
 
 
 async def test_a_connection_that_is_kept_by_somebody_else(host: Host, tmp_path: Path) -> None:
@@ -222,6 +222,6 @@ async def test_control_master_auto_leaves_a_process_behind(host: Host, tmp_path:
 
     assert await told("check") == 0
     assert await told("exit") == 0
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while await told("check") == 0:
             await trio.sleep(0.02)

@@ -38,7 +38,8 @@ async def test_what_holds_the_loop_is_told_with_its_stack(*, served: bool) -> No
     events: list[LoopBlocked] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, LoopBlocked):
+        # On a machine that stands still for a while it may be told of other steps too.
+        if isinstance(event, LoopBlocked) and event.service == "ldap":
             events.append(event)
             gate.opened.set()
 
@@ -57,14 +58,15 @@ async def test_what_holds_the_loop_is_told_with_its_stack(*, served: bool) -> No
         logging.getLogger().setLevel(level)
     assert events == [LoopBlocked("ldap")]
     assert 'gateway_loop_blocked_total{service="ldap"} 1.0' in page
-    during, after = map(json.loads, out.getvalue().splitlines())
+    lines = map(json.loads, out.getvalue().splitlines())
+    during, after = (line for line in lines if line.get("service") == "ldap")
     assert during["event"] == "the loop is blocked"
-    assert (during["service"], during["function"]) == ("ldap", "naps_on_the_loop")
+    assert during["function"] == "naps_on_the_loop"
     assert during["request_id"] == "r-7"
     assert any(line.endswith(" naps_on_the_loop") for line in during["stack"])
     assert any(functions.__file__ in line for line in during["stack"])
     assert after["event"] == "the loop goes on"
-    assert (after["service"], after["request_id"]) == ("ldap", "r-7")
+    assert after["request_id"] == "r-7"
     assert after["blocked_ms"] >= 20
 
 
