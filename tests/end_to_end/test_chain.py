@@ -8,7 +8,7 @@ import trio
 
 from gateway.telemetry.events import Event, RequestEnded
 from gateway.testing import ScriptedService
-from tests.end_to_end.support import send_get, serving
+from tests.end_to_end.support import send_get, serving, until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -51,32 +51,30 @@ async def test_the_inner_one_sees_what_remains_of_the_outer_ones_budget() -> Non
 
     async with (
         serving(INNER, services={"crm": crm}, listeners=(listen,)) as (_, inner_port),
-        serving(outer(inner_port, "800ms")) as (_, port),
+        serving(outer(inner_port, "9s")) as (_, port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
         trace = f"00-{'ab' * 16}-{'cd' * 8}-01"
         answer = await client.get("/customers/7", headers={"traceparent": trace})
         assert answer.json()["customer"] == {"name": "Ada", "notes": "Ada"}
-        assert 0.5 < budgets_s[0] <= 0.8
+        assert 6 < budgets_s[0] <= 9
         assert crm.requests[0].context.trace.trace_id == "ab" * 16
-        answer = await client.get("/customers/7", headers={"x-request-timeout-ms": "300"})
-        assert 0.1 < budgets_s[1] <= 0.3
+        answer = await client.get("/customers/7", headers={"x-request-timeout-ms": "5000"})
+        assert 2 < budgets_s[1] <= 5
 
 
 async def test_both_stop_at_the_outer_ones_deadline() -> None:
     crm = ScriptedService().hang()
     async with (
         serving(INNER, services={"crm": crm}) as (inner, inner_port),
-        serving(outer(inner_port, "300ms")) as (_, port),
+        serving(outer(inner_port, "1500ms")) as (_, port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
         start = trio.current_time()
         answer = await client.get("/customers/7")
-        assert trio.current_time() - start < 2
+        assert trio.current_time() - start < 6
         assert answer.status_code == 504
-        with trio.fail_after(0.5):
-            while crm.active or inner.in_flight:
-                await trio.sleep(0.005)
+        await until(lambda: not (crm.active or inner.in_flight), within_s=5)
         assert crm.cancelled == 2
 
 
@@ -84,14 +82,10 @@ async def test_the_outer_ones_client_leaves_and_both_stop() -> None:
     crm = ScriptedService().hang()
     async with (
         serving(INNER, services={"crm": crm}) as (inner, inner_port),
-        serving(outer(inner_port, "5s")) as (gateway, port),
+        serving(outer(inner_port, "10s")) as (gateway, port),
     ):
         stream = await send_get(port, "/customers/7")
-        with trio.fail_after(2):
-            while crm.active < 2:
-                await trio.sleep(0.005)
+        await until(lambda: crm.active == 2)
         await stream.aclose()
-        with trio.fail_after(0.5):
-            while crm.active or inner.in_flight or gateway.in_flight:
-                await trio.sleep(0.005)
+        await until(lambda: not (crm.active or inner.in_flight or gateway.in_flight), within_s=5)
         assert crm.cancelled == 2

@@ -19,6 +19,7 @@ from gateway.core.errors import DeadlineExceeded, InvalidArguments, Unreachable
 from gateway.core.messages import Reply, Request
 from gateway.net.asgi import Incoming
 from gateway.server.worker import Addresses, serve
+from tests.end_to_end.support import until
 from tests.inbound.mcp.driver import ScriptedFront, fails, hangs, mcp, returns, tool
 from tests.node import install, node
 
@@ -155,9 +156,9 @@ async def test_the_sdks_client_calls(mode: str, version: str) -> None:
 
         listed = await client.call_tool("list", {})
         assert listed.structured_content == (None if version < "2026" else [1, 2])
-        budget = await client.call_tool("echo", {}, meta={"gateway/timeoutMs": 1500})
+        budget = await client.call_tool("echo", {}, meta={"gateway/timeoutMs": 9500})
         assert not budget.is_error
-        assert front.budgets[-1] == pytest.approx(1.5, abs=0.2)  # less what its body took
+        assert 5 < front.budgets[-1] <= 9.5  # less what its body took
 
 
 @MODES
@@ -173,10 +174,10 @@ async def test_the_sdks_client_cancels(mode: str, version: str) -> None:
                 assert front.running == 1
                 left = trio.current_time()
                 nursery.cancel_scope.cancel()
-            with trio.fail_after(1):
+            with trio.fail_after(10):
                 await front.ended.wait()
             (cancelled,) = front.cancelled
-            assert cancelled - left < 1
+            assert cancelled - left < 5
             assert front.running == 0
         # The client goes on as if nothing had been.
         assert not (await client.call_tool("echo", {})).is_error
@@ -193,14 +194,14 @@ async def test_how_the_sdks_client_cancels(mode: str) -> None:
             nursery.start_soon(client.call_tool, "hang", {})
             await front.started.wait()
             nursery.cancel_scope.cancel()
-        with trio.fail_after(1):
+        with trio.fail_after(10):
             await front.ended.wait()
-        await trio.sleep(0.05)
-    if mode == "legacy":
-        # The notification was accepted, and the call ended with a stream that says nothing.
-        assert {("202", ""), ("200", "text/event-stream")} <= set(seen)
-    else:
-        assert seen == []
+        if mode == "legacy":
+            # The notification was accepted, and the call ended with a stream that says nothing.
+            await until(lambda: {("202", ""), ("200", "text/event-stream")} <= set(seen))
+        else:
+            await trio.sleep(0.05)
+            assert seen == []
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from mcp import Client
 from gateway.core.errors import Unreachable
 from gateway.testing import ScriptedService
 from tests.end_to_end.hosts import HOSTS, hosted
+from tests.end_to_end.support import until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -19,7 +20,7 @@ CONFIG = {
     "tools": {
         "customer": {
             "description": "Everything known about one customer.",
-            "deadline": "300ms",
+            "deadline": "1s",
             "input": {"properties": {"id": "integer"}, "required": ["id"]},
             "calls": {
                 "profile": {"service": "users", "get": "/customers/{id}"},
@@ -57,7 +58,7 @@ async def test_the_sdks_client_gets_a_partial_answer_by_the_deadline(mode: str, 
         assert tool.annotations.read_only_hint
         start = trio.current_time()
         result = await client.call_tool("customer", {"id": 7})
-        assert trio.current_time() - start < 2
+        assert trio.current_time() - start < 5
         assert not result.is_error
         value = result.structured_content
         assert value is not None
@@ -78,7 +79,7 @@ async def test_the_sdks_client_gets_a_partial_answer_by_the_deadline(mode: str, 
 @pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
 async def test_the_sdks_client_cancels_and_every_downstream_call_ends(mode: str, host: str) -> None:
     hanging = ScriptedService().hang()
-    config = {**CONFIG, "tools": {"customer": {**CONFIG["tools"]["customer"], "deadline": "9s"}}}
+    config = {**CONFIG, "tools": {"customer": {**CONFIG["tools"]["customer"], "deadline": "30s"}}}
     services = dict.fromkeys(("users", "orders", "crm"), hanging)
     async with (
         hosted(host, config, services=services) as served,
@@ -88,11 +89,7 @@ async def test_the_sdks_client_cancels_and_every_downstream_call_ends(mode: str,
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(client.call_tool, "customer", {"id": 7})
-                    with trio.fail_after(2):
-                        while hanging.active < 3:
-                            await trio.sleep(0.002)
+                    await until(lambda: hanging.active == 3, within_s=10)
                     scope.cancel()
-            with trio.fail_after(0.5):
-                while hanging.active or served.app.in_flight:
-                    await trio.sleep(0.002)
+            await until(lambda: not (hanging.active or served.app.in_flight), within_s=10)
         assert hanging.cancelled == 15

@@ -98,4 +98,4 @@ async def test_with_a_key_nobody_is_asked_and_the_server_is_told_why(tmp_path: P
         start = trio.current_time()
         with pytest.raises(MCPError, match=r"\[state\] key"):
             await client.call_tool("who")
-        assert trio.current_time() - start < 2
+        assert trio.current_time() - start < 8

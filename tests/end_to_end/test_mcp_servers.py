@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -64,7 +65,7 @@ class Behind:
         return [float(line) for line in self.log.read_text().split()] if self.log.exists() else []
 
     async def listed(self) -> None:
-        await until(lambda: self.server.listed("tools").items, within_s=20)
+        await until(lambda: self.server.listed("tools").items)
 
 
 @asynccontextmanager
@@ -151,11 +152,11 @@ async def test_a_change_of_the_list_is_heard(way: str, tmp_path: Path) -> None:
         await it.listed()
         heard: list[str] = []
         with it.server.listening(heard.append):
-            await trio.sleep(0.3)  # until the server knows that somebody listens
-            await it.call("grow")
-            await until(
-                lambda: "s_grown" in {item["name"] for item in it.server.listed("tools").items}
-            )
+            with trio.fail_after(30):
+                # Once more if the server did not know yet that somebody listens.
+                while "s_grown" not in {item["name"] for item in it.server.listed("tools").items}:
+                    await it.call("grow")
+                    await trio.sleep(0.3)
         assert "tools" in heard
 
 
@@ -163,7 +164,7 @@ async def test_a_change_of_the_list_is_heard(way: str, tmp_path: Path) -> None:
 async def test_a_cancelled_call_is_cancelled_there(way: str, tmp_path: Path) -> None:
     async with behind(way, tmp_path) as it:
         assert await it.call("add") == {"result": 3}
-        lags = []
+        lags, took = [], []
         for number in range(CANCELS):
             began = trio.Event()
 
@@ -173,17 +174,17 @@ async def test_a_cancelled_call_is_cancelled_there(way: str, tmp_path: Path) -> 
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(it.call, "slow", emit)
-                with trio.fail_after(20):
+                with trio.fail_after(30):
                     await began.wait()
                 at = time.time()
                 nursery.cancel_scope.cancel()
-            took = time.time() - at
+            took.append(time.time() - at)
             await until(lambda number=number: len(it.cancelled()) > number)
             lags.append(it.cancelled()[-1] - at)
-            assert took < 0.1
         print(f"{way}: cancelled there after {max(lags) * 1000:.1f} ms at most, {lags}")
         assert len(it.cancelled()) == CANCELS
-        assert max(lags) < 1  # 0.1 on a quiet machine
+        assert statistics.median(took) < 0.25
+        assert max(lags) < 5  # 0.1 on a quiet machine; it would take 30
         assert await it.call("add") == {"result": 3}
 
 
@@ -232,7 +233,7 @@ async def test_no_program_is_left_behind(more: tuple[str, ...], tmp_path: Path) 
         await it.call("add")
         assert len(children() - before) == 1
         start = time.monotonic()
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 10
     assert children() <= before
 
 
@@ -266,12 +267,13 @@ async def test_a_program_that_is_not_there_costs_its_own_tools_alone() -> None:
 async def test_a_gateway_behind_a_gateway() -> None:
     """The budget goes all the way down, and so does cancelling."""
     left: list[float] = []
-    ended = trio.Event()
+    began, ended = trio.Event(), trio.Event()
 
     async def works(asked: Request, _emit: Any, /) -> Reply:
         left.append(trio.current_effective_deadline() - trio.current_time())
         if asked.name != "hang":
             return Reply({"n": 1})
+        began.set()
         try:
             await trio.sleep_forever()
         finally:
@@ -293,13 +295,14 @@ async def test_a_gateway_behind_a_gateway() -> None:
         serving(inner, services={"x": works}) as (_, port),
         opened({"url": f"http://127.0.0.1:{port}/mcp"}) as app,
     ):
-        reply = await app.call(request("add"), timeout_s=5)
+        reply = await app.call(request("add"), timeout_s=9)
         assert reply.value == {"n": 1}
-        assert 3 < left[0] <= 5
-        with trio.move_on_after(0.2), contextlib.suppress(Rejected):
-            # The one behind has a millisecond less, and may just be in time to say so.
-            await app.call(request("slow"))
-        with trio.fail_after(1):
+        assert 5 < left[0] <= 9
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.call, request("slow"))
+            await began.wait()
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(5):
             await ended.wait()
         server: Any = app._built.adapters["s"]
         assert [item["name"] for item in server.listed("tools").items] == ["s_add", "s_slow"]

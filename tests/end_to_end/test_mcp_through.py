@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ async def _served(
 ) -> AsyncGenerator[Federation]:
     services = {"s": {"kind": "mcp", **service}, **more}
     async with serving({"services": services}) as (app, port):
-        await until(lambda: app.federated["s"].listed("resourceTemplates").items, within_s=20)
+        await until(lambda: app.federated["s"].listed("resourceTemplates").items)
         yield Federation(app, f"http://127.0.0.1:{port}/mcp", log)
 
 
@@ -119,6 +121,22 @@ async def test_arguments_are_completed_there(way: str, mode: str, tmp_path: Path
             await client.complete(PromptReference(name="summarise"), {"name": "text", "value": "x"})
 
 
+@asynccontextmanager
+async def growing(client: Client) -> AsyncGenerator[None]:
+    """Have a tool more, again and again: who does not listen yet hears of a later one."""
+
+    async def grow() -> None:
+        while True:
+            await client.call_tool("grow")
+            await trio.sleep(0.3)
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(grow)
+            yield
+            nursery.cancel_scope.cancel()
+
+
 @WAYS
 async def test_a_change_of_its_list_is_told_the_client(way: str, tmp_path: Path) -> None:
     async with (
@@ -127,9 +145,7 @@ async def test_a_change_of_its_list_is_told_the_client(way: str, tmp_path: Path)
         client.listen(tools_list_changed=True) as changes,
     ):
         assert "grown" not in {tool.name for tool in (await client.list_tools()).tools}
-        await trio.sleep(0.3)  # until the server behind knows that somebody listens
-        await client.call_tool("grow")
-        with trio.fail_after(10):
+        async with growing(client):
             assert type(await anext(aiter(changes))).__name__ == "ToolsListChanged"
         assert "grown" in {tool.name for tool in (await client.list_tools()).tools}
 
@@ -145,9 +161,8 @@ async def test_a_change_of_its_list_is_told_a_legacy_client(way: str, tmp_path: 
         federation(way, tmp_path) as it,
         Client(it.url, mode="legacy", message_handler=hear) as client,
     ):
-        await trio.sleep(0.5)  # until it listens, and the server behind knows that somebody does
-        await client.call_tool("grow")
-        await until(lambda: "notifications/tools/list_changed" in heard, within_s=10)
+        async with growing(client):
+            await until(lambda: "notifications/tools/list_changed" in heard)
         assert "grown" in {tool.name for tool in (await client.list_tools()).tools}
 
 
@@ -159,16 +174,22 @@ async def test_what_the_client_cancels_is_cancelled_there(
     async with federation(way, tmp_path) as it, Client(it.url, mode=mode) as client:
         lags = []
         for number in range(CANCELS):
+            began = trio.Event()
+
+            async def note(*_told: Any, began: trio.Event = began) -> None:
+                began.set()
+
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(client.call_tool, "slow")
-                await until(lambda: it.app.in_flight > 0)
-                await trio.sleep(0.2)  # until it is there
+                call = partial(client.call_tool, "slow", progress_callback=note)
+                nursery.start_soon(call)
+                with trio.fail_after(30):
+                    await began.wait()
                 at = time.time()
                 nursery.cancel_scope.cancel()
             await until(lambda number=number: len(it.cancelled()) > number, within_s=10)
             lags.append(it.cancelled()[-1] - at)
         print(f"{way}, {mode}: cancelled there after {max(lags) * 1000:.1f} ms at most")
-        assert max(lags) < 1  # 0.1 on a quiet machine
+        assert max(lags) < 5  # 0.1 on a quiet machine; it would take 30
         assert it.app.in_flight == 0
         assert not (await client.call_tool("greet", {"name": "Ada"})).is_error
 
@@ -184,13 +205,15 @@ async def test_a_hung_and_a_dead_server_cost_their_own_tools_alone(
         "dead": {"kind": "mcp", "url": "http://127.0.0.1:1/mcp"},
     }
     async with federation("http", tmp_path, more) as it, Client(it.url, mode=mode) as client:
+        took_s = []
         for _ in range(20):
             start = time.perf_counter()
             names = {tool.name for tool in (await client.list_tools()).tools}
             assert "add" in names
             result = await client.call_tool("add", {"a": 1, "b": 1})
             assert result.structured_content == {"result": 2}
-            assert time.perf_counter() - start < 2
+            took_s.append(time.perf_counter() - start)
+        assert statistics.median(took_s) < 2
         unknown = await client.call_tool("theirs")
         assert unknown.is_error
         assert unknown.structured_content is not None
@@ -225,10 +248,7 @@ async def test_300_tools_of_three_servers_that_clash(mode: str) -> None:
             async with clashing.running():
                 raise AssertionError
         async with serving({"services": services(prefixed=True)}) as (app, port):
-            await until(
-                lambda: all(one.listed("tools").items for one in app.federated.values()),
-                within_s=20,
-            )
+            await until(lambda: all(one.listed("tools").items for one in app.federated.values()))
             async with Client(f"http://127.0.0.1:{port}/mcp", mode=mode) as client:
                 names: list[str] = []
                 cursor: str | None = None

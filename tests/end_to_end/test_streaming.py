@@ -116,12 +116,12 @@ async def test_a_client_that_stalls_holds_its_call_back_and_is_dropped() -> None
     async with serving(config) as (app, port):
         stream = await asked(port, "a_lot")
         await until(lambda: made)
-        await until(lambda: app.in_flight == 1)
-        await trio.sleep(0.5)
-        before = len(made)
-        await trio.sleep(0.3)
-        assert len(made) == before < 400  # what systems keep between the two, and no more
-        await until(lambda: ended and app.in_flight == 0, within_s=10)
+        before = 0
+        while before != len(made):
+            before = len(made)
+            await trio.sleep(0.3)
+        assert before < 400  # what systems keep between the two, and no more
+        await until(lambda: ended and app.in_flight == 0)
         await stream.aclose()
     assert b'outcome="client_left"' in app.metrics.render()[0]
 
@@ -133,7 +133,7 @@ async def test_a_client_that_leaves_ends_its_program(host: str) -> None:
         app = served.app
         stream = await asked(served.port, "lines", served.prefix)
         received = b""
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while b"event: chunk" not in received or not received.endswith(b"\n\n\r\n"):  # chunked
                 received += await stream.receive_some()
         pid = int(json.loads(received.partition(b"data: ")[2].partition(b"\n")[0])["value"])
@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_ends_its_program(host: str) -> None:
         left_at = trio.current_time()
         await stream.aclose()
         await until(lambda: app.in_flight == 0)
-        assert trio.current_time() - left_at < 2
+        assert trio.current_time() - left_at < 5
         await until(lambda: not lives(pid))
 
 
