@@ -134,11 +134,14 @@ class Door:
 
 @contextlib.asynccontextmanager
 async def door(
-    service: Service, listen: Callable[[Event], None] = lambda _event: None, **policies: Any
+    service: Service,
+    listen: Callable[[Event], None] = lambda _event: None,
+    deadline: str = "4s",
+    **policies: Any,
 ) -> AsyncGenerator[Door]:
     """A gateway with these policies before `service`: over sockets, or on Trio's mock clock without."""
     if isinstance(trio.lowlevel.current_clock(), MockClock):
-        config = _config("http://api.test", policies)
+        config = _config("http://api.test", deadline, policies)
         app = create_app(config, services={"s": service}, listeners=[listen])
         async with app.running():
             yield Door(app)
@@ -153,7 +156,7 @@ async def door(
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, service.serve, 0, host="127.0.0.1")
         (listener,) = await nursery.start(serve)
-        config = _config(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", policies)
+        config = _config(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", deadline, policies)
         async with (
             serving(config, listeners=[listen]) as (app, port),
             open_http1(settings) as client,
@@ -162,11 +165,11 @@ async def door(
         nursery.cancel_scope.cancel()
 
 
-def _config(url: str, policies: dict[str, Any]) -> dict[str, Any]:
+def _config(url: str, deadline: str, policies: dict[str, Any]) -> dict[str, Any]:
     call = {"service": "s", "get": "/"}
     return {
         "services": {"s": {"kind": "http", "url": url, **policies}},
-        "tools": {"t": {"http": "GET /t", "deadline": "4s", "calls": {"x": call}}},
+        "tools": {"t": {"http": "GET /t", "deadline": deadline, "calls": {"x": call}}},
         "telemetry": {"level": "error"},
     }
 
@@ -207,7 +210,7 @@ async def hedge(seconds: float, per_s: float = 100) -> Hedged:
 
 async def _tailed(seconds: float, per_s: float, **policies: Any) -> tuple[list[float], int]:
     service = Service(_tail(random.Random(_SEED)))
-    async with door(service, **policies) as found:
+    async with door(service, deadline="8s", **policies) as found:
         answers = await found.flood(per_s, seconds)
     assert all(answer.is_ok for answer in answers)
     return [answer.took_s for answer in answers], service.requests

@@ -26,13 +26,14 @@ from tests.http_service import Received, Scripted, http
 pytestmark = pytest.mark.end_to_end
 
 _SEED = 7
+_ENOUGH = 50
 
 
 async def churn(seconds: float, cancelled: int) -> dict[str, Any]:
     """Requests that are cancelled at any time; afterwards everything can be had again.
 
     Args:
-        seconds: How long 20 tasks send requests that most of them leave early.
+        seconds: How long, at least, 20 tasks send requests that most of them leave early.
         cancelled: How many requests are then cancelled, one way or the other, in a row.
 
     Returns:
@@ -93,7 +94,8 @@ async def _for_seconds(
     end = trio.current_time() + seconds
 
     async def work() -> None:
-        while trio.current_time() < end:
+        # On a machine that stands still for a while, longer.
+        while trio.current_time() < end or counts["cut"] < _ENOUGH or not counts["done"]:
             with trio.move_on_after(chance.random() * 0.1):
                 try:
                     await client.send(request)
@@ -128,7 +130,7 @@ async def _all_succeed(count: int, client: Http1Client, request: HttpRequest) ->
     async def one() -> None:
         assert (await client.send(request)).body == b"1"
 
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(one)
@@ -137,7 +139,7 @@ async def _all_succeed(count: int, client: Http1Client, request: HttpRequest) ->
 async def test_cancellation_leaves_nothing_stuck() -> None:
     counts = await churn(2, 1000)
     assert counts["done"]  # on a machine that is busy, few
-    assert counts["cut"] > 50
+    assert counts["cut"] >= _ENOUGH
     assert (counts["stuck"], counts["left"], counts["tasks_left"]) == (0, 0, 0)
 
 

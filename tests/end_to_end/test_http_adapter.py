@@ -153,9 +153,11 @@ async def test_the_environments_proxies_are_ignored(monkeypatch: pytest.MonkeyPa
 async def test_a_service_sees_its_connection_closed_when_its_caller_leaves() -> None:
     service = Scripted(http(after_s=100))
     async with served(service) as app:
-        with trio.move_on_after(0.05):
-            await ask(app)
-        await until(lambda: not service.connections, within_s=0.5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, app)
+            await until(lambda: service.active)
+            nursery.cancel_scope.cancel()
+        await until(lambda: not service.connections)
     assert service.active == 0
 
 
@@ -175,7 +177,8 @@ async def test_after_seconds_of_cancellation_every_connection_can_be_had() -> No
 
         async def churn() -> None:
             nonlocal done, cut
-            while trio.current_time() < end:
+            # On a machine that stands still for a while, longer.
+            while trio.current_time() < end or cut < 50 or not done:
                 with trio.move_on_after(chance.random() * 0.1) as scope:
                     try:
                         await ask(app)
@@ -188,13 +191,11 @@ async def test_after_seconds_of_cancellation_every_connection_can_be_had() -> No
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(churn)
-        assert done  # on a machine that is busy, few
-        assert cut > 50
-        with trio.fail_after(4):
+        with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
                     nursery.start_soon(ask, app)
         assert service.connections <= 10
         client = app._built.adapters["s"]._client  # type: ignore[attr-defined]
         assert client.pool.taken == 0
-    await until(lambda: sockets() <= before, within_s=2)
+    await until(lambda: sockets() <= before)

@@ -127,11 +127,13 @@ async def test_bytes_that_nobody_asked_for_are_seen_before_it_is_used() -> None:
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         await trio.sleep(0.005)
         await stream.send_all(poison)
+        sent.set()
 
     async with bench(Scripted(late)) as made:
         for _ in range(5):
+            sent = trio.Event()
             assert await made.send() == b"ok"
-            await trio.sleep(0.05)
+            await sent.wait()
 
 
 async def test_a_reset_under_way_is_sent_again_if_it_may_be() -> None:
@@ -175,7 +177,7 @@ async def test_a_refusal_is_read_though_the_body_was_not(how: str) -> None:
         await stream.send_all(b"HTTP/1.1 413 X\r\ncontent-length: 2\r\n\r\nno")
         await trio.sleep(0.05)
         await stream.send_eof()
-        await trio.sleep(0.05)
+        await trio.sleep_forever()
 
     async def endless() -> AsyncIterator[bytes]:
         while True:

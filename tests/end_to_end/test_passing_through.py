@@ -101,7 +101,7 @@ async def test_events_leave_at_once_and_leaving_ends_the_service() -> None:
         await stream.aclose()
         await gone.wait()
         print(f"the service's connection ended after {(trio.current_time() - start) * 1e3:.1f} ms")
-        assert trio.current_time() - start < 1
+        assert trio.current_time() - start < 5
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.processes import command, free_port, ready, running
+from tests.end_to_end.workers import until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -25,7 +26,8 @@ import trio
 async def quick():
     return "quick"
 async def hang():
-    pathlib.Path(__file__).with_name("begun").touch()
+    with pathlib.Path(__file__).with_name("begun").open("a") as begun:
+        begun.write(".")
     await trio.sleep_forever()
 def block(timeout):
     time.sleep(0.3)
@@ -64,6 +66,12 @@ calls.hang = {{ service = "sample", function = "hang" }}
     return path
 
 
+def hanging(file: Path) -> int:
+    """How many calls of `hang` have begun."""
+    begun = file.with_name("begun")
+    return len(begun.read_text()) if begun.exists() else 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_drain_cuts_what_hangs_with_labelled_partials(
     file: Path, port: int, number: signal.Signals
@@ -83,13 +91,13 @@ def test_a_drain_cuts_what_hangs_with_labelled_partials(
         askers = [threading.Thread(target=ask, args=(path,)) for path in ("/both", "/needed")]
         for asker in askers:
             asker.start()
-        time.sleep(0.3)
+        until(lambda: hanging(file) == len(askers))
         start = time.monotonic()
         process.send_signal(number)
-        assert process.wait(5) == 0
-        assert time.monotonic() - start < 0.4 + 1
+        assert process.wait(30) == 0
+        assert time.monotonic() - start < 0.4 + 1 + 3  # the machine may be busy
         for asker in askers:
-            asker.join(5)
+            asker.join(10)
     assert answers["/both"].status_code == 200
     assert answers["/both"].headers["x-gateway-partial"] == "hang=deadline_exceeded"
     assert answers["/both"].json()["quick"] == "quick"
@@ -101,7 +109,7 @@ def test_a_drain_cuts_what_hangs_with_labelled_partials(
 def test_a_bad_file_is_exit_status_2(file: Path, port: int) -> None:
     file.write_text(file.read_text().replace('kind = "python"', 'kind = "pyton"'))
     with running(command("serve", str(file))) as process:
-        assert process.wait(15) == 2
+        assert process.wait(60) == 2
         assert process.stdout is not None
         said = process.stdout.read()
     assert said == (
@@ -130,7 +138,7 @@ def test_a_function_that_is_not_there_is_exit_status_2(
 ) -> None:
     file.write_text(file.read_text().replace(right, wrong))
     with running(command("serve", str(file))) as process:
-        assert process.wait(15) == 2
+        assert process.wait(60) == 2
         assert process.stdout is not None
         assert process.stdout.read().startswith(f"{file}{said}")
 
@@ -144,7 +152,7 @@ def test_a_start_up_that_fails_is_exit_status_1_and_serves_nothing(file: Path, p
         "read.touch()\n"
     )
     with running(command("serve", str(file))) as process:
-        assert process.wait(15) == 1
+        assert process.wait(60) == 1
         assert process.stdout is not None
         said = process.stdout.read()
     assert "services.sample.module" in said
@@ -156,7 +164,7 @@ def test_a_start_up_that_fails_is_exit_status_1_and_serves_nothing(file: Path, p
 
 def test_a_taken_port_is_exit_status_1(file: Path, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)), running(command("serve", str(file))) as process:
-        assert process.wait(15) == 1
+        assert process.wait(60) == 1
         assert process.stdout is not None
         assert f"cannot listen on 127.0.0.1:{port}" in process.stdout.read()
 
@@ -172,7 +180,7 @@ def test_a_signal_while_the_file_is_read_ends_it_in_order(
         with pipe.open("w") as writer:  # it is reading
             process.send_signal(number)
             writer.write(text)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
         assert process.stdout is not None
         (line,) = process.stdout.read().splitlines()
     assert json.loads(line)["event"] == "ended"
@@ -185,7 +193,7 @@ def test_it_says_what_it_serves_and_where(file: Path, port: int) -> None:
         assert process.stdout is not None
         said = next(line for line in process.stdout if line.startswith("gateway: "))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
     assert said.startswith(f"gateway: 2 tools, 1 proxy at http://127.0.0.1:{port}, MCP at /mcp, ")
 
 
@@ -206,7 +214,7 @@ def test_sighup_serves_the_changed_file_and_refuses_a_wrong_one(file: Path, port
         assert '"/other"' in served
         assert '"/both"' not in served
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
 
 
 def read_until(process: subprocess.Popen[str], event: str) -> str:
@@ -217,11 +225,8 @@ def read_until(process: subprocess.Popen[str], event: str) -> str:
 
 def test_an_interrupted_call_is_exit_status_130(file: Path) -> None:
     with running(command("call", str(file), "needed")) as process:
-        marker = file.parent / "begun"
-        deadline = time.monotonic() + 15
-        while not marker.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: hanging(file))
         process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 130
+        assert process.wait(30) == 130
         assert process.stdout is not None
         assert "Traceback" not in process.stdout.read()

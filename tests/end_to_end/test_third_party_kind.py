@@ -50,7 +50,7 @@ def port() -> Iterator[int]:
 
 def _fill(port: int, server: subprocess.Popen[bytes]) -> None:
     values = {"session:7f": b'{"user": 7}', "text": "né".encode(), "large": b"x" * 100_000}
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         assert server.poll() is None, "memcached has ended"
         try:
@@ -110,7 +110,7 @@ def test_the_app_of_the_example_answers(port: int, tmp_path: Path) -> None:
         assert answer.json() == {"session": {"user": 7}}, answer.text
         assert httpx.get(f"{url}/sessions/0", trust_env=False).json() == {"session": None}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
 
 
 def told(folder: Path, *arguments: str) -> tuple[int, str]:
