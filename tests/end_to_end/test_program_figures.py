@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+from gateway.net import strays
 from tests.end_to_end.program_figures import crowd, stubborn
 
 pytestmark = pytest.mark.end_to_end
@@ -21,3 +25,31 @@ async def test_many_calls_leave_no_zombies() -> None:
     figures = await crowd(100)
     assert 0 < figures.answered <= 100, figures
     assert (figures.zombies, figures.children, figures.files) == (0, 0, 0), figures
+
+
+HOST = """
+import ctypes, os, subprocess, sys, time
+
+import trio
+
+from tests.end_to_end.program_figures import stubborn
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a subreaper: what is orphaned below is its own
+own = subprocess.Popen(["sh", "-c", "exit 7"], start_new_session=True)
+figures = trio.run(stubborn, 2)
+assert figures.left == 0, figures
+assert own.wait() == 7
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("none is left")
+"""
+"""An application that is the parent of what loses its own, and has a child besides."""
+
+
+@pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here")
+def test_what_is_orphaned_to_us_is_buried_and_nobody_elses_child() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", HOST], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("none is left\n", "")
