@@ -114,6 +114,17 @@ async def test_lines_go_out_as_they_come() -> None:
     assert seen == [Chunk("a"), Chunk("b"), Chunk("c")]
 
 
+async def test_a_long_line_is_read_once() -> None:
+    size = 48 * 2**20  # in pieces of 64 KiB: copied anew with each, it takes longer than may be
+    app = app_of(
+        ["sh", "-c", f"head -c {size} /dev/zero | tr '\\0' a; printf '\\nb'"],
+        {"max_output": "64MiB"},
+        output="lines",
+    )
+    lines = await ran(app, 10)
+    assert [len(line) for line in lines] == [size, 1]
+
+
 @pytest.mark.parametrize(
     ("script", "kind", "says"),
     [
