@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,11 +33,19 @@ import ctypes, os, subprocess, sys, time
 
 import trio
 
+from tests.adapters.test_command import STRAY, app_of
+from tests.apps import request
 from tests.end_to_end.program_figures import stubborn
+
+async def leave(file):
+    app = app_of([sys.executable, "-S", "-c", STRAY, file, "daemon"])
+    async with app.running():
+        await app.call(request())
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a subreaper: what is orphaned below is its own
 own = subprocess.Popen(["sh", "-c", "exit 7"], start_new_session=True)
 figures = trio.run(stubborn, 2)
+trio.run(leave, sys.argv[1])
 assert figures.left == 0, figures
 assert own.wait() == 7
 try:
@@ -48,8 +57,7 @@ except ChildProcessError:
 
 
 @pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here")
-def test_what_is_orphaned_to_us_is_buried_and_nobody_elses_child() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", HOST], capture_output=True, text=True, timeout=60, check=False
-    )
+def test_what_is_orphaned_to_us_is_buried_and_nobody_elses_child(tmp_path: Path) -> None:
+    host = [sys.executable, "-c", HOST, str(tmp_path / "pids")]
+    ran = subprocess.run(host, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.stdout, ran.stderr) == ("none is left\n", "")
