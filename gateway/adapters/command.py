@@ -234,17 +234,19 @@ class _Reader:
             size += len(data)
             if size > self._max_bytes:
                 raise BadReply(f"the program's output is over {self._max_bytes} bytes")
-            self._read += data
+            rest = bytes(data)
             if self._form == "lines":
-                *lines, rest = bytes(self._read).split(b"\n")
-                self._read = bytearray(rest)
-                for line in lines:
-                    await self._tell(line)
+                *ends, rest = rest.split(b"\n")
+                for end in ends:
+                    self._read += end
+                    await self._tell()
+            self._read += rest
         if self._form == "lines" and self._read:
-            await self._tell(bytes(self._read))
+            await self._tell()
 
-    async def _tell(self, line: bytes) -> None:
-        text = _text(line.removesuffix(b"\r"))
+    async def _tell(self) -> None:
+        text = _text(bytes(self._read).removesuffix(b"\r"))
+        self._read.clear()
         self._lines.append(text)
         await self._emit(Chunk(text))
 

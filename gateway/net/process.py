@@ -28,6 +28,11 @@ class Process(Protocol):
     """A program that runs."""
 
     @property
+    def pid(self) -> int:
+        """Its number, its group's and its session's."""
+        ...
+
+    @property
     def stdin(self) -> trio.abc.SendStream:
         """What it reads."""
         ...
@@ -115,6 +120,10 @@ class _Process:
     stdin: trio.abc.SendStream
     stdout: trio.abc.ReceiveStream
     stderr: trio.abc.ReceiveStream
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def status(self) -> int | None:

@@ -11,7 +11,7 @@ import trio
 from gateway.core.adapter import Record
 from gateway.core.errors import DeadlineExceeded, GatewayError, NotCalled, Skipped
 from gateway.core.messages import Branch, Reply, Request
-from gateway.plan.outcomes import failure_behind, outcome_of, shown, why_skipped
+from gateway.plan.outcomes import failure_behind, laid_at_replies, outcome_of, shown, why_skipped
 from gateway.plan.plan import Node, Plan
 from gateway.telemetry.events import CallEnded, CallStarted
 
@@ -200,6 +200,8 @@ class Book:
 
     def _branch(self, node: Node, reply: Reply | None, error: GatewayError | None) -> Branch:
         now = trio.current_time() - self.began
+        if error is not None:
+            error = laid_at_replies(error, node, self._plan)
         return Branch(
             call=node.name,
             service=node.service,

@@ -23,6 +23,7 @@ from gateway.plan.graph import (
 )
 from gateway.plan.merge import Merge
 from gateway.plan.plan import Node, Plan
+from gateway.plan.template import compile_value
 from gateway.plan.tool import Tool
 
 __all__ = ["Services", "compile_tool", "is_idempotent"]
@@ -273,6 +274,9 @@ def _node(call: CompiledCall, services: Services, inputs: frozenset[str], *, opa
         when=call.when,
         reads=call.reads,
         waits_for=call.waits_for,
+        origins=_origins(call, inputs_key),
+        takes_inputs=_takes_inputs(call, inputs_key)
+        or any(template.roots & inputs for template in call.templates.values()),
         optional=common.optional,
         default=common.default,
         has_default=config.has_default,
@@ -282,11 +286,24 @@ def _node(call: CompiledCall, services: Services, inputs: frozenset[str], *, opa
     )
 
 
+def _takes_inputs(call: CompiledCall, inputs_key: str | None) -> bool:
+    """Whether all inputs are its arguments, for it names none."""
+    return inputs_key is not None and inputs_key not in call.templates
+
+
+def _origins(call: CompiledCall, inputs_key: str | None) -> dict[str, frozenset[str]]:
+    """By the name of an argument, the calls whose values are in it."""
+    written = getattr(call.config.keys, inputs_key or "", None)
+    if not call.reads or not isinstance(written, Mapping):
+        return {}
+    return {name: compile_value(value).roots & call.reads for name, value in written.items()}
+
+
 def _renderer(
     call: CompiledCall, inputs_key: str | None, inputs: frozenset[str]
 ) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
     """From the namespace to the call's arguments: all work that can be done at load is done."""
-    takes_inputs = inputs_key is not None and inputs_key not in call.templates
+    takes_inputs = _takes_inputs(call, inputs_key)
     constants = {
         name: template.render({}) for name, template in call.templates.items() if not template.roots
     }

@@ -7,12 +7,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gateway.config.units import format_duration
-from gateway.core.errors import DeadlineExceeded, GatewayError, Internal, Skipped
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    GatewayError,
+    Internal,
+    InvalidArguments,
+    Skipped,
+)
 from gateway.core.expression import ExpressionError
 from gateway.core.messages import Branch, Outcome
 from gateway.plan.plan import Node, Plan
 
-__all__ = ["failure_behind", "is_false", "outcome_of", "shown", "tried", "why_skipped"]
+__all__ = [
+    "failure_behind",
+    "is_false",
+    "laid_at_replies",
+    "outcome_of",
+    "shown",
+    "tried",
+    "why_skipped",
+]
 
 T = TypeVar("T")
 
@@ -73,6 +88,35 @@ def shown(seconds: float) -> str:
     return format_duration(
         math.ceil(seconds * 1000 - 1e-6) / 1000 if seconds < math.inf else seconds
     )
+
+
+def laid_at_replies(error: GatewayError, node: Node, plan: Plan) -> GatewayError:
+    """`error`, but for arguments of `node` that other calls' replies have filled in a bad reply.
+
+    The client is to blame for what came from its own arguments alone, and for what cannot be told.
+
+    Args:
+        error: What `node`'s call failed with.
+        node: One of the plan's.
+        plan: As above.
+    """
+    if not isinstance(error, InvalidArguments) or not node.reads:
+        return error
+    pointers = [breach.get("pointer", "").split("/") for breach in error.errors]
+    wrong = {names[1] for names in pointers if len(names) > 1}
+    if wrong and wrong <= node.origins.keys():
+        found = [node.origins[name] for name in wrong]
+    else:
+        found = [frozenset() if node.takes_inputs else node.reads]
+    if not all(found):
+        return error
+    names = sorted(frozenset[str]().union(*found))
+    service = plan.by_name[names[0]].service if len(names) == 1 else None
+    failure = BadReply(
+        f"what {' and '.join(names)} gave does not fit: {error.detail}", service=service
+    )
+    failure.__cause__ = error.__cause__
+    return failure
 
 
 def outcome_of(error: GatewayError | None) -> Outcome:

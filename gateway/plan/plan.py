@@ -31,6 +31,8 @@ class Node:
         when: Its condition; `None` is always.
         reads: The calls without whose values it cannot be made.
         waits_for: `reads` and the calls its condition reads.
+        origins: By the name of an argument, which of `reads` are in it.
+        takes_inputs: Whether the client's own arguments are in any of what its service is asked.
         optional: Whether the answer may do without it.
         default: Its value when it is missing.
         has_default: Whether that default was written: then calls that read it go ahead.
@@ -49,6 +51,8 @@ class Node:
     when: Expression | None = None
     reads: frozenset[str] = frozenset()
     waits_for: frozenset[str] = frozenset()
+    origins: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    takes_inputs: bool = True
     optional: bool = False
     default: Any = None
     has_default: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.core.messages import Chunk, Partial
+from gateway.net import strays
 from tests.apps import request
 
 
@@ -111,6 +113,17 @@ async def test_lines_go_out_as_they_come() -> None:
     async with app.running():
         await app._built.tools["t"].plan.nodes[0].invoke(request(arguments=[], stdin=None), emit)
     assert seen == [Chunk("a"), Chunk("b"), Chunk("c")]
+
+
+async def test_a_long_line_is_read_once() -> None:
+    size = 48 * 2**20  # in pieces of 64 KiB: copied anew with each, it takes longer than may be
+    app = app_of(
+        ["sh", "-c", f"head -c {size} /dev/zero | tr '\\0' a; printf '\\nb'"],
+        {"max_output": "64MiB"},
+        output="lines",
+    )
+    lines = await ran(app, 10)
+    assert [len(line) for line in lines] == [size, 1]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +228,65 @@ async def test_what_it_leaves_behind_when_it_ends_by_itself_is_ended_too(tmp_pat
         with trio.fail_after(30):
             while alive([int(pid.read_text())]):
                 await trio.sleep(0.01)
+
+
+STRAY = """
+import os, signal, sys, time
+
+file, how = sys.argv[1:]
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork():
+    while how == "child" or not os.path.exists(file) or not os.path.getsize(file):
+        time.sleep(0.01)
+    os._exit(0)
+os.setsid()
+if how == "daemon" and os.fork():
+    os._exit(0)
+os.closerange(0, 3)
+script = f"sleep 60 & echo $$ $! > {file}; wait"
+os.execve("/bin/sh", ["sh", "-c", script], {} if how == "child" else os.environ)
+"""
+"""Leaves its group: a child with nothing in its environment, or a daemon without a parent."""
+
+
+async def started(file: Path) -> list[int]:
+    with trio.fail_after(10):
+        while not (text := written(file)).endswith("\n"):
+            await trio.sleep(0.01)
+    return [int(pid) for pid in text.split()]
+
+
+def written(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+@pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here")
+@pytest.mark.parametrize("how", ["child", "daemon"])
+async def test_what_makes_a_session_for_itself_ends_at_the_deadline(
+    tmp_path: Path, how: str
+) -> None:
+    stray = [sys.executable, "-S", "-c", STRAY, str(tmp_path / "pids"), how]
+    app = app_of(["sh", "-c", '"$@"; sleep 60', "sh", *stray], {"terminate_after": "200ms"})
+    async with app.running():
+        with pytest.raises(DeadlineExceeded):
+            await app.call(request(), timeout_s=1)
+        pids = await started(tmp_path / "pids")
+        with trio.fail_after(5):
+            while alive(pids):
+                await trio.sleep(0.01)
+
+
+@pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here")
+async def test_a_daemon_that_a_program_leaves_behind_is_ended_too(tmp_path: Path) -> None:
+    app = app_of([sys.executable, "-S", "-c", STRAY, str(tmp_path / "pids"), "daemon"])
+    async with app.running():
+        for _ in range(3):
+            await app.call(request())
+            pids = await started(tmp_path / "pids")
+            (tmp_path / "pids").unlink()
+            with trio.fail_after(5):
+                while alive(pids):
+                    await trio.sleep(0.01)
 
 
 async def test_no_more_run_at_once_than_may(tmp_path: Path) -> None:

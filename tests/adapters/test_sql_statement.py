@@ -51,3 +51,22 @@ def test_its_text_has_marks_in_the_parameters_places() -> None:
     statement = Statement.of("select '50%' , :a % 2, :b;")
     assert statement.text(["?", "?"]) == "select '50%' , ? % 2, ?"
     assert statement.text(["%(a)s", "%(b)s"], "%") == "select '50%%' , %(a)s %% 2, %(b)s"
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("select pg_advisory_xact_lock(:a)", False),
+        ("\n (SELECT temp from t) union values (1)", False),
+        ("with x as (select 1) insert into t select * from x", False),
+        ("select pg_try_advisory_lock_shared(:a)", True),
+        ("select * into temp mine from t", True),
+        ("select set_config(:a, :b, false)", True),
+        ("set work_mem = '1MB'", True),
+        ("-- sets\nselect 1", True),
+        ("do $$ begin end $$", True),
+        ("call p(:a)", True),
+    ],
+)
+def test_what_may_mark_its_session_is_known_by_its_words(text: str, marks: bool) -> None:
+    assert Statement.of(text).marks_session is marks

@@ -33,14 +33,19 @@ _STUBBORN = """
 import os, signal, sys, time
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-children = 3
-while children and os.fork():
-    children -= 1
+if not os.fork():
+    ...
+elif not os.fork():
+    os.setsid()
+elif not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
 with open(sys.argv[1], "a") as file:
     print(os.getpid(), file=file)
 time.sleep(60)
 """
-"""Ignores SIGTERM, as do its three children."""
+"""Ignores SIGTERM, as do its child, another in a session of its own, and a daemon that it made."""
 
 
 def _app_of(program: list[str], **service: object) -> Gateway:
@@ -57,7 +62,7 @@ def _app_of(program: list[str], **service: object) -> Gateway:
 
 @attrs.frozen
 class Stubborn:
-    """Programs that ignore SIGTERM and have three children that do too.
+    """Programs that ignore SIGTERM, as do a child, one in a session of its own, and a daemon.
 
     Args:
         times: How many.

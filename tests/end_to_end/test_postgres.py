@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway.app import Gateway
-from gateway.core.errors import BadReply, GatewayError, InvalidArguments, Rejected, Unreachable
+from gateway.app import Gateway, create_app
+from gateway.core.errors import (
+    BadReply,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArguments,
+    Rejected,
+    Unreachable,
+)
 from tests.apps import request
 from tests.end_to_end.postgres import postgresql, programs
 from tests.end_to_end.postgres_figures import app_of, leave, read, stop
@@ -124,6 +132,101 @@ async def test_what_a_read_sets_for_its_session_ends_with_it(url: str) -> None:
     async with app.running():
         found = [(await app.call(request())).value["before"] for _ in range(3)]
     assert "78MB" not in found
+
+
+LOCKS = "select count(*)::int as n from pg_locks where locktype = 'advisory'"
+WRITES: Any = ({"threads": 1, "read_only": False}, {"write": True})
+
+
+@pytest.mark.parametrize(
+    ("sql", "keys", "left"),
+    [
+        ("select pg_advisory_lock(1)::text as x", ({}, {}), LOCKS),
+        ("select pg_try_advisory_lock_shared(1, 2) as x", ({}, {}), LOCKS),
+        ("select pg_advisory_lock(1), 1 / (random() * 0)::int", ({}, {}), LOCKS),
+        ("select pg_advisory_lock(1), pg_sleep(30)", ({}, {}), LOCKS),
+        ("select pg_try_advisory_lock(1) as x", WRITES, LOCKS),
+        ("do $$ begin perform pg_advisory_lock(1); end $$", WRITES, LOCKS),
+        (
+            "set work_mem = '78MB'",
+            WRITES,
+            "select (current_setting('work_mem') = '78MB')::int as n",
+        ),
+        (
+            "select set_config('role', 'pg_monitor', false)",
+            WRITES,
+            "select (current_user = 'pg_monitor')::int as n",
+        ),
+        ("listen news", WRITES, "select count(*)::int as n from pg_listening_channels()"),
+        (
+            "create temp table mine as select 1 as x",
+            WRITES,
+            "select count(*)::int as n from pg_class where relname = 'mine'",
+        ),
+        (
+            "prepare mine as select 1",
+            ({}, {}),
+            "select count(*)::int as n from pg_prepared_statements",
+        ),
+    ],
+)
+async def test_what_a_statement_does_to_its_session_is_undone(
+    url: str, sql: str, keys: Any, left: str
+) -> None:
+    service, call = keys
+    app = create_app(
+        {
+            "services": {"s": {"kind": "sql", "url": url, "threads": 1, **service}},
+            "tools": {
+                "t": {"calls": {"a": {"service": "s", "sql": sql, **call}}},
+                "left": {"calls": {"a": {"service": "s", "sql": left, "one": True}}},
+                "pid": {
+                    "calls": {
+                        "a": {"service": "s", "sql": "select pg_backend_pid() as n", "one": True}
+                    }
+                },
+            },
+        }
+    )
+
+    async def number(tool: str) -> int:
+        return int((await app.call(request(tool), timeout_s=10)).value["a"]["n"])
+
+    async with app.running():
+        before = await number("pid")
+        with contextlib.suppress(BadReply, DeadlineExceeded, Rejected):
+            await app.call(request(), timeout_s=1)
+        assert await number("left") == 0
+        if "pg_sleep" not in sql:  # which may be stopped once more in the middle of it
+            assert await number("pid") == before
+
+
+async def test_statements_that_psycopg_prepared_are_prepared_again(url: str) -> None:
+    app = create_app(
+        {
+            "services": {"s": {"kind": "sql", "url": url, "threads": 1, "read_only": False}},
+            "tools": {
+                "t": {
+                    "input": {"properties": {"x": {}}},
+                    "calls": {
+                        "a": {
+                            "service": "s",
+                            "sql": "update t set name = :x where id = -1",
+                            "write": True,
+                        }
+                    },
+                },
+                "forget": {
+                    "calls": {"a": {"service": "s", "sql": "set work_mem = '5MB'", "write": True}}
+                },
+            },
+        }
+    )
+    async with app.running():
+        for _ in range(3):
+            for _ in range(8):
+                assert (await app.call(request(x="a"))).value == {"a": {"changed": 0}}
+            await app.call(request("forget"))
 
 
 async def test_a_server_that_is_not_there_is_known_at_once() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from gateway.net import strays
 from tests.end_to_end.program_figures import crowd, stubborn
 
 pytestmark = pytest.mark.end_to_end
@@ -22,3 +27,38 @@ async def test_many_calls_leave_no_zombies() -> None:
     figures = await crowd(100)
     assert 0 < figures.answered <= 100, figures
     assert (figures.zombies, figures.children, figures.files) == (0, 0, 0), figures
+
+
+HOST = """
+import ctypes, os, subprocess, sys, time
+
+import trio
+
+from tests.adapters.test_command import STRAY, app_of
+from tests.apps import request
+from tests.end_to_end.program_figures import stubborn
+
+async def leave(file):
+    app = app_of([sys.executable, "-S", "-c", STRAY, file, "daemon"])
+    async with app.running():
+        await app.call(request())
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a subreaper: what is orphaned below is its own
+own = subprocess.Popen(["sh", "-c", "exit 7"], start_new_session=True)
+figures = trio.run(stubborn, 2)
+trio.run(leave, sys.argv[1])
+assert figures.left == 0, figures
+assert own.wait() == 7
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("none is left")
+"""
+"""An application that is the parent of what loses its own, and has a child besides."""
+
+
+@pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here")
+def test_what_is_orphaned_to_us_is_buried_and_nobody_elses_child(tmp_path: Path) -> None:
+    host = [sys.executable, "-c", HOST, str(tmp_path / "pids")]
+    ran = subprocess.run(host, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("none is left\n", "")

@@ -140,6 +140,17 @@ class _Connection:
             if not self.raw.closed and self.raw.info.transaction_status != _AT_REST:
                 with contextlib.suppress(psycopg.Error):
                     self.raw.rollback()
+            if order.statement.marks_session:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Have nothing left of what was done to the session, or nothing of the session."""
+        import psycopg  # noqa: PLC0415
+
+        try:
+            self.raw.execute("DISCARD ALL")
+        except psycopg.Error:
+            self.raw.close()
 
     def _given(self, order: Order) -> list[dict[str, Any]] | int:
         marks = [f"%({name})s" for name in order.statement.names]

@@ -31,6 +31,13 @@ _SKIPPED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT = re.compile(r"/\*|\*/")
+_PLAIN = re.compile(
+    r"[\s(]*(?:select|insert|update|delete|merge|with|values|table)\b", re.IGNORECASE
+)
+_OF_SESSION = re.compile(
+    r"advisory_lock|set_config|setseed|dblink|pg_temp|\binto\s+(?:local\s+|global\s+)?temp",
+    re.IGNORECASE,
+)
 
 
 @attrs.frozen(slots=True)
@@ -44,6 +51,14 @@ class Statement:
 
     parts: tuple[str, ...]
     names: tuple[str, ...]
+    marks_session: bool = attrs.field(init=False)
+    """Whether PostgreSQL may keep something of it for as long as the session lasts: by its words, of
+    which rather too many are taken for such than too few."""
+
+    @marks_session.default
+    def _by_its_words(self) -> bool:
+        text = self.text(["?"] * len(self.names))
+        return _PLAIN.match(text) is None or _OF_SESSION.search(text) is not None
 
     @classmethod
     def of(cls, text: str) -> Statement:

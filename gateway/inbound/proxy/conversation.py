@@ -15,7 +15,7 @@ from gateway.core.deadline import budget_of
 from gateway.core.errors import BadReply, DeadlineExceeded, GatewayError, Overloaded
 from gateway.core.messages import Context
 from gateway.inbound.front import denying
-from gateway.inbound.proxy.asking import ask
+from gateway.inbound.proxy.asking import ask, why_none
 from gateway.inbound.proxy.heads import answer_headers
 from gateway.net.asgi import ClientLeft, Incoming, Receive, Send, peer_of
 from gateway.net.connection import Connection
@@ -49,6 +49,7 @@ class Conversation:
 
     Attributes:
         begun: Whether the handshake was answered.
+        for_token: As `Asker`.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Conversation:
         self._left: int | None = None
         self._failure: GatewayError | None = None
         self.begun = False
+        self.for_token = False
 
     async def run(self) -> None:
         """Carry messages until either side closes.
@@ -92,7 +94,7 @@ class Conversation:
 
     def _why_cut(self) -> GatewayError:
         if self._service is None:
-            return DeadlineExceeded("no answer had begun within the time there was")
+            return DeadlineExceeded(why_none(self))
         return Overloaded("the gateway is closing")
 
     async def _both_ways(self, limit: trio.CancelScope) -> None:
@@ -146,7 +148,7 @@ class Conversation:
         head, _ = self._proxy.heads.head(scope, "GET", target, self._context)
         handshake = Handshake(scope.get("subprotocols", []))
         pool = adapter.http1.pool
-        connection = await ask(adapter, "GET", head + handshake.lines, None, upgrades=True)
+        connection = await ask(self, adapter, "GET", head + handshake.lines, None, upgrades=True)
         try:
             if connection.reply.status != 101:
                 await self._refuse(connection)

@@ -15,7 +15,7 @@ from gateway.config.units import format_duration
 from gateway.core.deadline import budget_of
 from gateway.core.errors import DeadlineExceeded, TooLarge
 from gateway.core.messages import Context
-from gateway.inbound.proxy.asking import ask, asking
+from gateway.inbound.proxy.asking import ask, asking, why_none
 from gateway.inbound.proxy.heads import Framing, answer_headers
 from gateway.net.asgi import (
     ClientLeft,
@@ -52,6 +52,7 @@ class Passage:
 
     Attributes:
         begun: Whether its answer has: from then on no other can be given.
+        for_token: As `Asker`.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Passage:
         "_receive",
         "_send",
         "begun",
+        "for_token",
     )
 
     def __init__(
@@ -80,6 +82,7 @@ class Passage:
         self._over = trio.Event()
         self._giving = False
         self.begun = False
+        self.for_token = False
 
     async def run(self) -> None:
         """Pass the request on, and the answer back.
@@ -116,7 +119,7 @@ class Passage:
         if self.begun:
             idle = format_duration(self._proxy.idle_s)
             return f"nothing more came of the answer for {idle}, or the gateway is closing"
-        return "no answer had begun within the time there was"
+        return why_none(self)
 
     async def _pass(self) -> Messages:
         """Pass the request on; the answer, if it is whole and still to be given."""
@@ -137,10 +140,12 @@ class Passage:
             head = b"%bcontent-length: %d\r\n" % (head, framing.length)
         adapter = proxy.adapter
         if not (content is None or isinstance(content, bytes)):
-            async with asking(adapter, method, head, content, framing.length) as connection:
+            async with asking(
+                self, adapter, method, head, content, length=framing.length
+            ) as connection:
                 return await self._answer(connection)
         pool = adapter.http1.pool
-        connection = await ask(adapter, method, head, content)
+        connection = await ask(self, adapter, method, head, content)
         try:
             return await self._answer(connection)
         finally:

@@ -178,10 +178,41 @@ async def test_without_a_token_nothing_is_sent(
     assert not api.requests
 
 
-async def test_waiting_for_it_is_part_of_the_time_there_is(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("streams", [False, True])
+async def test_waiting_for_it_is_part_of_the_time_there_is_and_is_told(
+    autojump_clock: MockClock, streams: bool
+) -> None:
     async with behind_tokens(Api(), Issuer(after_s=20), timeout="3s") as b:
-        assert (await b.asgi.request("GET", "/files/x")).status == 504
+        client = b.client()
+        if streams:
+            await client.say("PUT /files/x HTTP/1.1\nhost: gw.test\ncontent-length: 5\n\n")
+        else:
+            await client.get()
+        heard = (await client.hear(b"}")).decode()
+        assert heard.startswith("HTTP/1.1 504 ")
+        assert '"detail":"no token for the service had come within the time there was"' in heard
+        assert "id.test" not in heard
         assert trio.current_time() == pytest.approx(3, abs=0.01)
+
+
+async def test_a_service_that_does_not_answer_is_told_apart_from_its_token(
+    autojump_clock: MockClock,
+) -> None:
+    async def never(_request: Any, _stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    async with behind_tokens(Scripted(never), Issuer(), timeout="3s") as b:
+        answer = await b.asgi.request("GET", "/files/x")
+    assert answer.status == 504
+    assert answer.json()["detail"] == "no answer had begun within the time there was"
+
+
+async def test_a_handshake_that_waits_for_it_says_so(autojump_clock: MockClock) -> None:
+    async with behind_tokens(Api(), Issuer(after_s=20), timeout="3s") as b, browsing(b) as browser:
+        start = await browser.expect("websocket.http.response.start")
+        assert start["status"] == 504
+        body = await browser.expect("websocket.http.response.body")
+        assert b"no token for the service had come" in body["body"]
 
 
 def test_cancelled_anywhere_nothing_is_left() -> None:
