@@ -19,12 +19,13 @@ class Begun(Protocol):
     It is closed, whatever happens.
 
     Attributes:
-        deadline: When it fails by itself, on Trio's clock; inf where it does not. `take` tells.
+        deadline: When it has something to tell by itself, on Trio's clock: `take` says that it has
+            failed, or that there is more to wait for than what comes; inf where there is no such time.
     """
 
     @property
     def deadline(self) -> float:
-        """When it fails by itself."""
+        """When it has something to tell by itself."""
         ...
 
     def listen(self, tell: Callable[[], None], /) -> None:

@@ -18,6 +18,9 @@ __all__ = ["freshness_of"]
 
 _DIRECTIVE = re.compile(r'([^\s,;="]++)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s,;"]++)))?')
 _MAX_S = 2**31
+_DIGITS = len(str(_MAX_S)) + 1
+"""Of a number with more of them than `_MAX_S` has, so many already say that it is larger."""
+
 _STALE = ("stale-while-revalidate", "stale-if-error")
 
 
@@ -76,7 +79,9 @@ def _directives(control: bytes) -> Mapping[str, float]:
 
 def _seconds(text: str | None) -> float:
     text = (text or "").strip()
-    return float(min(int(text), _MAX_S)) if text.isdecimal() and len(text) < 20 else 0.0
+    if not text.isdecimal():
+        return 0.0
+    return float(min(int(text.lstrip("0")[:_DIGITS] or "0"), _MAX_S))
 
 
 def _lifetime_s(expires: bytes, date: bytes | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeAlias
 
 import trio
 
@@ -45,7 +46,7 @@ class Coalesce:
     def __init__(
         self,
         environment: Environment,
-        flights: dict[bytes, _Flight],
+        flights: _Flights,
         keys: Keys,
         call: str,
     ) -> None:
@@ -59,7 +60,8 @@ class Coalesce:
         key = self._keys.of(request)
         if key is None:
             return await inner(request, emit)
-        flight = self._flights.get(key)
+        found = self._flights.get(key)
+        flight = found.shared() if isinstance(found, _Led) else found
         # Of waiters with different deadlines the last one's holds.
         until = trio.current_effective_deadline()
         if flight is None:
@@ -82,8 +84,13 @@ class Coalesce:
         begun = inner.begin(request, until)
         if begun is None:
             return None
-        flight = _Flight(request, _Rest(begun), self._flights, key, until)
-        return _Led(flight, begun, self._environment.background)
+        led = _Led(request, begun, self._environment.background, self._flights, key, until)
+        self._flights[key] = led
+        return led
+
+
+_Flights: TypeAlias = "dict[bytes, _Flight | _Led]"
+"""Those that take others, by what is asked."""
 
 
 class _Rest:
@@ -133,16 +140,18 @@ class _Flight:
         self,
         request: Request,
         inner: Service,
-        flights: dict[bytes, _Flight],
+        flights: _Flights,
         key: bytes,
         until: float,
+        *,
+        led: bool = False,
     ) -> None:
         self._request = request
         self._inner = inner
         self._flights = flights
         self._key = key
         self._seats: dict[Seat, None] = {}  # in the order in which they were taken
-        self.led = False
+        self.led = led
         self._over = False
         self._emitted = False
         self._alone = False
@@ -278,29 +287,54 @@ def _is_alone(outcome: Outcome) -> bool:
 class _Led:
     """A flight that who began it makes alone, without a task; a `Begun`.
 
-    It gets a task of its own when there is more to wait for than a reply that comes whole, or when
-    who leads it leaves others behind.
+    Most have no other passenger: a `_Flight` is made of it for the first one. It gets a task of its
+    own when there is more to wait for than a reply that comes whole, or when who leads it leaves
+    others behind.
 
     Args:
-        flight: Who else waits.
+        request: What is asked.
         begun: The call.
         background: Where it goes on.
+        flights: Where it stands.
+        key: Under what.
+        until: The deadline of who leads it.
 
     Attributes:
         deadline: As `Begun`.
     """
 
-    __slots__ = ("_background", "_begun", "_flight", "_handed_on", "_heard", "deadline")
+    __slots__ = (
+        *("_background", "_begun", "_flight", "_flights", "_handed_on", "_heard", "_key"),
+        *("_leads", "_request", "_until", "deadline"),
+    )
 
-    def __init__(self, flight: _Flight, begun: Begun, background: Background) -> None:
-        self._flight = flight
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        request: Request,
+        begun: Begun,
+        background: Background,
+        flights: _Flights,
+        key: bytes,
+        until: float,
+    ) -> None:
+        self._request = request
         self._begun = begun
         self._background = background
+        self._flights = flights
+        self._key = key
+        self._until = until
+        self._flight: _Flight | None = None
         self._heard = False
         self._handed_on = False
+        self._leads = True
         self.deadline = begun.deadline
-        flight.led = True
-        flight.open()
+
+    def shared(self) -> _Flight:
+        """What others take a seat in, from now on."""
+        rest, key = _Rest(self._begun), self._key
+        flight = _Flight(self._request, rest, self._flights, key, self._until, led=True)
+        self._flight = self._flights[key] = flight
+        return flight
 
     def listen(self, tell: Callable[[], None], /) -> None:
         """As `Begun`."""
@@ -319,8 +353,12 @@ class _Led:
         return reply
 
     def _end(self, outcome: Outcome) -> None:
-        self._flight.end(outcome)
-        self._flight.led = False
+        self._leads = False
+        if self._flight is None:
+            del self._flights[self._key]
+        else:
+            self._flight.end(outcome)
+            self._flight.led = False
 
     async def finish(self) -> Reply:
         """As `Begun`."""
@@ -330,19 +368,21 @@ class _Led:
             reply = self.take()
             if reply is not None:
                 return reply
-        self._hand_on()
-        return await self._flight.rejoin()
+        return await self._hand_on(self._flight or self.shared()).rejoin()
 
-    def _hand_on(self) -> None:
-        self._flight.go_on(self._background)
+    def _hand_on(self, flight: _Flight) -> _Flight:
+        self._leads = False
+        flight.go_on(self._background)
         self._handed_on = True
+        return flight
 
     def close(self) -> None:
         """As `Begun`."""
-        if self._flight.led:
-            if self._flight.is_waited_for:
+        if self._leads:
+            flight = self._flight
+            if flight is not None and flight.is_waited_for:
                 with contextlib.suppress(Overloaded):
-                    self._hand_on()
+                    self._hand_on(flight)
             else:
                 self._end(None)
         if not self._handed_on:
@@ -351,7 +391,7 @@ class _Led:
 
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:
     """The service's `coalesce`; what is asked is the same for all of its calls that are the same."""
-    flights: dict[bytes, _Flight] = {}
+    flights: _Flights = {}
     environment.shared(Asked).shared = shares
 
     def policy(call: CallFacts) -> Coalesce | None:

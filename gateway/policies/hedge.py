@@ -137,7 +137,7 @@ class Hedge:
             self._extra.earn()
         after_s = self._after_s()
         if after_s is not None:
-            return _Raced(self, self._line, inner, request, begun, start, after_s)
+            return _Raced(self, inner, request, begun, start, after_s)
         begun = observed(begun)
         begun.tell(partial(self._ended, start))
         return begun
@@ -200,7 +200,6 @@ class _Raced:
 
     Args:
         hedge: What makes it once more.
-        line: Where it waits for its time.
         inner: What is called then.
         request: What is asked.
         begun: The first attempt.
@@ -208,18 +207,17 @@ class _Raced:
         after_s: Seconds after which it is made once more.
 
     Attributes:
-        deadline: As `Begun`.
+        deadline: As `Begun`; its time for one more attempt is one, too.
     """
 
     __slots__ = (
-        *("_after_s", "_begun", "_hedge", "_inner", "_line", "_open", "_request", "_start"),
-        *("_tell", "deadline"),
+        *("_after_s", "_begun", "_hedge", "_inner", "_open", "_request", "_start"),
+        *("deadline", "listen"),
     )
 
     def __init__(  # noqa: PLR0917 - made in one place
         self,
         hedge: Hedge,
-        line: Alarms,
         inner: Service,
         request: Request,
         begun: Begun,
@@ -227,29 +225,14 @@ class _Raced:
         after_s: float,
     ) -> None:
         self._hedge = hedge
-        self._line = line
         self._inner = inner
         self._request = request
         self._begun = begun
         self._start = start
         self._after_s = after_s
-        self._tell: Callable[[], None] | None = None
         self._open = True
-        self.deadline = begun.deadline
-
-    def listen(self, tell: Callable[[], None], /) -> None:
-        """As `Begun`; its time for one more attempt is something to be told of."""
-        self._tell = tell
-        self._line.add(self, self._due, self._start + self._after_s)
-        self._begun.listen(self._news)
-
-    def _due(self, _self: _Raced) -> None:
-        self._news()
-
-    def _news(self) -> None:
-        tell, self._tell = self._tell, None
-        if tell is not None:
-            tell()
+        self.deadline = min(begun.deadline, start + after_s)
+        self.listen = begun.listen
 
     def take(self) -> Reply | None:
         """As `Begun`."""
@@ -260,20 +243,17 @@ class _Raced:
 
     async def finish(self) -> Reply:
         """As `Begun`."""
-        self._tell, self._open = None, False
-        self._line.drop(self)
+        self._open = False
         race = Race(self._request, discard, self._inner, self._begun)
         return await self._hedge.race(race, self._start, self._after_s)
 
     def _end(self, *, replied: bool) -> None:
         if self._open:
             self._open = False
-            self._line.drop(self)
             self._hedge.took(self._start, self._after_s, replied=replied)
 
     def close(self) -> None:
         """As `Begun`."""
-        self._tell = None
         self._end(replied=False)
         self._begun.close()
 

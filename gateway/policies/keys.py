@@ -22,13 +22,14 @@ class Keys:
         by_principal: Whether replies differ between principals.
     """
 
-    __slots__ = ("_by_principal", "_headers", "_identity", "_last")
+    __slots__ = ("_by_principal", "_ends", "_headers", "_identity", "_last")
 
     def __init__(self, identity: bytes, headers: tuple[str, ...], by_principal: bool) -> None:
         self._identity = identity
         self._headers = headers
         self._by_principal = by_principal
         self._last: tuple[Request, bytes | None] | None = None
+        self._ends = None if headers or by_principal else (_end(False), _end(True))
 
     def of(self, request: Request) -> bytes | None:
         """The key; `None` if there is none, for some value is none of JSON's."""
@@ -48,11 +49,20 @@ class Keys:
                 return None
         except (TypeError, ValueError, OverflowError, RecursionError):
             return None
+        # JSON holds no zero byte: no part can be taken for another's end.
+        return b"\0".join((self._identity, values, self._end_of(request)))
+
+    def _end_of(self, request: Request) -> bytes:
+        if self._ends is not None:
+            return self._ends[request.opaque]
         context = request.context
         principal = context.principal if self._by_principal else None
-        seen = [context.headers.get(name) for name in self._headers]
-        # JSON holds no zero byte: no part can be taken for another's end.
-        return b"\0".join((self._identity, values, _encode((request.opaque, principal, seen))))
+        return _end(request.opaque, principal, *map(context.headers.get, self._headers))
+
+
+def _end(opaque: bool, principal: str | None = None, *seen: str | None) -> bytes:
+    """The part of a key that is not what is asked."""
+    return _encode((opaque, principal, seen))
 
 
 class Vary:

@@ -17,11 +17,12 @@ FIXED = {"a percentile needs": _LEAST, "it is of the last": _KEPT}
 class Latencies:
     """The last 500 durations. Percentiles are those of at most 50 additions ago."""
 
-    __slots__ = ("_added", "_kept", "_ranked")
+    __slots__ = ("_added", "_found", "_kept", "_ranked")
 
     def __init__(self) -> None:
         self._kept: deque[float] = deque(maxlen=_KEPT)
         self._ranked: list[float] = []
+        self._found: dict[float, float] = {}
         self._added = 0
 
     def add(self, seconds: float) -> None:
@@ -38,13 +39,17 @@ class Latencies:
         Returns:
             `None` while there are fewer than 20: nothing can be told from those.
         """
-        if len(self._kept) < _LEAST:
-            return None
         if self._added >= _STALE or not self._ranked:
+            if len(self._kept) < _LEAST:
+                return None
             self._ranked = sorted(self._kept)
+            self._found.clear()
             self._added = 0
-        ranked = self._ranked
-        return ranked[max(0, -int(-share * len(ranked) // 1) - 1)]
+        found = self._found.get(share)
+        if found is None:
+            ranked = self._ranked
+            found = self._found[share] = ranked[max(0, -int(-share * len(ranked) // 1) - 1)]
+        return found
 
     @property
     def median(self) -> float | None:

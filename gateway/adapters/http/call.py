@@ -61,9 +61,8 @@ class Call:
         if kept is not None:
 
             def with_freshness(convert: Callable[[HttpReply], Reply], reply: HttpReply) -> Reply:
-                return msgspec.structs.replace(
-                    convert(reply), freshness=freshness_of(reply.fields, kept)
-                )
+                found, said = convert(reply), freshness_of(reply.fields, kept)
+                return found if said is None else msgspec.structs.replace(found, freshness=said)
 
             self._convert = partial(with_freshness, self._reply)
             self._convert_opaque = partial(with_freshness, self._opaque)
