@@ -93,7 +93,7 @@ class Policy(Protocol):
     """Guards a `Service`: same promise, one more argument.
 
     One whose calls can be begun without waiting has a method `begin`, which takes what is guarded,
-    whose calls can be, the request, and the end of its budget: see `Begin`. One that sends calls
+    whose calls can be, the request, the end of its budget, and the time: see `Begin`. One that sends calls
     away has a method `refuses`: see `Refuses`.
 
     Args:

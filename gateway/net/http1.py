@@ -218,13 +218,18 @@ class Http1Client:
         return b"%b%b: %d\r\n\r\n" % (head, self._raw_budget_header, left_ms)
 
     def start(
-        self, request: HttpRequest, until: float, convert: Callable[[HttpReply], T]
+        self,
+        request: HttpRequest,
+        until: float,
+        now: float,
+        convert: Callable[[HttpReply], T],
     ) -> Sent[T] | Queued[T] | None:
         """Send `request` without waiting, or once it is its turn, for who waits for several at once.
 
         Args:
             request: What is asked.
             until: The end of its budget, on Trio's clock; may be inf.
+            now: That clock's time.
             convert: From its reply to what is wanted; it may raise `GatewayError`.
 
         Returns:
@@ -235,7 +240,7 @@ class Http1Client:
             GatewayError: As `send`.
         """
         content = request.content or b""
-        left_s = until - trio.current_time()
+        left_s = until - now
         if not isinstance(content, bytes) or len(content) > _AT_ONCE or left_s < 0.001:
             return None
         head = head_of(request, self._budget_header).encode("latin-1")

@@ -144,7 +144,7 @@ class Run:
             if begin is None or book.is_late(node, now):
                 others.append(node)
                 continue
-            begun, error = tried(lambda: begin(self._asked(node), book.until))  # noqa: B023 - called at once
+            begun, error = tried(lambda: begin(self._asked(node), book.until, now))  # noqa: B023 - called at once
             if begun is not None:
                 flight.add(node, begun)
                 book.start(node, now)
@@ -222,7 +222,7 @@ class Run:
             if begun is None:
                 asked = self._asked(node)
                 if node.begin is not None and emit is discard:
-                    begun = node.begin(asked, self.book.until)
+                    begun = node.begin(asked, self.book.until, trio.current_time())
                 if begun is None:
                     return await node.invoke(asked, emit)
             try:

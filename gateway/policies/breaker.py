@@ -97,17 +97,19 @@ class Breaker:
             verdict = _verdict_on(error)
             raise
         finally:
-            self._take(verdict, window)
+            self._take(verdict, window, trio.current_time())
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the call, if it is closed."""
         if self.state != "closed":
             return None
         window = self._window
         try:
-            begun = inner.begin(request, until)
+            begun = inner.begin(request, until, now)
         except Exception as error:
-            self._take(_verdict_on(error), window)
+            self._take(_verdict_on(error), window, now)
             raise
         if begun is None:
             return None
@@ -115,12 +117,14 @@ class Breaker:
         begun.tell(partial(self._ended, window))
         return begun
 
-    def _ended(self, window: _Window, reply: Reply | None, error: Exception | None) -> None:
+    def _ended(
+        self, window: _Window, reply: Reply | None, error: Exception | None, now: float
+    ) -> None:
         """Take note of how a call that was begun ended."""
         if error is not None:
-            self._take(_verdict_on(error), window)
+            self._take(_verdict_on(error), window, now)
         elif reply is not None:
-            self._take("success", window)
+            self._take("success", window, now)
 
     def _admit(self, context: Context) -> _Window | None:
         """What the call about to be made counts in; `None` if it is the probe.
@@ -153,7 +157,7 @@ class Breaker:
             retry_after_s=max(left_s, 0.0) or settings.open,
         )
 
-    def _take(self, verdict: _Verdict, window: _Window | None) -> None:
+    def _take(self, verdict: _Verdict, window: _Window | None, now: float) -> None:
         """Take note of how a call ended."""
         if window is None:
             self._probing_for = None
@@ -165,7 +169,7 @@ class Breaker:
                 self._open()
         elif self.state == "closed" and window is self._window and verdict != "neither":
             # One that began before it opened last tells nothing of the service as it is now.
-            total, failed = window.add(failed=verdict == "failure")
+            total, failed = window.add(now, failed=verdict == "failure")
             settings = self._settings
             if total >= settings.of and failed >= settings.failures * total:
                 self._open()
@@ -206,20 +210,24 @@ class _Window:
         self._total = 0
         self._failed = 0
 
-    def add(self, *, failed: bool) -> tuple[int, int]:
+    def add(self, now: float, *, failed: bool) -> tuple[int, int]:
         """Count one; how many there are with it, and how many of them failed."""
-        part = int(trio.current_time() / self._slot_s)
+        part = int(now / self._slot_s)
+        if part > self._part:
+            self._slide_to(part)
+        total, bad = self._counts[part % _SLOTS]
+        self._counts[part % _SLOTS] = (total + 1, bad + failed)
+        self._total += 1
+        self._failed += failed
+        return self._total, self._failed
+
+    def _slide_to(self, part: int) -> None:
         for passed in range(max(self._part + 1, part - _SLOTS + 1), part + 1):
             total, bad = self._counts[passed % _SLOTS]
             self._total -= total
             self._failed -= bad
             self._counts[passed % _SLOTS] = (0, 0)
         self._part = part
-        total, bad = self._counts[part % _SLOTS]
-        self._counts[part % _SLOTS] = (total + 1, bad + failed)
-        self._total += 1
-        self._failed += failed
-        return self._total, self._failed
 
 
 def create(settings: BreakerSettings, environment: Environment) -> Callable[[CallFacts], Breaker]:

@@ -110,21 +110,20 @@ class Entries:
             self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: bytes, body: bytes, good_s: float, stale_s: float) -> None:
+    def put(self, key: bytes, body: bytes, good_until: float, until: float) -> None:
         """Keep a reply.
 
         Args:
             key: Of what was asked.
             body: Its value as JSON.
-            good_s: Seconds it is good.
-            stale_s: Seconds after that for which it is still given.
+            good_until: When it is good no more, on Trio's clock.
+            until: When it is not given any more.
         """
         self.drop(key)
         size = len(key) + len(body)
         if size > self._max_bytes // _LARGEST:
             return
-        good_until = trio.current_time() + good_s
-        self._entries[key] = _Entry(body, good_until, good_until + stale_s)
+        self._entries[key] = _Entry(body, good_until, until)
         self.size_bytes += size
         while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
             self.drop(next(iter(self._entries)))
@@ -178,22 +177,24 @@ class Cache:
         key = self._keys.of(request)
         if key is None:
             return await inner(request, emit)
-        kept = self._kept(key, request, inner)
+        kept = self._kept(key, request, inner, trio.current_time())
         if kept is not None:
             await trio.lowlevel.checkpoint()
             return kept
         self._tell("miss")
         return await self._fetch(key, request, emit, inner)
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """A kept reply, else what `inner` begins."""
         key = self._keys.of(request)
         if key is None:
-            return inner.begin(request, until)
-        kept = self._kept(key, request, inner)
+            return inner.begin(request, until, now)
+        kept = self._kept(key, request, inner, now)
         if kept is not None:
             return _There(kept)
-        begun = inner.begin(request, until)
+        begun = inner.begin(request, until, now)
         if begun is None:
             return None
         self._tell("miss")
@@ -201,12 +202,11 @@ class Cache:
         begun.tell(partial(self._came, key))
         return begun
 
-    def _kept(self, key: bytes, request: Request, inner: Service) -> Reply | None:
+    def _kept(self, key: bytes, request: Request, inner: Service, now: float) -> Reply | None:
         """The reply that is kept; a new one is fetched if it is stale."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        now = trio.current_time()
         if now >= entry.until:
             self._entries.drop(key)
             return None
@@ -216,25 +216,25 @@ class Cache:
             self._refresh(key, request, inner)
         return _reply(entry.body, request)
 
-    def _came(self, key: bytes, reply: Reply | None, _error: Exception | None) -> None:
+    def _came(self, key: bytes, reply: Reply | None, _error: Exception | None, now: float) -> None:
         """Keep the reply that came to a call that was begun: it emitted nothing."""
         body = None if reply is None else _body(reply)
         if reply is not None and body is not None:
-            self._keep(key, body, reply.freshness)
+            self._keep(key, body, reply.freshness, now)
 
     async def _fetch(self, key: bytes, request: Request, emit: Emit, inner: Service) -> Reply:
         watched = Watched(emit)
         reply = await inner(request, watched)
         body = None if watched.emitted else _body(reply)
         if body is not None:
-            self._keep(key, body, reply.freshness)
+            self._keep(key, body, reply.freshness, trio.current_time())
         return reply
 
-    def _keep(self, key: bytes, body: bytes, said: Freshness | None) -> None:
+    def _keep(self, key: bytes, body: bytes, said: Freshness | None, now: float) -> None:
         """Keep a reply for as long as our keys and its service allow; if not at all, none before it."""
         lasts = self._longest if said is None else self._longest.least(said)
         if lasts.good_s + lasts.stale_s > 0:
-            self._entries.put(key, body, lasts.good_s, lasts.stale_s)
+            self._entries.put(key, body, now + lasts.good_s, now + lasts.good_s + lasts.stale_s)
         else:
             self._entries.drop(key)
 

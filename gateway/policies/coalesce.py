@@ -74,14 +74,16 @@ class Coalesce:
         reply = await flight.join(emit)
         return await inner(request, emit) if reply is None else reply
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin a flight; a seat in one has to be waited for."""
         key = self._keys.of(request)
         if key is None:
-            return inner.begin(request, until)
+            return inner.begin(request, until, now)
         if key in self._flights:
             return None
-        begun = inner.begin(request, until)
+        begun = inner.begin(request, until, now)
         if begun is None:
             return None
         led = _Led(request, begun, self._environment.background, self._flights, key, until)

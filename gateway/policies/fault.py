@@ -98,12 +98,14 @@ class Fault:
             return _cut(reply)
         return reply
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the call, unless it is to go wrong."""
         draws = self._draw()
         begun = None
         if not any(map(operator.lt, draws, self._shares)):
-            begun = inner.begin(request, until)
+            begun = inner.begin(request, until, now)
         if begun is None:
             self._spare = draws
         return begun

@@ -127,25 +127,28 @@ class Hedge:
             return reply
         return await self.race(Race(request, emit, inner), start, after_s)
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the call."""
-        start = trio.current_time()
-        begun = inner.begin(request, until)
+        begun = inner.begin(request, until, now)
         if begun is None:
             return None
         if not self._extra.retries:
             self._extra.earn()
         after_s = self._after_s()
         if after_s is not None:
-            return _Raced(self, inner, request, begun, start, after_s)
+            return _Raced(self, inner, request, begun, now, after_s)
         begun = observed(begun)
-        begun.tell(partial(self._ended, start))
+        begun.tell(partial(self._ended, now))
         return begun
 
-    def _ended(self, start: float, reply: Reply | None, _error: Exception | None) -> None:
+    def _ended(
+        self, start: float, reply: Reply | None, _error: Exception | None, now: float
+    ) -> None:
         """Take note of how long a call took that was not to be hedged."""
         if reply is not None:
-            self._latencies.add(trio.current_time() - start)
+            self._latencies.add(now - start)
 
     def took(self, start: float, after_s: float, *, replied: bool) -> None:
         """Take note of how long a call took that was to be hedged after so many seconds."""

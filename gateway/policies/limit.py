@@ -122,39 +122,46 @@ class Limit:
             failure = error
             raise
         finally:
-            self._ended(start, under_way, reply, failure)
+            self._ended(start, under_way, reply, failure, trio.current_time())
             del failure  # it has this frame in its traceback
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the call, if there is a place."""
         if self.waiting or self.taken >= self._places:
             return None
-        self._empty_at = start = trio.current_time()
+        self._empty_at = now
         self.taken += 1
         under_way = self.taken
         try:
-            begun = inner.begin(request, until)
+            begun = inner.begin(request, until, now)
         except Exception as error:
-            self._ended(start, under_way, None, error)
+            self._ended(now, under_way, None, error, now)
             raise
         if begun is None:
-            self._leave()
+            self._leave(now)
             return None
         begun = observed(begun)
-        begun.tell(partial(self._ended, start, under_way))
+        begun.tell(partial(self._ended, now, under_way))
         return begun
 
     def _ended(
-        self, start: float, under_way: int, reply: Reply | None, error: Exception | None
+        self,
+        start: float,
+        under_way: int,
+        reply: Reply | None,
+        error: Exception | None,
+        now: float,
     ) -> None:
         """Take note of how a call ended, and give its place back."""
         if reply is not None:
-            self._learn(start, under_way, dropped=False)
+            self._learn(start, now, under_way, dropped=False)
         elif isinstance(error, GatewayError) and (
             isinstance(error, DeadlineExceeded) or error.service_status in _BUSY
         ):
-            self._learn(start, under_way, dropped=True)
-        self._leave()
+            self._learn(start, now, under_way, dropped=True)
+        self._leave(now)
 
     def refuses(self, priority: Priority, /) -> Overloaded | None:
         """As `Refuses`."""
@@ -169,8 +176,7 @@ class Limit:
                 return self._refusal(f"with {self.waiting} in line", wait_s)
         return None
 
-    def _learn(self, start: float, under_way: int, *, dropped: bool) -> None:
-        now = trio.current_time()
+    def _learn(self, start: float, now: float, under_way: int, *, dropped: bool) -> None:
         if not dropped:
             self._latencies.add(now - start)
         capacity = self._capacity
@@ -179,7 +185,7 @@ class Limit:
             environment = self._environment
             environment.record(LimitChanged(service=environment.service, concurrency=self._places))
 
-    def _leave(self) -> None:
+    def _leave(self, now: float) -> None:
         """Give a place back, and on to those in line."""
         self.taken -= 1
         while self.waiting and self.taken < self._places:
@@ -190,13 +196,12 @@ class Limit:
             waiter.seated = True
             self._wake(waiter)
         if not self.waiting:
-            self._empty_at = trio.current_time()
+            self._empty_at = now
         else:
-            self._note_empty()
+            self._note_empty(now)
 
-    def _note_empty(self) -> None:
+    def _note_empty(self, now: float) -> None:
         """Take note of the priorities at which, and above which, nobody is in line."""
-        now = trio.current_time()
         for name, line in self._lines.items():
             if line:
                 return

@@ -14,8 +14,9 @@ from gateway.core.messages import Reply
 
 __all__ = ["Ended", "Observed", "observed"]
 
-Ended: TypeAlias = Callable[[Reply | None, Exception | None], None]
-"""Told how a call ended: its reply, or what it raised; neither if it was cut off. Never raises."""
+Ended: TypeAlias = Callable[[Reply | None, Exception | None, float], None]
+"""Told how a call ended, and when, on Trio's clock: its reply, or what it raised; neither if it was
+cut off. Never raises."""
 
 
 class Observed:
@@ -89,8 +90,10 @@ class Observed:
     def _end(self, reply: Reply | None, error: Exception | None) -> None:
         if not self._ended:
             self._ended = True
-            for tell in self._tell:
-                tell(reply, error)
+            if self._tell:
+                now = trio.current_time()
+                for tell in self._tell:
+                    tell(reply, error, now)
 
     def close(self) -> None:
         """As `Begun`."""

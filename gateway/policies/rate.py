@@ -66,14 +66,16 @@ class Rate:
                     heapq.heappush(self._given_up, turn)
         return await inner(request, emit)
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the call, if its turn is now."""
-        now, before = trio.current_time(), self._due
+        before = self._due
         due = max(before, now)
         if self._given_up or due - self._ahead_s > now:
             return None
         self._due = due + self._interval_s
-        begun = inner.begin(request, until)
+        begun = inner.begin(request, until, now)
         if begun is None:
             self._due = before
         return begun

@@ -92,10 +92,12 @@ class Retry:
         self._extra.earn()
         return await self.go_on(request, emit, inner)
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the first attempt."""
         try:
-            begun = inner.begin(request, until)
+            begun = inner.begin(request, until, now)
         except GatewayError as error:
             if self.may_pass(error):
                 return None  # it is called, and tried again then
@@ -103,7 +105,7 @@ class Retry:
         if begun is None:
             return None
         self._extra.earn()
-        return _Tried(self, inner, request, begun)
+        return _Tried(self, inner, request, begun, now)
 
     async def go_on(
         self, request: Request, emit: Emit, inner: Service, made: _Tried | None = None
@@ -174,10 +176,11 @@ class _Tried:
         inner: What is called then.
         request: What is asked.
         begun: The first attempt.
+        start: When it was begun.
 
     Attributes:
         deadline: As `Begun`.
-        start: When it was begun.
+        start: As above.
     """
 
     __slots__ = (
@@ -185,13 +188,15 @@ class _Tried:
         *("deadline", "listen", "start"),
     )
 
-    def __init__(self, retry: Retry, inner: Service, request: Request, begun: Begun) -> None:
+    def __init__(
+        self, retry: Retry, inner: Service, request: Request, begun: Begun, start: float
+    ) -> None:
         self._retry = retry
         self._inner = inner
         self._request = request
         self._begun = begun
         self._failure: GatewayError | None = None
-        self.start = trio.current_time()
+        self.start = start
         self.deadline = begun.deadline
         self.listen = begun.listen
 

@@ -41,10 +41,12 @@ class Timeout:
             return await inner(request, emit)
         raise _over(self.timeout_s)
 
-    def begin(self, inner: Beginnable, request: Request, until: float, /) -> Begun | None:
+    def begin(
+        self, inner: Beginnable, request: Request, until: float, now: float, /
+    ) -> Begun | None:
         """Begin the call under the timeout."""
-        deadline = trio.current_time() + self.timeout_s
-        begun = inner.begin(request, min(until, deadline))
+        deadline = now + self.timeout_s
+        begun = inner.begin(request, min(until, deadline), now)
         if begun is None:
             return None
         return Observed(begun, deadline, partial(_over, self.timeout_s))

@@ -100,13 +100,15 @@ def body(reply: HttpReply) -> bytes:
 
 
 def started(client: Http1Client, request: HttpRequest, until: float = math.inf) -> Sent[bytes]:
-    sent = client.start(request, until, body)
+    sent = client.start(request, until, trio.current_time(), body)
     assert isinstance(sent, Sent)
     return sent
 
 
 def queued(client: Http1Client, request: HttpRequest | None = None) -> Queued[bytes]:
-    one = client.start(request or asking(), trio.current_effective_deadline(), body)
+    one = client.start(
+        request or asking(), trio.current_effective_deadline(), trio.current_time(), body
+    )
     assert isinstance(one, Queued)
     return one
 
@@ -160,22 +162,22 @@ async def test_nothing_is_sent_without_a_warm_connection_or_with_too_much() -> N
     cold = Http1Client(Pool(Service().connect, 2), "x-budget", 1000)
     assert cold.start(asking(), math.inf, body) is None
     client, wire, _ = await warm()
-    assert client.start(asking("POST", b"x" * 9000), math.inf, body) is None
-    assert client.start(asking(), trio.current_time(), body) is None
+    assert client.start(asking("POST", b"x" * 9000), math.inf, trio.current_time(), body) is None
+    assert client.start(asking(), trio.current_time(), trio.current_time(), body) is None
     assert (wire.sent, client.pool.taken, client.pool.idle) == (b"", 0, 1)
 
 
 async def test_a_connection_that_takes_only_a_part_is_closed() -> None:
     client, wire, _ = await warm()
     wire.room = 10
-    assert client.start(asking(), math.inf, body) is None
+    assert client.start(asking(), math.inf, trio.current_time(), body) is None
     assert (wire.closed, client.pool.taken, client.pool.idle) == (True, 0, 0)
 
 
 async def test_a_target_that_is_none_takes_nothing() -> None:
     client, _, _ = await warm()
     with pytest.raises(InvalidArguments):
-        client.start(asking(target="/a b"), math.inf, body)
+        client.start(asking(target="/a b"), math.inf, trio.current_time(), body)
     assert (client.pool.taken, client.pool.idle) == (0, 1)
 
 
@@ -380,7 +382,9 @@ async def test_its_budget_is_that_of_who_waits_when_its_turn_comes(
     finished_at: float, autojump_clock: trio.testing.MockClock
 ) -> None:
     client, wire, first, service = await busy()
-    second = client.start(asking(), 0.2, body)  # a flight, whose deadline is the latest of several
+    second = client.start(
+        asking(), 0.2, trio.current_time(), body
+    )  # a flight, whose deadline is the latest of several
     assert isinstance(second, Queued)
     results: list[bytes] = []
     scope = trio.CancelScope(deadline=0.8)

@@ -70,7 +70,7 @@ class _Beginning:
     async def __call__(self, request: Request, emit: Emit, /) -> Reply:
         going = None
         if emit is discard:
-            going = self._begin(request, trio.current_effective_deadline())
+            going = self._begin(request, trio.current_effective_deadline(), trio.current_time())
         if going is None:
             return await self._service(request, emit)
         try:

@@ -80,7 +80,8 @@ class Call:
         if self._replicas is not None:
             return await self._ask_one(self._replicas, request)
         origin = self._adapter.origin
-        begun = self._begin(request, trio.current_effective_deadline(), origin)
+        until = trio.current_effective_deadline()
+        begun = self._begin(request, until, trio.current_time(), origin)
         if begun is not None:  # over a warm connection: the shorter way
             return await finished(begun)
         reply = await self._adapter.client.send(self.http(request, origin))
@@ -92,19 +93,19 @@ class Call:
             reply = await self._adapter.client.send(self.http(request, attempt.origin))
             return self._convert_opaque(reply) if request.opaque else self._convert(reply)
 
-    def begin(self, request: Request, until: float, /) -> Begun | None:
+    def begin(self, request: Request, until: float, now: float, /) -> Begun | None:
         """As `Begin`."""
         if self._replicas is not None:
             attempt = self._replicas.attempt(request, until)
-            return attempt.begun(partial(self._begin, request, until, attempt.origin))
-        return self._begin(request, until, self._adapter.origin)
+            return attempt.begun(partial(self._begin, request, until, now, attempt.origin))
+        return self._begin(request, until, now, self._adapter.origin)
 
-    def _begin(self, request: Request, until: float, origin: Origin) -> Begun | None:
+    def _begin(self, request: Request, until: float, now: float, origin: Origin) -> Begun | None:
         client = self._adapter.client
         # TLS cannot send without waiting.
         if isinstance(client, Http1Client) and origin.scheme == "http":
             convert = self._convert_opaque if request.opaque else self._convert
-            return client.start(self.http(request, origin), until, convert)
+            return client.start(self.http(request, origin), until, now, convert)
         return None
 
     def http(self, request: Request, origin: Origin) -> HttpRequest:
