@@ -133,7 +133,7 @@ class Prompt:
     async def __call__(self, request: Request, emit: Emit, /) -> Reply:
         return await self._inner(request, emit)
 
-    def begin(self, request: Request, _until: float, /) -> Begun:
+    def begin(self, request: Request, _until: float, _now: float, /) -> Begun:
         return _Begun(self._inner, request, slow=self._slow)
 
 

@@ -37,7 +37,9 @@ class Begun(Protocol):
         ...
 
     def take(self) -> Reply | None:
-        """The reply, if what came is all of it; `None` if it has to be waited for: `finish`.
+        """The reply, if what came is all of it: then nothing is left to close.
+
+        `None` if it has to be waited for: `finish`.
 
         Raises:
             GatewayError: As a `Service`.

@@ -146,9 +146,11 @@ class Flight:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def end(self, node: Node) -> None:
-        """Close `node`'s call: its reply was taken, or will not come."""
-        self._begun.pop(node.name)[1].close()
+    def end(self, node: Node, *, failed: bool) -> None:
+        """Have `node`'s call no more: its reply was taken, or will not come, for it has failed."""
+        _, begun = self._begun.pop(node.name)
+        if failed:
+            begun.close()
 
     def remove(self, node: Node) -> Begun | None:
         """Have `node`'s call no more: who takes it closes it. `None` if it is not among them."""

@@ -128,7 +128,7 @@ class Run:
             reply, error = tried(begun.take)
             if reply is None and error is None:
                 break
-            flight.end(node)
+            flight.end(node, failed=error is not None)
             self.book.end(node, reply, error)
             rest = self._released_by(node)
         return () if self.book.is_over() else [*rest, *flight.nodes]

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 import msgspec
@@ -29,6 +29,9 @@ from gateway.telemetry.events import CacheAsked
 from gateway.telemetry.logs import logger
 
 __all__ = ["FIXED", "Cache", "CacheSettings", "Entries", "create"]
+
+_Found: TypeAlias = Literal["hit", "miss", "stale"]
+_FOUND: tuple[_Found, ...] = ("hit", "miss", "stale")
 
 _REFRESH_S = 30.0
 """A refresh takes no longer: nobody waits for it, so no deadline bounds it."""
@@ -171,6 +174,10 @@ class Cache:
         self._refreshing = refreshing
         self._keys = keys
         self._call = call
+        service = environment.service
+        self._asked = {
+            found: CacheAsked(service=service, call=call, found=found) for found in _FOUND
+        }
 
     async def __call__(self, request: Request, emit: Emit, inner: Service, /) -> Reply:
         """A kept reply, else that of `inner`."""
@@ -268,9 +275,8 @@ class Cache:
                 call=self._call,
             )
 
-    def _tell(self, found: Literal["hit", "miss", "stale"]) -> None:
-        environment = self._environment
-        environment.record(CacheAsked(service=environment.service, call=self._call, found=found))
+    def _tell(self, found: _Found) -> None:
+        self._environment.record(self._asked[found])
 
 
 class _There:

@@ -18,6 +18,7 @@ from gateway.core.messages import Partial, Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.keys import Keys, Vary
+from gateway.policies.observed import Observed
 from gateway.policies.seat import Seat
 from gateway.telemetry.events import Coalesced
 
@@ -86,9 +87,7 @@ class Coalesce:
         begun = inner.begin(request, until, now)
         if begun is None:
             return None
-        led = _Led(request, begun, self._environment.background, self._flights, key, until)
-        self._flights[key] = led
-        return led
+        return _Led(request, begun, self._environment.background, self._flights, key, until)
 
 
 _Flights: TypeAlias = "dict[bytes, _Flight | _Led]"
@@ -286,7 +285,7 @@ def _is_alone(outcome: Outcome) -> bool:
     return said is not None and said.alone
 
 
-class _Led:
+class _Led(Observed):
     """A flight that who began it makes alone, without a task; a `Begun`.
 
     Most have no other passenger: a `_Flight` is made of it for the first one. It gets a task of its
@@ -300,14 +299,11 @@ class _Led:
         flights: Where it stands.
         key: Under what.
         until: The deadline of who leads it.
-
-    Attributes:
-        deadline: As `Begun`.
     """
 
     __slots__ = (
-        *("_background", "_begun", "_flight", "_flights", "_handed_on", "_heard", "_key"),
-        *("_leads", "_request", "_until", "deadline"),
+        *("_background", "_flight", "_flights", "_handed_on", "_heard", "_key", "_leads"),
+        *("_request", "_until"),
     )
 
     def __init__(  # noqa: PLR0917 - made in one place
@@ -319,8 +315,8 @@ class _Led:
         key: bytes,
         until: float,
     ) -> None:
+        super().__init__(begun)
         self._request = request
-        self._begun = begun
         self._background = background
         self._flights = flights
         self._key = key
@@ -329,7 +325,7 @@ class _Led:
         self._heard = False
         self._handed_on = False
         self._leads = True
-        self.deadline = begun.deadline
+        flights[key] = self
 
     def shared(self) -> _Flight:
         """What others take a seat in, from now on."""
@@ -343,31 +339,21 @@ class _Led:
         self._heard = True
         self._begun.listen(tell)
 
-    def take(self) -> Reply | None:
-        """As `Begun`."""
-        try:
-            reply = self._begun.take()
-        except BaseException as error:
-            self._end(error)
-            raise
-        if reply is not None:
-            self._end(reply)
-        return reply
+    def _end(self, reply: Reply | None, error: Exception | None) -> None:
+        if self._leads:
+            self._leads = False
+            if self._flight is None:
+                del self._flights[self._key]
+            else:
+                self._flight.end(reply if error is None else error)
+                self._flight.led = False
+        super()._end(reply, error)
 
-    def _end(self, outcome: Outcome) -> None:
-        self._leads = False
-        if self._flight is None:
-            del self._flights[self._key]
-        else:
-            self._flight.end(outcome)
-            self._flight.led = False
-
-    async def finish(self) -> Reply:
-        """As `Begun`."""
+    async def _finish(self) -> Reply:
         if not self._heard:
             self._heard = True
             await told(self._begun)
-            reply = self.take()
+            reply = self._begun.take()
             if reply is not None:
                 return reply
         return await self._hand_on(self._flight or self.shared()).rejoin()
@@ -380,13 +366,11 @@ class _Led:
 
     def close(self) -> None:
         """As `Begun`."""
-        if self._leads:
-            flight = self._flight
-            if flight is not None and flight.is_waited_for:
-                with contextlib.suppress(Overloaded):
-                    self._hand_on(flight)
-            else:
-                self._end(None)
+        flight = self._flight
+        if self._leads and flight is not None and flight.is_waited_for:
+            with contextlib.suppress(Overloaded):
+                self._hand_on(flight)
+        self._end(None, None)
         if not self._handed_on:
             self._begun.close()
 

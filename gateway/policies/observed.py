@@ -33,7 +33,7 @@ class Observed:
         deadline: As `Begun`.
     """
 
-    __slots__ = ("_begun", "_ended", "_limit", "_over", "_tell", "deadline", "listen")
+    __slots__ = ("_begun", "_ended", "_limit", "_over", "_tell", "deadline")
 
     def __init__(
         self,
@@ -47,7 +47,10 @@ class Observed:
         self._tell: list[Ended] = []
         self._ended = False
         self.deadline = min(begun.deadline, deadline)
-        self.listen = begun.listen
+
+    def listen(self, tell: Callable[[], None], /) -> None:
+        """As `Begun`."""
+        self._begun.listen(tell)
 
     def tell(self, ended: Ended) -> None:
         """Have `ended` called when it ends, after those that are called already."""

@@ -160,7 +160,7 @@ async def test_a_compressed_reply_is_finished_by_waiting() -> None:
 
 async def test_nothing_is_sent_without_a_warm_connection_or_with_too_much() -> None:
     cold = Http1Client(Pool(Service().connect, 2), "x-budget", 1000)
-    assert cold.start(asking(), math.inf, body) is None
+    assert cold.start(asking(), math.inf, trio.current_time(), body) is None
     client, wire, _ = await warm()
     assert client.start(asking("POST", b"x" * 9000), math.inf, trio.current_time(), body) is None
     assert client.start(asking(), trio.current_time(), trio.current_time(), body) is None
@@ -382,9 +382,8 @@ async def test_its_budget_is_that_of_who_waits_when_its_turn_comes(
     finished_at: float, autojump_clock: trio.testing.MockClock
 ) -> None:
     client, wire, first, service = await busy()
-    second = client.start(
-        asking(), 0.2, trio.current_time(), body
-    )  # a flight, whose deadline is the latest of several
+    # Of a flight, whose deadline is the latest of several.
+    second = client.start(asking(), 0.2, trio.current_time(), body)
     assert isinstance(second, Queued)
     results: list[bytes] = []
     scope = trio.CancelScope(deadline=0.8)

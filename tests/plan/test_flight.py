@@ -36,6 +36,7 @@ class Held:
         given = self.takes.pop(0)
         if isinstance(given, Exception):
             raise given
+        self.closed += given is not None  # by itself
         return given
 
     async def finish(self) -> Reply:
@@ -57,7 +58,7 @@ class Holding:
         await trio.lowlevel.checkpoint()
         return Reply("called")
 
-    def begin(self, request: Request, _until: float, /) -> Begun | None:
+    def begin(self, request: Request, _until: float, _now: float, /) -> Begun | None:
         self.requests.append(request)
         if isinstance(self.begun, Exception):
             raise self.begun
@@ -198,7 +199,7 @@ async def test_the_nearer_of_two_timeouts_speaks(autojump_clock: MockClock) -> N
     for outer, inner in ((1, 2), (2, 1)):
         service = guard(Prompt(ScriptedService().hang()), [Timeout(outer), Timeout(inner)])
         begin = service.begin  # type: ignore[attr-defined] # it has one
-        begun = begin(request(), math.inf)
+        begun = begin(request(), math.inf, trio.current_time())
         await trio.sleep(1.01)
         with pytest.raises(DeadlineExceeded, match="its timeout of 1s"):
             begun.take()
@@ -212,11 +213,11 @@ async def test_a_timeout_is_what_remains_while_the_call_is_begun(autojump_clock:
         async def __call__(self, _request: Request, _emit: Emit, /) -> Reply:
             raise AssertionError
 
-        def begin(self, _request: Request, until: float, /) -> None:
-            left.append(until - trio.current_time())
+        def begin(self, _request: Request, until: float, now: float, /) -> None:
+            left.append(until - now)
 
     service = guard(Looking(), [Timeout(1)])
-    assert service.begin(request(), math.inf) is None  # type: ignore[attr-defined] # it has one
+    assert service.begin(request(), math.inf, trio.current_time()) is None  # type: ignore[attr-defined] # it has one
     assert left == [pytest.approx(1)]
 
 
