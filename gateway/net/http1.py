@@ -22,7 +22,7 @@ from gateway.net.connection import ONE_WRITE, Connection
 from gateway.net.messages import HttpReply, HttpRequest, HttpStream, Origin
 from gateway.net.pool import Pool
 from gateway.net.request import IDEMPOTENT, closing, head_of, too_late
-from gateway.net.sent import Queued, Sent, Wanted
+from gateway.net.sent import Queued, Sent
 
 __all__ = ["Http1Client", "sending"]
 
@@ -223,7 +223,7 @@ class Http1Client:
         until: float,
         now: float,
         convert: Callable[[HttpReply], T],
-    ) -> Sent[T] | Queued[T] | None:
+    ) -> Sent[T] | None:
         """Send `request` without waiting, or once it is its turn, for who waits for several at once.
 
         Args:
@@ -244,12 +244,12 @@ class Http1Client:
         if not isinstance(content, bytes) or len(content) > _AT_ONCE or left_s < 0.001:
             return None
         head = head_of(request, self._budget_header).encode("latin-1")
-        wanted = Wanted(self, request.origin, request.method, head, content, convert)
-        connection = self.pool.take_warm(request.origin)
+        method, origin = request.method, request.origin
+        connection = self.pool.take_warm(origin)
         if connection is None:
-            queued = Queued(wanted, until)
+            queued = Queued(self, method, head, content, convert, origin, until)
             return queued if queued.waits else None
-        sent = Sent(wanted, connection)
+        sent = Sent(self, method, head, content, convert, connection)
         if sent.send(whole_ms(left_s)):
             return sent
         sent.close()

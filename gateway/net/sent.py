@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import msgspec
 import trio
 
 from gateway.core.deadline import whole_ms
@@ -22,53 +21,48 @@ from gateway.net.request import IDEMPOTENT
 if TYPE_CHECKING:
     from gateway.net.http1 import Http1Client
 
-__all__ = ["Queued", "Sent", "Wanted"]
+__all__ = ["Queued", "Sent"]
 
 T = TypeVar("T")
-
-
-class Wanted(msgspec.Struct, Generic[T], frozen=True):
-    """What is asked, ready to be sent.
-
-    Args:
-        client: Who sends it.
-        origin: Who is asked.
-        method: As in `head`.
-        head: As for `Http1Client.begin`.
-        content: The whole body, perhaps empty.
-        convert: From the reply to what is given.
-    """
-
-    client: Http1Client
-    origin: Origin
-    method: str
-    head: bytes
-    content: bytes
-    convert: Callable[[HttpReply], T]
 
 
 class Sent(Generic[T]):
     """A request that was sent without waiting: a `Begun` of whatever its reply is made into.
 
     Args:
-        wanted: What is asked.
-        connection: Over which; its until it is closed.
+        client: Who sends it.
+        method: As in `head`.
+        head: As for `Http1Client.begin`.
+        content: The whole body, perhaps empty.
+        convert: From the reply to what is given.
+        connection: Over which; its until it is closed. `None`: it has none yet.
     """
 
     deadline = math.inf
 
-    __slots__ = ("_broken", "_connection", "_wanted")
+    __slots__ = ("_broken", "_client", "_connection", "_content", "_convert", "_head", "_method")
 
-    def __init__(self, wanted: Wanted[T], connection: Connection) -> None:
-        self._wanted = wanted
-        self._connection: Connection | None = connection
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        client: Http1Client,
+        method: str,
+        head: bytes,
+        content: bytes,
+        convert: Callable[[HttpReply], T],
+        connection: Connection | None,
+    ) -> None:
+        self._client = client
+        self._method = method
+        self._head = head
+        self._content = content
+        self._convert = convert
+        self._connection = connection
         self._broken = False
 
     def send(self, left_ms: int | None) -> bool:
         """Send it with so much of the budget left; whether all of it went."""
-        wanted = self._wanted
-        head = wanted.client.ended(wanted.head, left_ms)
-        return self._used().ask_at_once(head + wanted.content, bodiless=wanted.method == "HEAD")
+        data = self._client.ended(self._head, left_ms) + self._content
+        return self._used().ask_at_once(data, bodiless=self._method == "HEAD")
 
     def listen(self, tell: Callable[[], None]) -> None:
         """As `Begun`."""
@@ -83,11 +77,11 @@ class Sent(Generic[T]):
         except Unreachable as error:
             self._judge(error)
             return None
-        reply = self._wanted.client.whole_at_hand(connection)
+        reply = self._client.whole_at_hand(connection)
         if reply is None:
             return None
-        self.close()
-        return self._wanted.convert(reply)
+        self._give_back()
+        return self._convert(reply)
 
     async def finish(self) -> T:
         """As `Begun`."""
@@ -97,30 +91,16 @@ class Sent(Generic[T]):
                 await connection.read_head()
             except Unreachable as error:
                 self._judge(error)
-        wanted = self._wanted
         if self._broken:
-            await wanted.client.ask_anew(connection, wanted.method, wanted.head, wanted.content)
-        reply = await wanted.client.whole(connection)
-        self.close()
-        return self._wanted.convert(reply)
+            await self._client.ask_anew(connection, self._method, self._head, self._content)
+        reply = await self._client.whole(connection)
+        self._give_back()
+        return self._convert(reply)
 
     def _judge(self, error: Unreachable) -> None:
         """Take note that the connection broke, if the request may be sent again."""
-        if not self._used().may_repeat(error, repeatable=self._wanted.method in IDEMPOTENT):
+        if not self._used().may_repeat(error, repeatable=self._method in IDEMPOTENT):
             raise error
-        self._broken = True
-
-    async def send_now(self) -> None:
-        """Send it, which was not begun, with what is left of the budget of who waits for it now.
-
-        Raises:
-            GatewayError: As `Http1Client.begin`.
-        """
-        wanted = self._wanted
-        await wanted.client.ask_over(self._used(), wanted.method, wanted.head, wanted.content)
-
-    def break_off(self) -> None:
-        """Have it sent again by `finish`: it was not sent, or not all of it."""
         self._broken = True
 
     def _used(self) -> Connection:
@@ -128,33 +108,48 @@ class Sent(Generic[T]):
             raise trio.ClosedResourceError("the request was closed")
         return self._connection
 
-    def close(self) -> None:
-        """As `Begun`."""
+    def _give_back(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._wanted.client.pool.give_back(connection)
+            self._client.pool.give_back(connection)
+
+    def close(self) -> None:
+        """As `Begun`."""
+        self._give_back()
 
 
-class Queued(Generic[T]):
-    """A request that waits for a connection, and is sent when its turn comes: a `Begun` likewise.
+class Queued(Sent[T]):
+    """A request that waits for a connection, and is sent when its turn comes.
 
     Args:
-        wanted: What is asked.
+        client: As `Sent`.
+        method: As `Sent`.
+        head: As `Sent`.
+        content: As `Sent`.
+        convert: As `Sent`.
+        origin: Who is asked.
         until: The end of its budget, on Trio's clock; may be inf.
     """
 
-    deadline = math.inf
+    __slots__ = ("_late", "_origin", "_placed", "_tell", "_until", "_waits")
 
-    __slots__ = ("_late", "_placed", "_sent", "_tell", "_until", "_waits", "_wanted")
-
-    def __init__(self, wanted: Wanted[T], until: float) -> None:
-        self._wanted = wanted
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        client: Http1Client,
+        method: str,
+        head: bytes,
+        content: bytes,
+        convert: Callable[[HttpReply], T],
+        origin: Origin,
+        until: float,
+    ) -> None:
+        super().__init__(client, method, head, content, convert, None)
+        self._origin = origin
         self._until = until
-        self._waits = wanted.client.pool.queue(wanted.origin, self._turn)
         self._placed = False
         self._late = False
-        self._sent: Sent[T] | None = None
         self._tell: Callable[[], None] | None = None
+        self._waits = client.pool.queue(origin, self._turn)
 
     @property
     def waits(self) -> bool:
@@ -164,22 +159,18 @@ class Queued(Generic[T]):
     def _turn(self, connection: Connection | None) -> None:
         """Take the place, and send it if a connection comes with that; else it is to be finished."""
         self._waits = False
+        self._connection = connection
         if connection is None:
             self._placed = True
-            self._told()
-            return
-        self._sent = sent = Sent(self._wanted, connection)
-        left_s = self._until - trio.current_time()
-        self._late = left_s < 0.001
-        if self._late:
-            self._told()
-        elif sent.send(whole_ms(left_s)):
-            sent.listen(self._told)
         else:
-            sent.break_off()
-            self._told()
-
-    def _told(self) -> None:
+            left_s = self._until - trio.current_time()
+            self._late = left_s < 0.001
+            if not self._late:
+                if self.send(whole_ms(left_s)):
+                    if self._tell is not None:
+                        connection.listen(self._tell)
+                    return
+                self._broken = True  # `finish` sends it again
         if self._tell is not None:
             self._tell()
 
@@ -189,7 +180,7 @@ class Queued(Generic[T]):
 
     def take(self) -> T | None:
         """As `Begun`."""
-        return None if self._sent is None or self._late else self._sent.take()
+        return None if self._connection is None or self._late else super().take()
 
     async def finish(self) -> T:
         """As `Begun`."""
@@ -202,26 +193,21 @@ class Queued(Generic[T]):
         self._tell = None
         if self._placed:
             self._placed = False
-            connection = await self._wanted.client.pool.open(self._wanted.origin)
-            self._sent = Sent(self._wanted, connection)
-            self._sent.break_off()
-        if self._sent is None:
-            raise trio.ClosedResourceError("the request was closed")
+            self._connection = await self._client.pool.open(self._origin)
+            self._broken = True  # it was not sent
         if self._late:
             self._late = False
-            await self._sent.send_now()
-        return await self._sent.finish()
+            await self._client.ask_over(self._used(), self._method, self._head, self._content)
+        return await super().finish()
 
     def close(self) -> None:
         """As `Begun`."""
         self._tell = None
-        pool = self._wanted.client.pool
+        pool = self._client.pool
         if self._waits:
             self._waits = False
             pool.unqueue(self._turn)
         if self._placed:
             self._placed = False
             pool.leave()
-        sent, self._sent = self._sent, None
-        if sent is not None:
-            sent.close()
+        super().close()
