@@ -7,7 +7,6 @@ the budget, or the client's leaving.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol, Self
 
 import trio
@@ -55,8 +54,8 @@ class Flight:
         self._roots = roots
         self._alarms = alarms
         self._deadline = self._at = deadline
-        self._begun: dict[str, tuple[Node, Begun]] = {}
-        self._told: list[str] = []
+        self._begun: dict[str, _UnderWay] = {}
+        self._told: list[_UnderWay] = []
         self._task: trio.lowlevel.Task | None = None
         self.over = False
 
@@ -67,9 +66,10 @@ class Flight:
 
     def __exit__(self, *_exc_info: object) -> None:
         self.land()
-        for _, begun in self._begun.values():
-            begun.close()
+        for one in self._begun.values():
+            one.begun.close()
         self._begun.clear()
+        self._told.clear()
 
     def land(self) -> None:
         """Stand there no more: a scope has to, for there is more to wait for than replies."""
@@ -96,12 +96,13 @@ class Flight:
 
     def add(self, node: Node, begun: Begun) -> None:
         """Have `node`'s call among them."""
-        self._begun[node.name] = (node, begun)
+        self._begun[node.name] = one = _UnderWay(self, node, begun)
         self._at = min(self._at, begun.deadline)
-        begun.listen(partial(self._tell, node.name))
+        begun.listen(one)
 
-    def _tell(self, name: str) -> None:
-        self._told.append(name)
+    def tell(self, one: _UnderWay) -> None:
+        """Something came of one of them."""
+        self._told.append(one)
         self._wake()
 
     def _wake(self) -> None:
@@ -119,9 +120,9 @@ class Flight:
         """
         while not self.over:
             while self._told:
-                found = self._begun.get(self._told.pop(0))
-                if found is not None:
-                    return found
+                one = self._told.pop(0)
+                if self._begun.get(one.node.name) is one:
+                    return one.node, one.begun
             self._alarms.add(self, Flight._ring, self._at)
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
@@ -132,11 +133,11 @@ class Flight:
         now = trio.current_time()
         self.over = self.over or self._deadline <= now
         self._at = self._deadline
-        for name, (_, begun) in self._begun.items():
-            if begun.deadline <= now:
-                self._told.append(name)
+        for one in self._begun.values():
+            if one.begun.deadline <= now:
+                self._told.append(one)
             else:
-                self._at = min(self._at, begun.deadline)
+                self._at = min(self._at, one.begun.deadline)
         if self.over or self._told:
             self._wake()
         elif self._task is not None:
@@ -148,16 +149,33 @@ class Flight:
 
     def end(self, node: Node, *, failed: bool) -> None:
         """Have `node`'s call no more: its reply was taken, or will not come, for it has failed."""
-        _, begun = self._begun.pop(node.name)
+        one = self._begun.pop(node.name)
         if failed:
-            begun.close()
+            one.begun.close()
 
     def remove(self, node: Node) -> Begun | None:
         """Have `node`'s call no more: who takes it closes it. `None` if it is not among them."""
-        found = self._begun.pop(node.name, None)
-        return None if found is None else found[1]
+        one = self._begun.pop(node.name, None)
+        return None if one is None else one.begun
 
     @property
     def nodes(self) -> list[Node]:
         """Whose calls are among them still."""
-        return [node for node, _ in self._begun.values()]
+        return [one.node for one in self._begun.values()]
+
+
+class _UnderWay:
+    """One call of a flight; called when something of its reply came.
+
+    A bound method with its arguments would be three objects more for each call.
+    """
+
+    __slots__ = ("_flight", "begun", "node")
+
+    def __init__(self, flight: Flight, node: Node, begun: Begun) -> None:
+        self._flight = flight
+        self.node = node
+        self.begun = begun
+
+    def __call__(self) -> None:
+        self._flight.tell(self)
