@@ -28,6 +28,7 @@ from gateway.inbound.mcp.sessions import Sessions
 from gateway.inbound.mcp.signing import Signer
 from gateway.inbound.mcp.stream import EventStream
 from gateway.inbound.mcp.versions import is_modern
+from gateway.net.accept import weight
 from gateway.net.asgi import (
     ClientLeft,
     Incoming,
@@ -172,22 +173,13 @@ class Mcp:
 def _check_head(headers: Mapping[str, str]) -> None:
     if not _is_json(headers.get("content-type", "")):
         raise _refused(415, f"Unsupported media type: content-type must be {_JSON}")
-    if not _accepts_json(headers.get("accept")):
+    if not weight(headers.get("accept"), _JSON):
         raise _refused(406, f"Not acceptable: accept must list {_JSON}")
 
 
 @lru_cache(maxsize=128)
 def _is_json(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == _JSON
-
-
-@lru_cache(maxsize=128)
-def _accepts_json(accept: str | None) -> bool:
-    """Whether a client takes JSON; one that does not say takes anything (RFC 9110, 12.5.1)."""
-    if accept is None:
-        return True
-    ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    return not ranges.isdisjoint((_JSON, "application/*", "*/*"))
 
 
 def _refused(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> ProtocolError:

@@ -58,6 +58,7 @@ async def test_other_methods_are_refused(method: str) -> None:
         ("text/event-stream, Application/JSON", 200),
         ("text/event-stream", 406),
         ("text/html", 406),
+        ("application/json;q=0, */*", 406),
         ("", 406),
     ],
 )
