@@ -185,9 +185,9 @@ def rate(*, doc: str, default: Any = attrs.NOTHING) -> Any:
     return field(values.rate(), doc=doc, default=default)
 
 
-def share(*, doc: str, default: Any = attrs.NOTHING) -> Any:
-    """`"20%"`: above zero → `float`, 0.2."""
-    return field(values.share(), doc=doc, default=default)
+def share(*, doc: str, default: Any = attrs.NOTHING, none: bool = False) -> Any:
+    """`"20%"`: above zero → `float`, 0.2; `"none"` → inf, where `none` allows it."""
+    return field(values.share(none=none), doc=doc, default=default)
 
 
 def one_of(*choices: Any, doc: str, default: Any = attrs.NOTHING) -> Any:

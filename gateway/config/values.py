@@ -170,10 +170,15 @@ def rate() -> Codec:
     return _quantity('a rate such as "100/s"', of_rate, units.RATE_PATTERN)
 
 
-def share() -> Codec:
-    """A share above zero, at most `"100%"` → a number up to 1."""
+def share(*, none: bool = False) -> Codec:
+    """A share above zero, at most `"100%"` → a number up to 1.
+
+    Args:
+        none: Whether `"none"` may stand for no limit; it decodes to inf.
+    """
+    wanted = 'a share such as "10%"' + (' or "none"' if none else "")
     of_share = (units.parse_share, units.format_share)
-    return _quantity('a share such as "10%"', of_share, units.SHARE_PATTERN)
+    return _quantity(wanted, of_share, units.SHARE_PATTERN, none=none)
 
 
 def either(*codecs: Codec) -> Codec:

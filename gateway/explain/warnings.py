@@ -114,6 +114,7 @@ def _of_call(call: Call, longest_s: float) -> Iterator[Warned]:
     found = (
         *_of_service(bounds, guards, longest_s),
         *_of_breaker(bounds, guards),
+        *_of_load(bounds, guards),
         *_of_time(bounds, guards, budget_s),
     )
     for code, message, key in found:
@@ -181,6 +182,15 @@ def _of_time(
     if hedge and bounds.hedge_after_s is not None and bounds.hedge_after_s > ends_s:
         message = f"never made once more: by then, {shown(bounds.hedge_after_s)}, it has ended"
         yield "hedge_too_late", f"{message}, after {shown(ends_s)} at the latest", "hedge"
+
+
+def _of_load(bounds: Bounds, guards: Mapping[str, Guard]) -> Iterator[tuple[str, str, str]]:
+    """What an outage makes worse."""
+    retry = guards.get("retry")
+    if retry and retry.layer.value.budget == math.inf:
+        most = bounds.attempts * (1 + bounds.hedges)
+        message = f"nothing bounds what it adds: a service that fails gets {most} times its traffic"
+        yield "retry_storm", message, "retry"
 
 
 def _useful(bounds: Bounds, budget_s: float) -> float:

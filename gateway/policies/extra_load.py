@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from gateway.config.units import format_rate
@@ -23,7 +25,8 @@ class ExtraLoad:
     tried again at all; no more than ten are ever saved up.
 
     Attributes:
-        share: What each call puts in: 0.2 allows a fifth of the traffic on top of it.
+        share: What each call puts in: 0.2 allows a fifth of the traffic on top of it; inf allows
+            any number.
         retries: Whether calls are retried: then what retries them counts them, for it makes
             several attempts of one, else what hedges them.
 
@@ -45,6 +48,8 @@ class ExtraLoad:
 
     def take(self) -> bool:
         """Take the token for one further attempt; whether there was one."""
+        if self.share == math.inf:
+            return True
         now = trio.current_time()
         if self._at >= 0:
             self._tokens = min(_MOST, self._tokens + (now - self._at) * _FLOOR_PER_S)

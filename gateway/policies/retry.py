@@ -47,7 +47,9 @@ class RetrySettings:
         ),
     )
     budget: float = fields.share(
-        default="20%", doc="What retries and hedges together may add to the service's traffic."
+        none=True,
+        default="20%",
+        doc="What retries and hedges together may add to the service's traffic.",
     )
 
 

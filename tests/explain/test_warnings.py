@@ -70,6 +70,11 @@ TWICE = ('x = { service = "a", post = "/", idempotent = true }',)
         ),
         one("retry_without_time", file("retry = {}"), file("retry = {}", 'timeout = "500ms"')),
         one(
+            "retry_storm",
+            file('retry = { budget = "none" }', 'timeout = "500ms"'),
+            file('retry = { budget = "100%" }', 'timeout = "500ms"'),
+        ),
+        one(
             "backoff",
             file('retry = { backoff = "2s" }', 'timeout = "100ms"'),
             file('retry = { backoff = "1s" }', 'timeout = "100ms"'),
