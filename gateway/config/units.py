@@ -189,11 +189,13 @@ def parse_share(text: str) -> float:
 
 
 def format_share(share: float) -> str:
-    """The percentage that says `share`, to a millionth of a percent.
+    """The percentage that says `share`, to a millionth of a percent; inf is `none`.
 
     Raises:
-        ValueError: `share` is not from 0 to 1.
+        ValueError: `share` is neither from 0 to 1 nor inf.
     """
+    if share == math.inf:
+        return "none"
     if not 0 <= share <= 1:
         raise ValueError("a share is from 0 to 1")
     return f"{_decimal(round(share * 10**8), 10**6)}%"
