@@ -91,7 +91,7 @@ async def finished(begun: Begun) -> Reply:
 
 
 async def told(begun: Begun) -> None:
-    """Wait until something of the reply came, or the call's own time is over; nobody listens yet.
+    """Wait until something of the reply came, or the call's own time has; nobody listens yet.
 
     Cancellation: nothing is lost.
     """

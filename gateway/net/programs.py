@@ -66,8 +66,9 @@ class Programs:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Be ready to start some; leaving waits for the end of all, at most their grace."""
+        """Be ready to start some; leaving waits for the end of all: their grace, and to be killed."""
         self._hurried, self._leaving = trio.Event(), trio.Event()
+        self._marks = Marks()  # none that a fork of ours has too
         self._sweeping = False
         opened, leaving = trio.Event(), self._leaving
 
@@ -76,6 +77,7 @@ class Programs:
                 async with trio.open_nursery() as self._ending:
                     opened.set()
                     await leaving.wait()
+                self._ending = None
 
         async with in_the_background(hold, self._name, self._hurried.set):
             await opened.wait()
@@ -107,9 +109,9 @@ class Programs:
         try:
             # Cancelled in the middle of it, nobody would know of the process.
             with trio.CancelScope(shield=True):
-                process = started = await spawn(
-                    program, directory, {**environment, **run.variables}
-                )
+                # First: where one is long, what looks reads its beginning alone.
+                marked = {**run.variables, **environment, **run.variables}
+                process = started = await spawn(program, directory, marked)
             yield started
         finally:
             if process is None:
@@ -119,8 +121,8 @@ class Programs:
                 process.signal(signal.SIGKILL)  # what it started and left behind
                 process.close()
                 self._marks.end(run, process.pid)
-                self._sweep_soon()
                 self._places.release_on_behalf_of(place)
+                self._sweep_soon()
             else:
                 self._ending.start_soon(partial(self._end, process, run, place))
 
@@ -132,32 +134,41 @@ class Programs:
 
     async def _sweep(self) -> None:
         """Kill what was left behind, until no more programs have ended."""
-        while (left := self._marks.left()) is not None:
-            await self._look(partial(strays.kill, left), _KILLED_S)
-            with trio.move_on_after(_PAUSE_S):
-                await self._leaving.wait()
-        self._sweeping = False
+        try:
+            while (left := self._marks.left()) is not None:
+                looked = await self._look(partial(strays.kill, left), _KILLED_S)
+                if not looked and not self._leaving.is_set():
+                    self._marks.look_again(left)
+                with trio.move_on_after(_PAUSE_S):
+                    await self._leaving.wait()
+        finally:
+            self._sweeping = False
 
     async def _end(self, process: Process, run: Run, place: object) -> None:
-        """End a program and whatever it has started; within its grace, whatever it does."""
-        sought = self._marks.of(run, process.pid)
+        """End a program and whatever it has started: within its grace, but for what takes to die."""
         known: set[strays.Stray] = set()
+        looked = False
         try:
             await self._await_end(process, 0)
             if process.status is None:
-                # Now: whose they are may not be seen any more once it has ended.
-                known, _ = await self._look(sought.find, _LOOK_S) or (known, False)
+                if not self._hurried.is_set():
+                    # Now: whose they are may not be seen any more once it has ended.
+                    sought = self._marks.of(run, process.pid, ended=False)
+                    known, _ = await self._look(sought.find, _LOOK_S) or (known, False)
                 process.signal(signal.SIGTERM)
                 strays.tell([one for one in known if one.group != process.pid], signal.SIGTERM)
                 await self._await_end(process, self._grace_s)
             process.signal(signal.SIGKILL)  # itself, or what it started and left behind
             await self._await_end(process, _LOOK_S)  # its orphans are ours to bury from then on
-            await self._look(partial(strays.kill, sought, known), _KILLED_S)
+            # Its number may be another's once it has ended.
+            sought = self._marks.of(run, process.pid, ended=process.status is not None)
+            looked = await self._look(partial(strays.kill, sought, known), _KILLED_S) or False
             await self._await_end(process, _KILLED_S)
             await process.aclose()
         finally:
-            self._marks.end(run, None)
+            self._marks.end(run, None if looked else process.pid)
             self._places.release_on_behalf_of(place)
+        self._sweep_soon()
 
     async def _look(self, look: Callable[[], T], seconds: float) -> T | None:
         """What `look` gives, in a thread; `None` if that takes too long, or cannot be had."""

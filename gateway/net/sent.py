@@ -160,6 +160,7 @@ class Queued(Sent[T]):
         """Take the place, and send it if a connection comes with that; else it is to be finished."""
         self._waits = False
         self._connection = connection
+        tell, self._tell = self._tell, None  # it may hold us: no cycle is to be left
         if connection is None:
             self._placed = True
         else:
@@ -167,12 +168,12 @@ class Queued(Sent[T]):
             self._late = left_s < 0.001
             if not self._late:
                 if self.send(whole_ms(left_s)):
-                    if self._tell is not None:
-                        connection.listen(self._tell)
+                    if tell is not None:
+                        connection.listen(tell)
                     return
                 self._broken = True  # `finish` sends it again
-        if self._tell is not None:
-            self._tell()
+        if tell is not None:
+            tell()
 
     def listen(self, tell: Callable[[], None]) -> None:
         """As `Begun`."""

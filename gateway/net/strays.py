@@ -31,6 +31,7 @@ VISIBLE = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 _VARIABLE = "GATEWAY_CALL"
 _KILLED_S = 1.0
+_DYING_S = 0.05
 _ROUND_S = 0.002
 _AGAIN_S = 0.005
 _AGAIN_TIMES = 3
@@ -70,7 +71,7 @@ class Run:
 
 
 class Marks:
-    """The runs of one service's programs. For the loop's thread alone."""
+    """The runs of one service's programs, in one process: made after a fork. For the loop's thread alone."""
 
     def __init__(self) -> None:
         self._word = secrets.token_hex(8)
@@ -85,7 +86,8 @@ class Marks:
         self._running.add(self._last)
         # Whoever has started us may look for us by a mark of its own.
         words = (os.environ.get(_VARIABLE), f"{self._word}-{self._last}")
-        return Run(self._last, _now() - 1, {_VARIABLE: " ".join(filter(None, words))})
+        since = _now() - 1 if VISIBLE else 0
+        return Run(self._last, since, {_VARIABLE: " ".join(filter(None, words))})
 
     def end(self, run: Run, pid: int | None) -> None:
         """A run has ended.
@@ -98,14 +100,16 @@ class Marks:
         if pid is not None and VISIBLE:
             self._ended.append((run.since, pid))
 
-    def of(self, run: Run, pid: int) -> Sought:
-        """What `run` has started, but for its program's own process, `pid`."""
-        return Sought(
-            self._pattern, run.since, lambda number: number == run.number, {pid: run.number}
-        )
+    def of(self, run: Run, pid: int, *, ended: bool) -> Sought:
+        """What `run` has started, but for its program's own process, `pid`, which may have `ended`."""
+        own = None if ended else run.number
+        return Sought(self._pattern, run.since, lambda number: number == run.number, {pid: own})
 
     def left(self) -> Sought | None:
-        """What is left of all runs that have ended; `None` if none has since this was asked last."""
+        """What is left of all runs that have ended; `None` if none has since this was asked last.
+
+        Who cannot look for it then says so: `look_again`.
+        """
         if not self._ended:
             return None
         ended, self._ended = self._ended, []
@@ -116,6 +120,10 @@ class Marks:
             lambda number: number <= last and number not in running,
             dict.fromkeys(pid for _, pid in ended),
         )
+
+    def look_again(self, left: Sought) -> None:
+        """Have what is sought be part of what is `left`, once more."""
+        self._ended += [(left.since, pid) for pid in left.programs]
 
 
 @attrs.frozen(slots=True)
@@ -168,39 +176,53 @@ class Sought:
         return found, unsure
 
 
-def tell(strays: Collection[Stray], number: int) -> None:
-    """Send a signal to each that is still there."""
+def tell(strays: Collection[Stray], number: int) -> set[Stray]:
+    """Send a signal to each that is still there; those that we may send none to."""
+    deaf: set[Stray] = set()
     for stray in strays:
-        with contextlib.suppress(OSError), _held(stray) as descriptor:
-            signal.pidfd_send_signal(descriptor, number)
+        try:
+            with _held(stray) as descriptor:
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            pass
+        except OSError:
+            deaf.add(stray)
+    return deaf
 
 
-def kill(sought: Sought, known: Collection[Stray] = ()) -> None:
+def kill(sought: Sought, known: Collection[Stray] = ()) -> bool:
     """Kill what is sought, and bury what is ours to bury, until nothing of it is seen. Blocks.
 
-    Within a second: what the system cannot end by then is left to it.
+    Within a second: what the system cannot end by then is left to it, and what we may not end too.
 
     Args:
         sought: What.
         known: What was found of it before, and cannot be any more.
+
+    Returns:
+        True: it was looked for.
     """
     until = time.monotonic() + _KILLED_S
     rest = set(known)
+    deaf: set[Stray] = set()
     again = _AGAIN_TIMES
     while time.monotonic() < until:
         found, unsure = sought.find()
-        found |= rest
+        found = (found | rest) - deaf
         rest = set()
         if found:
-            tell(found, signal.SIGKILL)
-            for stray in found:
-                _bury(stray, until)
+            deaf |= tell(found, signal.SIGKILL)
+            # Not for long: what one of them has started meanwhile is to be found too.
+            patience = min(until, time.monotonic() + _DYING_S)
+            for stray in found - deaf:
+                _bury(stray, patience)
             time.sleep(_ROUND_S)
         elif unsure and again:
             again -= 1
             time.sleep(_AGAIN_S)
         else:
-            return
+            break
+    return True
 
 
 def _bury(stray: Stray, until: float) -> None:

@@ -111,7 +111,7 @@ class Flight:
             trio.lowlevel.reschedule(task)
 
     async def told(self) -> tuple[Node, Begun] | None:
-        """The next call of which something came, in the order in which it did, or whose time is over.
+        """The next call of which something came, in the order in which it did, or whose own time has come.
 
         Returns:
             `None` if the flight is over.
@@ -129,7 +129,7 @@ class Flight:
         return None
 
     def _ring(self) -> None:
-        """Look at whose time is over, and when the next one's will be."""
+        """Look at whose time has come, and when the next one's will."""
         now = trio.current_time()
         self.over = self.over or self._deadline <= now
         self._at = self._deadline

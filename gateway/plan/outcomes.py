@@ -103,7 +103,8 @@ def laid_at_replies(error: GatewayError, node: Node, plan: Plan) -> GatewayError
     if not isinstance(error, InvalidArguments) or not node.reads:
         return error
     pointers = [breach.get("pointer", "").split("/") for breach in error.errors]
-    wrong = {names[1] for names in pointers if len(names) > 1}
+    # RFC 6901, section 4: how a name is written in one.
+    wrong = {names[1].replace("~1", "/").replace("~0", "~") for names in pointers if len(names) > 1}
     if wrong and wrong <= node.origins.keys():
         found = [node.origins[name] for name in wrong]
     else:
@@ -113,7 +114,9 @@ def laid_at_replies(error: GatewayError, node: Node, plan: Plan) -> GatewayError
     names = sorted(frozenset[str]().union(*found))
     service = plan.by_name[names[0]].service if len(names) == 1 else None
     failure = BadReply(
-        f"what {' and '.join(names)} gave does not fit: {error.detail}", service=service
+        f"what {' and '.join(names)} gave does not fit: {error.detail}",
+        call=error.call,
+        service=service,
     )
     failure.__cause__ = error.__cause__
     return failure

@@ -118,7 +118,7 @@ class Breaker:
         return begun
 
     def _ended(
-        self, window: _Window, reply: Reply | None, error: Exception | None, now: float
+        self, window: _Window, reply: Reply | None, error: BaseException | None, now: float
     ) -> None:
         """Take note of how a call that was begun ended."""
         if error is not None:
@@ -185,7 +185,7 @@ class Breaker:
             self._environment.record(BreakerChanged(service=service, state=state))
 
 
-def _verdict_on(error: Exception) -> _Verdict:
+def _verdict_on(error: BaseException) -> _Verdict:
     """What a failure says of the service; a bug says that it fails too."""
     if not isinstance(error, GatewayError):
         return "failure"

@@ -223,7 +223,9 @@ class Cache:
             self._refresh(key, request, inner)
         return _reply(entry.body, request)
 
-    def _came(self, key: bytes, reply: Reply | None, _error: Exception | None, now: float) -> None:
+    def _came(
+        self, key: bytes, reply: Reply | None, _error: BaseException | None, now: float
+    ) -> None:
         """Keep the reply that came to a call that was begun: it emitted nothing."""
         body = None if reply is None else _body(reply)
         if reply is not None and body is not None:

@@ -339,7 +339,7 @@ class _Led(Observed):
         self._heard = True
         self._begun.listen(tell)
 
-    def _end(self, reply: Reply | None, error: Exception | None) -> None:
+    def _end(self, reply: Reply | None, error: BaseException | None) -> None:
         if self._leads:
             self._leads = False
             if self._flight is None:

@@ -144,7 +144,7 @@ class Hedge:
         return begun
 
     def _ended(
-        self, start: float, reply: Reply | None, _error: Exception | None, now: float
+        self, start: float, reply: Reply | None, _error: BaseException | None, now: float
     ) -> None:
         """Take note of how long a call took that was not to be hedged."""
         if reply is not None:

@@ -151,7 +151,7 @@ class Limit:
         start: float,
         under_way: int,
         reply: Reply | None,
-        error: Exception | None,
+        error: BaseException | None,
         now: float,
     ) -> None:
         """Take note of how a call ended, and give its place back."""

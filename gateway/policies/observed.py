@@ -14,7 +14,7 @@ from gateway.core.messages import Reply
 
 __all__ = ["Ended", "Observed", "observed"]
 
-Ended: TypeAlias = Callable[[Reply | None, Exception | None, float], None]
+Ended: TypeAlias = Callable[[Reply | None, BaseException | None, float], None]
 """Told how a call ended, and when, on Trio's clock: its reply, or what it raised; neither if it was
 cut off. Never raises."""
 
@@ -63,7 +63,7 @@ class Observed:
             if reply is None:
                 self._check_time()
                 return None
-        except Exception as error:
+        except BaseException as error:
             self._end(None, error)
             raise
         self._end(reply, None)
@@ -90,7 +90,7 @@ class Observed:
             return await self._begun.finish()
         raise self._over()
 
-    def _end(self, reply: Reply | None, error: Exception | None) -> None:
+    def _end(self, reply: Reply | None, error: BaseException | None) -> None:
         if not self._ended:
             self._ended = True
             if self._tell:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+import trio
 
 from gateway.net import strays
+from tests.end_to_end.processes import command, free_port, ready, running
 from tests.end_to_end.program_figures import crowd, stubborn
 
 pytestmark = pytest.mark.end_to_end
@@ -62,3 +65,47 @@ def test_what_is_orphaned_to_us_is_buried_and_nobody_elses_child(tmp_path: Path)
     host = [sys.executable, "-c", HOST, str(tmp_path / "pids")]
     ran = subprocess.run(host, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.stdout, ran.stderr) == ("none is left\n", "")
+
+
+WORKERS = """
+[server]
+bind = ["127.0.0.1:{port}"]
+workers = 2
+admin = {{ bind = "127.0.0.1:{admin}" }}
+
+[telemetry]
+level = "error"
+
+[services.nap]
+kind = "command"
+program = ["sleep"]
+max_processes = 20
+
+[tools.nap]
+http = "GET /naps/{{s}}"
+deadline = "30s"
+input.properties.s = "string"
+input.required = ["s"]
+calls.nap = {{ service = "nap", arguments = ["{{s}}"], output = "text" }}
+"""
+
+
+async def test_workers_end_nothing_of_each_others(tmp_path: Path) -> None:
+    """They are forks of one process: what each starts is to be told apart all the same."""
+    port, admin = free_port(), free_port()
+    file = tmp_path / "gateway.toml"
+    file.write_text(WORKERS.format(port=port, admin=admin))
+    statuses: list[int] = []
+
+    async def nap(seconds: str) -> None:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
+            statuses.append(
+                (await client.get(f"http://127.0.0.1:{port}/naps/{seconds}")).status_code
+            )
+
+    with running(command("serve", str(file))) as server:
+        ready(server, f"http://127.0.0.1:{admin}/healthz")
+        async with trio.open_nursery() as nursery:
+            for number in range(16):
+                nursery.start_soon(nap, "1.5" if number % 2 else "0.3")
+    assert statuses == [200] * 16

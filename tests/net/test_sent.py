@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -425,3 +427,31 @@ async def test_a_place_that_cannot_be_filled_is_given_on() -> None:
     assert await third.finish() == b"hello"
     third.close()
     assert (client.pool.taken, client.pool.idle, len(service.wires)) == (0, 1, 2)
+
+
+async def test_what_stood_in_line_holds_itself_no_more() -> None:
+    """The collector runs rarely: a cycle would keep the request's whole state until then."""
+    client, wire, first, _ = await busy()
+    told: list[object] = []
+
+    class Waiting:
+        """As a flight's call: it has what tells it."""
+
+        def __init__(self, begun: Queued[bytes]) -> None:
+            self.begun = begun
+
+        def __call__(self) -> None:
+            told.append(self.begun.take())
+
+    waiting = Waiting(queued(client))
+    waiting.begun.listen(waiting)
+    gone = weakref.ref(waiting)
+    wire.say(WHOLE)
+    assert first.take() == b"hello"
+    wire.say(WHOLE)
+    gc.disable()
+    try:
+        del waiting
+        assert (told, gone()) == ([b"hello"], None)
+    finally:
+        gc.enable()
