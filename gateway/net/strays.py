@@ -205,6 +205,7 @@ def kill(sought: Sought, known: Collection[Stray] = ()) -> bool:
     until = time.monotonic() + _KILLED_S
     rest = set(known)
     deaf: set[Stray] = set()
+    told: set[Stray] = set()
     again = _AGAIN_TIMES
     while time.monotonic() < until:
         found, unsure = sought.find()
@@ -216,6 +217,9 @@ def kill(sought: Sought, known: Collection[Stray] = ()) -> bool:
             patience = min(until, time.monotonic() + _DYING_S)
             for stray in found - deaf:
                 _bury(stray, patience)
+            told |= found - deaf
+            for stray in told:  # whose parent is dead by now is ours
+                _bury(stray, patience=0)
             time.sleep(_ROUND_S)
         elif unsure and again:
             again -= 1
@@ -225,12 +229,12 @@ def kill(sought: Sought, known: Collection[Stray] = ()) -> bool:
     return True
 
 
-def _bury(stray: Stray, until: float) -> None:
-    """Wait for the end of one that was killed, and bury it if it is a child of ours."""
+def _bury(stray: Stray, patience: float) -> None:
+    """Wait until then for the end of one that was killed, and bury it if it is a child of ours."""
     with contextlib.suppress(OSError), _held(stray) as descriptor:
         watched = select.poll()
         watched.register(descriptor, select.POLLIN)
-        watched.poll(max(0.0, until - time.monotonic()) * 1000)
+        watched.poll(max(0.0, patience - time.monotonic()) * 1000)
         os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
 
 

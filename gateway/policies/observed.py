@@ -15,8 +15,11 @@ from gateway.core.messages import Reply
 __all__ = ["Ended", "Observed", "observed"]
 
 Ended: TypeAlias = Callable[[Reply | None, BaseException | None, float], None]
-"""Told how a call ended, and when, on Trio's clock: its reply, or what it raised; neither if it was
-cut off. Never raises."""
+"""Told how a call ended.
+
+Its reply, or what it raised; neither if it was cut off; and when that was, on Trio's clock. Never
+raises.
+"""
 
 
 class Observed:

@@ -138,6 +138,8 @@ def ends_of(schedule: Schedule) -> dict[str, End]:
             )
         else:
             code = "internal" if call.outcome == "bug" else call.outcome
+            if code == "invalid_arguments" and call.reads:
+                code = "bad_reply"  # nothing it is asked comes from the client
             culprit = None if code == "ok" else call.name
             ends[call.name] = End(ready + call.delay, code, began=ready, culprit=culprit)
     return ends

@@ -106,10 +106,10 @@ async def test_what_one_tells_all_others_have_heard(siblings: Siblings) -> None:
             await siblings.tell(0, b"x" * size)
             assert [len(said.pop()) for said in heard.values()] == [size, size]
         async with trio.open_nursery() as tellers:  # more than a socket holds
-            for number in range(300):
+            for number in range(40):
                 tellers.start_soon(siblings.tell, 0, b"%d" % number)
         for said in heard.values():
-            assert sorted(map(int, said)) == list(range(300))
+            assert sorted(map(int, said)) == list(range(40))
         nursery.cancel_scope.cancel()
 
 
