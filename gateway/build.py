@@ -18,7 +18,7 @@ from gateway.adapters.installed import Kinds
 from gateway.adapters.python.judged import NamedFunctions
 from gateway.config.decoded import CallConfig, Config
 from gateway.config.loader import Loaded, load, load_mapping
-from gateway.config.problems import Origins, Problems
+from gateway.config.problems import Origins, Problems, with_key
 from gateway.config.text import KeyPath, did_you_mean
 from gateway.core.adapter import Adapter, Environment, Kind, Record
 from gateway.core.background import Background
@@ -255,7 +255,7 @@ class _Services:
                     else kinds[service.kind].create(service.settings, environment)
                 )
             except ValueError as error:
-                problems.add(("services", name), str(error))
+                problems.add(*with_key(("services", name), service.settings, str(error)))
                 self.adapters[name] = _StandIn(_unmade)
             self._policies[name] = {
                 key: POLICIES[key].create(value, environment)

@@ -138,6 +138,8 @@ class CommandAdapter:
         self._name = environment.service
         self._settings = settings
         self._directory = environment.directory.joinpath(settings.directory or "").resolve()
+        if not self._directory.is_dir():
+            raise ValueError(f"directory: expected a folder that is there, got {settings.directory}")
         self._programs = Programs(self._name, settings.max_processes, settings.terminate_after)
         self._redact = Redaction(settings.environment.values())
 
@@ -192,13 +194,7 @@ class CommandAdapter:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Be ready to start programs; leaving waits for the end of those that are left.
-
-        Raises:
-            ValueError: Its directory is none.
-        """
-        if not self._directory.is_dir():
-            raise ValueError(f"services.{self._name}.directory: expected a folder that is there")
+        """Be ready to start programs; leaving waits for the end of those that are left."""
         async with self._programs.open():
             yield
 

@@ -18,7 +18,7 @@ from gateway.app import create_app
 from gateway.cli.call import add_arguments_to, arguments_of, budget_of, tool_of
 from gateway.config.text import did_you_mean
 from gateway.config.units import format_duration, format_rate, parse_duration, parse_rate
-from gateway.core.errors import InvalidArguments
+from gateway.core.errors import BadReply, InvalidArguments
 from gateway.plan.tool import Tool
 from gateway.simulation import timeline
 from gateway.simulation.differences import differences
@@ -103,6 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         scenarios = _scenarios(options, tool)
         # Whatever is wrong shows here, before anything takes long.
         told = [once(scenario) for scenario in scenarios]
+        _doubt_replies(tool, told)
         if load is None:
             _print_once(options, scenarios, told)
         else:
@@ -114,6 +115,20 @@ def _run(options: argparse.Namespace) -> int:
         print(f"gateway simulate: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _doubt_replies(tool: Tool, told: list[Once]) -> None:
+    """Say how to give real replies, where made-up ones may be why there is no answer."""
+    made_up = dict.fromkeys(
+        call for one in told if isinstance(one.ended.error, BadReply) for call in one.made_up
+    )
+    if made_up:
+        names, (call, *_) = ", ".join(made_up), made_up
+        print(
+            f"gateway simulate: the answer is bad_reply, and what {names} replied was made up: "
+            f"--reply {tool.name}.{call}=FILE gives a reply as it would be",
+            file=sys.stderr,
+        )
 
 
 def _scenarios(options: argparse.Namespace, tool: Tool) -> list[Scenario]:

@@ -8,7 +8,7 @@ judged because of it is not judged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -17,7 +17,7 @@ from gateway.config.text import KeyPath, dotted, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ConfigError", "Location", "Origins", "Place", "Problem", "Problems", "Refused"]
+__all__ = ["ConfigError", "Location", "Origins", "Place", "Problem", "Problems", "Refused", "with_key"]
 
 
 class ConfigError(Exception):
@@ -106,6 +106,20 @@ class Origins:
             if location is not None:
                 return location
         return self.root
+
+
+def with_key(path: KeyPath, keys: Any, message: str) -> tuple[KeyPath, str]:
+    """The path of the key that a message begins with, `url: expected…`, and the rest of it.
+
+    Args:
+        path: Of the table.
+        keys: An instance of the attrs class whose fields its keys are.
+        message: One that begins with none of them is the table's.
+    """
+    key, colon, rest = message.partition(": ")
+    if colon and attrs.has(type(keys)) and key in attrs.fields_dict(type(keys)):
+        return (*path, key), rest
+    return path, message
 
 
 class Problems:

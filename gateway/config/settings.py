@@ -48,7 +48,7 @@ class AdminSettings:
 
     bind: str = fields.bind(
         default="127.0.0.1:9901",
-        doc="Where /health and /metrics are served; never on the public bind.",
+        doc="Where /health/live, /health/ready and /metrics are served; never on the public bind.",
     )
 
 

@@ -47,11 +47,11 @@ class Bounds:
     @property
     def try_s(self) -> float:
         """One attempt, its hedges included: the last of them is begun as late as can be."""
-        if not self.hedges:
-            return self.sent_s
         after_s = self.sent_s if self.hedge_after_s is None else self.hedge_after_s
         # None is begun after the one before it has ended.
-        return self.sent_s + self.hedges * min(after_s, self.sent_s)
+        if not self.hedges or (self.hedge_after_s is not None and after_s >= self.sent_s):
+            return self.sent_s
+        return self.sent_s + self.hedges * after_s
 
     @property
     def all_s(self) -> float:

@@ -196,10 +196,11 @@ def _of_load(bounds: Bounds, guards: Mapping[str, Guard]) -> Iterator[tuple[str,
 def _useful(bounds: Bounds, budget_s: float) -> float:
     """The timeout with which all attempts fit in, to the millisecond below; 0 if none does."""
     try_s = (budget_s - sum(bounds.backoffs_s)) / bounds.attempts
-    # The inverse of `Bounds.try_s`: hedges that begin in time, or one after the other.
+    # The inverse of `Bounds.try_s`: hedges that begin in time, or too late to begin.
     sent_s = try_s / (1 + bounds.hedges)
     if bounds.hedge_after_s is not None:
-        sent_s = max(sent_s, try_s - bounds.hedges * bounds.hedge_after_s)
+        after_s = bounds.hedge_after_s
+        sent_s = max(min(after_s, try_s), try_s - bounds.hedges * after_s)
     return max(0, math.floor((sent_s - bounds.queue_s) * 1000 + 1e-6)) / 1000
 
 

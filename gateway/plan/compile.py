@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from gateway.config.decoded import CallConfig, ToolConfig
+from gateway.config.problems import with_key
 from gateway.config.settings import ToolSettings
 from gateway.core.adapter import Kind
 from gateway.core.begun import begin_of
@@ -254,7 +255,7 @@ def _nodes(
         try:
             nodes.append(_node(call, services, inputs, opaque=call.config.name not in read))
         except ValueError as error:
-            report(("calls", call.config.name), str(error))
+            report(*with_key(("calls", call.config.name), call.config.keys, str(error)))
     return tuple(nodes)
 
 

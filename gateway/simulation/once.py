@@ -79,6 +79,7 @@ class Once:
         attempts: Those that reached services, in the order of their beginning.
         notes: What policies did, in order.
         weather: What the services did, in words.
+        made_up: The calls whose replies nobody gave.
     """
 
     answer: Answer | None
@@ -86,6 +87,7 @@ class Once:
     attempts: tuple[Attempt, ...]
     notes: tuple[Note, ...]
     weather: tuple[str, ...]
+    made_up: tuple[str, ...] = ()
 
 
 def once(scenario: Scenario) -> Once:
@@ -125,6 +127,7 @@ def once(scenario: Scenario) -> Once:
         attempts=tuple(chronicle.attempts),
         notes=tuple(chronicle.notes),
         weather=stage.weather.lines,
+        made_up=stage.weather.made_up,
     )
 
 

@@ -111,10 +111,12 @@ class Weather:
     Args:
         calls: By the call's name.
         lines: What was asked for, for people: one line for each service or call.
+        made_up: The calls whose replies nobody gave.
     """
 
     calls: Mapping[str, Conditions]
     lines: tuple[str, ...]
+    made_up: tuple[str, ...] = ()
 
 
 def forecast(
@@ -148,9 +150,12 @@ def forecast(
     )
     usual = [(Window(), parse_latency(_DEFAULT_LATENCY, wishes.directory))]
     conditions = {}
+    made_up: list[str] = []
     for call, service in calls.items():
         of = (f"{tool}.{call}", service)
         reply = _those_of(of, replies)
+        if not reply:
+            made_up.append(call)
         conditions[call] = Conditions(
             latencies=(*_those_of(of, latencies), *usual),
             failures=(*_those_of(of, downs), *_those_of(of, failures)),
@@ -158,7 +163,7 @@ def forecast(
             reply=reply[0][1] if reply else samples.get(call),
         )
     lines = _lines(calls, tool, {"": latencies, "down": downs, "fails": failures, "hangs": hangs})
-    return Weather(conditions, lines)
+    return Weather(conditions, lines, tuple(made_up))
 
 
 def _those_of(names: Sequence[str], wishes: Sequence[_Wish]) -> tuple[tuple[Window, Any], ...]:

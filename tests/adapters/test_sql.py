@@ -120,7 +120,7 @@ async def test_writes_need_a_yes_on_both_sides(file: Path) -> None:
     sql = "insert into t(id, name) values (:x, 'new') returning id"
     with pytest.raises(ConfigError, match="read only"):
         create_app(written(file, sql, write=True))
-    with pytest.raises(Rejected, match="may not"):
+    with pytest.raises(Rejected, match="may not: the call does not say write = true"):
         await asked(written(file, sql, {"read_only": False}), x=50)
     open_to_all = {"read_only": False}
     assert await asked(written(file, sql, open_to_all, write=True), x=50) == [{"id": 50}]
@@ -131,8 +131,46 @@ async def test_writes_need_a_yes_on_both_sides(file: Path) -> None:
     assert caught.value.status == 409
     with pytest.raises(Rejected, match="FOREIGN KEY"):
         await asked(written(file, "insert into p values (:x)", open_to_all, write=True), x=12345)
-    with pytest.raises(Rejected, match="may not"):
+    with pytest.raises(Rejected, match="may not: rows are written, and nothing else"):
         await asked(written(file, "drop table t", open_to_all, write=True))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["select id from t", "select id as a, id as a from t", "select zeroblob(9000000), id from t"],
+)
+async def test_a_reply_that_is_refused_keeps_no_lock(file: Path, sql: str) -> None:
+    """One that was not read to its end would hold off all who write, other programs too."""
+    document = written(file, sql, {"max_rows": 5})
+    app = create_app(document)
+    async with app.running():
+        for _ in range(3):
+            with pytest.raises(BadReply):
+                await app.call(request(), timeout_s=5)
+        with contextlib.closing(sqlite3.connect(file, timeout=0)) as other, other:
+            other.execute("insert into t(id) values (77)")
+
+
+async def test_who_reads_holds_up_a_commit_and_fails_it_not(file: Path) -> None:
+    """A reader of another program, who is done soon: its lock is waited for."""
+    reader = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    try:
+        reader.execute("begin")
+        reader.execute("select * from t").fetchone()
+
+        async def be_done() -> None:
+            await trio.sleep(0.3)
+            reader.execute("rollback")
+            reader.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(be_done)
+            document = written(
+                file, "insert into t(id) values (:x)", {"read_only": False}, write=True
+            )
+            assert await asked(document, x=50) == {"changed": 1}
+    finally:
+        reader.close()
 
 
 async def test_replies_are_bounded(file: Path) -> None:
@@ -176,6 +214,8 @@ async def test_another_that_writes_is_waited_for_until_the_deadline(file: Path) 
         ({"url": "sqlite://"}, {}, "threads = 1"),
         ({}, {"sql": "select 1; select 2"}, "one statement"),
         ({}, {"sql": "select :a", "parameters": {"b": 1}}, ":a is none of parameters"),
+        ({}, {"sql": "select ?"}, r"tools.t.calls.a.sql: \? is filled in nowhere"),
+        ({}, {"sql": "select '?', 1 from {t}"}, r"a.sql: \{ is filled in nowhere"),
     ],
 )
 def test_mistakes_of_the_file_are_told(

@@ -70,3 +70,22 @@ def test_its_text_has_marks_in_the_parameters_places() -> None:
 )
 def test_what_may_mark_its_session_is_known_by_its_words(text: str, marks: bool) -> None:
     assert Statement.of(text).marks_session is marks
+
+
+@pytest.mark.parametrize("text", ["select * from {t}", "select $1", "select a from t where b = $12"])
+def test_parameters_of_another_form_are_told(text: str) -> None:
+    with pytest.raises(ValueError, match="is filled in nowhere; a parameter is written :name"):
+        Statement.of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("select ?", True),
+        ("select a ?| b", True),  # PostgreSQL's
+        ("select '?{$1'", False),
+        ("select $$ ? { $$ -- ?", False),
+    ],
+)
+def test_question_marks_are_known(text: str, question: bool) -> None:
+    assert Statement.of(text).question is question

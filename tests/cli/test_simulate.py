@@ -252,3 +252,18 @@ def test_the_other_file_must_have_what_the_weather_names(
     options = ["--arg", "id=7", "--hang", "billing", "--compare", "small.toml"]
     assert simulated(*options) == 2
     assert "--hang billing: expected a service" in capsys.readouterr().err
+
+
+def test_made_up_replies_that_may_be_why_there_is_no_answer_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    summed = '\noutput.total = "sum(profile.orders)"\n\n[tools.customer.calls]'
+    (tmp_path / "gateway.toml").write_text(FILE.replace("\n[tools.customer.calls]", summed))
+    assert simulated("--arg", "id=7") == 0
+    assert capsys.readouterr().err == (
+        "gateway simulate: the answer is bad_reply, and what profile, invoices replied was made up: "
+        "--reply customer.profile=FILE gives a reply as it would be\n"
+    )
+    (tmp_path / "orders.json").write_text('{"orders": [1, 2]}')
+    out = printed(capsys, "--arg", "id=7", "--reply", "crm=orders.json")
+    assert '{"total":3}' in out

@@ -336,7 +336,7 @@ def test_what_the_service_refuses_is_told_at_the_operation(folder: Path) -> None
     paths = {"/a": {"get": {"operationId": "a", "parameters": [header]}}}
     (folder / "api.json").write_text(json.dumps({**DOCUMENT, "paths": paths}))
     (told,) = lines(SERVICE + IMPORT)
-    assert told.startswith("api.json#/paths/~1a/get: tools.a.calls.reply: headers: ")
+    assert told.startswith("api.json#/paths/~1a/get: tools.a.calls.reply.headers: ")
 
 
 def test_a_document_stands_beside_the_file_that_names_it(folder: Path) -> None:

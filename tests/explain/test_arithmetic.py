@@ -34,7 +34,7 @@ def test_so_many_attempts_fit(budget_s: float, fitting: int) -> None:
 
 @pytest.mark.parametrize(
     ("after_s", "hedges", "longest_s"),
-    [(0.2, 1, 1.2), (0.2, 3, 1.6), (5.0, 1, 2.0), (None, 2, 3.0)],
+    [(0.2, 1, 1.2), (0.2, 3, 1.6), (1.0, 3, 1.0), (5.0, 1, 1.0), (None, 2, 3.0)],
 )
 def test_a_hedge_begins_late_and_lasts_as_long_as_an_attempt(
     after_s: float | None, hedges: int, longest_s: float

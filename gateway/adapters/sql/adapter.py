@@ -50,9 +50,11 @@ class SqlAdapter:
 
         Raises:
             ValueError: The statement is none, or several; it writes where nothing may be written; a
-                parameter has no value.
+                parameter has no name, or no value.
         """
         statement = Statement.of(call.sql)
+        if statement.question and isinstance(self._database, Sqlite):
+            raise ValueError("sql: ? is filled in nowhere; a parameter is written :name")
         if call.write and self._settings.read_only:
             raise ValueError("write: the service is read only; say read_only = false there")
         if call.parameters is not None:

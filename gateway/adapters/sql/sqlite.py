@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -130,9 +131,8 @@ class _Connection:
             return sqlite3.SQLITE_DENY
         return sqlite3.SQLITE_OK if action in self._allowed else sqlite3.SQLITE_DENY
 
-    def _begin(self, statement: str, within_s: float) -> None:
-        """Begin a transaction, once nobody else writes."""
-        end = time.monotonic() + within_s
+    def _once_free(self, statement: str, end: float) -> None:
+        """Begin or commit a transaction once nobody else holds it up, until then at most."""
         while True:
             try:
                 self._raw.execute(statement)
@@ -150,22 +150,44 @@ class _Connection:
         values = {name: _bound(value) for name, value in order.values.items()}
         text = order.statement.text([f":{name}" for name in order.statement.names])
         self._stopped = False
+        end = time.monotonic() + min(left_s, _BUSY_S)
         try:
-            self._begin("BEGIN IMMEDIATE" if writes else "BEGIN", min(left_s, _BUSY_S))
-            cursor = self._raw.execute(text, values)
-            if cursor.description is None:
-                given: list[dict[str, Any]] | int = max(cursor.rowcount, 0)
-            else:
-                columns = [column[0] for column in cursor.description]
-                given = objects(columns, cursor, max_rows=order.max_rows, max_bytes=order.max_bytes)
-            cursor.close()
-            self._raw.execute("COMMIT")
+            self._once_free("BEGIN IMMEDIATE" if writes else "BEGIN", end)
+            # One that was not read to its end would keep its lock beyond a ROLLBACK.
+            with closing(self._raw.execute(text, values)) as cursor:
+                given = _given(cursor, order)
+            self._once_free("COMMIT", end)
             return given
         except sqlite3.Error as error:
-            raise _failure(error) from error
+            raise self._failure(error, order) from error
         finally:
             if self._raw.in_transaction:
                 self._raw.execute("ROLLBACK")
+
+    def _failure(self, error: sqlite3.Error, order: Order) -> GatewayError:
+        if _is_forbidden(error):
+            why = "rows are written, and nothing else"
+            if self._read_only:
+                why = "the service is read only"
+            elif not order.write:
+                why = "the call does not say write = true"
+            return Rejected(f"the statement does what it may not: {why}")
+        return _failure(error)
+
+
+def _given(cursor: sqlite3.Cursor, order: Order) -> list[dict[str, Any]] | int:
+    """The rows of a statement, or how many it has changed."""
+    if cursor.description is None:
+        return max(cursor.rowcount, 0)
+    columns = [column[0] for column in cursor.description]
+    return objects(columns, cursor, max_rows=order.max_rows, max_bytes=order.max_bytes)
+
+
+def _is_forbidden(error: sqlite3.Error) -> bool:
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    # Of some, the code is no other than that of a mistake.
+    said = "not authorized" in str(error) or "prohibited" in str(error)
+    return said or code in {sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
 def _bound(value: Any) -> Any:
@@ -180,10 +202,6 @@ def _bound(value: Any) -> Any:
 def _failure(error: sqlite3.Error) -> GatewayError:
     """What a failure of SQLite's means."""
     code = getattr(error, "sqlite_errorcode", None) or 0
-    if "not authorized" in str(error) or "prohibited" in str(
-        error
-    ):  # of some, the code is no other
-        code = sqlite3.SQLITE_AUTH
     match code & 0xFF:
         case sqlite3.SQLITE_INTERRUPT:
             return DeadlineExceeded("the statement was stopped")
@@ -191,8 +209,6 @@ def _failure(error: sqlite3.Error) -> GatewayError:
             return Overloaded("the database is locked", retry_after_s=1)
         case sqlite3.SQLITE_CONSTRAINT:
             return Rejected(f"the database refused it: {error}", service_status=409)
-        case sqlite3.SQLITE_AUTH | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return Rejected("the statement does what it may not: the service is read only")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_FULL:
             return Unreachable(f"the database cannot be used: {error}")
     return BadReply(f"the statement failed: {error}")

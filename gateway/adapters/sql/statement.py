@@ -27,6 +27,7 @@ _SKIPPED = re.compile(
     | (?P<open>/\*)
     | (?P<name>:[A-Za-z_][A-Za-z0-9_]*)
     | (?P<end>;)
+    | (?P<odd>\{|\$[0-9]+|\?)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -47,10 +48,13 @@ class Statement:
     Args:
         parts: Its text, cut where parameters stand.
         names: The parameters between them, one fewer.
+        question: Whether there is a question mark: a parameter without a name to SQLite, one of
+            PostgreSQL's operators.
     """
 
     parts: tuple[str, ...]
     names: tuple[str, ...]
+    question: bool = False
     marks_session: bool = attrs.field(init=False)
     """Whether PostgreSQL may keep something of it for as long as the session lasts: by its words, of
     which rather too many are taken for such than too few."""
@@ -65,12 +69,13 @@ class Statement:
         """The statement that `text` is.
 
         Raises:
-            ValueError: It is none, or more than one.
+            ValueError: It is none, or more than one; it has parameters of another form.
         """
         parts: list[str] = []
         names: list[str] = []
         start = at = 0
         ended: int | None = None
+        question = False
         while (found := _SKIPPED.search(text, at)) is not None:
             if ended is not None and text[ended : found.start()].strip():
                 break
@@ -79,6 +84,12 @@ class Statement:
                 at = _end_of_comment(text, at)
             elif found["end"] and ended is None:
                 ended = at
+            elif found["odd"] == "?":
+                question = True
+            elif found["odd"]:
+                raise ValueError(
+                    f"sql: {found['odd']} is filled in nowhere; a parameter is written :name"
+                )
             elif found["name"]:
                 parts.append(text[start : found.start()])
                 names.append(found["name"][1:])
@@ -89,7 +100,7 @@ class Statement:
         parts.append(whole)
         if not _is_anything("".join(parts)) and not names:
             raise ValueError("sql: expected a statement, got none")
-        return cls(tuple(parts), tuple(names))
+        return cls(tuple(parts), tuple(names), question)
 
     def text(self, marks: list[str], escaped: str = "") -> str:
         """The statement with something else in its parameters' places.
