@@ -139,7 +139,9 @@ class CommandAdapter:
         self._settings = settings
         self._directory = environment.directory.joinpath(settings.directory or "").resolve()
         if not self._directory.is_dir():
-            raise ValueError(f"directory: expected a folder that is there, got {settings.directory}")
+            raise ValueError(
+                f"directory: expected a folder that is there, got {settings.directory}"
+            )
         self._programs = Programs(self._name, settings.max_processes, settings.terminate_after)
         self._redact = Redaction(settings.environment.values())
 

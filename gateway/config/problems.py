@@ -17,7 +17,16 @@ from gateway.config.text import KeyPath, dotted, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ConfigError", "Location", "Origins", "Place", "Problem", "Problems", "Refused", "with_key"]
+__all__ = [
+    "ConfigError",
+    "Location",
+    "Origins",
+    "Place",
+    "Problem",
+    "Problems",
+    "Refused",
+    "with_key",
+]
 
 
 class ConfigError(Exception):

@@ -171,15 +171,12 @@ async def test_its_environment_is_its_own(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_told_at_load(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
-    file.write_text(
-        '[services.s]\nkind = "command"\nprogram = ["pwd"]\ndirectory = "nowhere"\n'
-    )
+    file.write_text('[services.s]\nkind = "command"\nprogram = ["pwd"]\ndirectory = "nowhere"\n')
     with pytest.raises(ConfigError) as caught:
         create_app(str(file))
     assert str(caught.value).endswith(
         ":4: services.s.directory: expected a folder that is there, got nowhere"
     )
-
 
 
 def alive(pids: list[int]) -> list[int]:

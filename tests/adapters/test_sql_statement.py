@@ -72,7 +72,9 @@ def test_what_may_mark_its_session_is_known_by_its_words(text: str, marks: bool)
     assert Statement.of(text).marks_session is marks
 
 
-@pytest.mark.parametrize("text", ["select * from {t}", "select $1", "select a from t where b = $12"])
+@pytest.mark.parametrize(
+    "text", ["select * from {t}", "select $1", "select a from t where b = $12"]
+)
 def test_parameters_of_another_form_are_told(text: str) -> None:
     with pytest.raises(ValueError, match="is filled in nowhere; a parameter is written :name"):
         Statement.of(text)

@@ -266,4 +266,4 @@ def test_made_up_replies_that_may_be_why_there_is_no_answer_are_told(
     )
     (tmp_path / "orders.json").write_text('{"orders": [1, 2]}')
     out = printed(capsys, "--arg", "id=7", "--reply", "crm=orders.json")
-    assert '{"total":3}' in out
+    assert '"total": 3' in out
