@@ -391,7 +391,7 @@ async def test_without_credentials_nothing_is_asked(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("service", "says"),
     [
-        ({"region": None}, "services.s.region: missing"),
+        ({"region": None}, "services.s: region: missing"),
         ({"profile": "none"}, "services.s: boto3: .*profile"),
     ],
 )
