@@ -270,4 +270,4 @@ def test_without_its_library_the_file_is_wrong(tmp_path: Path) -> None:
         check=False,
     )
     assert ConfigError.__name__ in done.stderr
-    assert ':1: services.s.processes: needs trio-parallel: pip install "trio-gateway[processes]"' in done.stderr  # fmt: skip
+    assert ':4: services.s.processes: needs trio-parallel: pip install "trio-gateway[processes]"' in done.stderr  # fmt: skip
