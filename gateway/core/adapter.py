@@ -92,6 +92,7 @@ class Kind:
         idempotent: Whether making a call twice is harmless, as far as its keys tell.
         read_only: Whether a call changes nothing, as far as its keys tell.
         inputs_key: The key of a call that, left out, holds all of the tool's inputs.
+        takes: Which of them a call takes then, as far as its keys tell: each has to be one.
         forwards: The client's headers that a service with these settings sees, in lower case.
     """
 
@@ -102,4 +103,5 @@ class Kind:
     idempotent: Callable[[Any], bool] = lambda _call: False
     read_only: Callable[[Any], bool] = lambda _call: False
     inputs_key: str | None = None
+    takes: Callable[[Any], frozenset[str]] = lambda _call: frozenset()
     forwards: Callable[[Any], tuple[str, ...]] = lambda _settings: ()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from gateway.config.decoded import CallConfig, ToolConfig
 from gateway.config.problems import with_key
 from gateway.config.settings import ToolSettings
+from gateway.config.text import did_you_mean
 from gateway.core.adapter import Kind
 from gateway.core.begun import begin_of
 from gateway.core.expression import Expression
@@ -262,8 +263,13 @@ def _nodes(
 def _node(call: CompiledCall, services: Services, inputs: frozenset[str], *, opaque: bool) -> Node:
     config = call.config
     common = config.common
-    inputs_key = services.kind(common.service).inputs_key
+    kind = services.kind(common.service)
+    inputs_key = kind.inputs_key
     service = services.bind(config)
+    if _takes_inputs(call, inputs_key):
+        for name in sorted(kind.takes(config.keys) - inputs):
+            near = did_you_mean(name, inputs)
+            raise ValueError(f"{inputs_key}: missing, and {name!r} is no input of the tool{near}")
     # What has a condition, or is committed, has a way of its own.
     is_plain = call.when is None and not common.commit
     return Node(

@@ -214,6 +214,7 @@ async def test_another_that_writes_is_waited_for_until_the_deadline(file: Path) 
         ({"url": "sqlite://"}, {}, "threads = 1"),
         ({}, {"sql": "select 1; select 2"}, "one statement"),
         ({}, {"sql": "select :a", "parameters": {"b": 1}}, ":a is none of parameters"),
+        ({}, {"sql": "select :x, :z"}, "a.parameters: missing, and 'z' is no input of the tool"),
         ({}, {"sql": "select ?"}, r"tools.t.calls.a.sql: \? is filled in nowhere"),
         ({}, {"sql": "select '?', 1 from {t}"}, r"a.sql: \{ is filled in nowhere"),
     ],

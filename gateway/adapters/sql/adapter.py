@@ -220,5 +220,6 @@ KIND = Kind(
     idempotent=lambda call: not call.write,
     read_only=lambda call: not call.write,
     inputs_key="parameters",
+    takes=lambda call: frozenset(Statement.of(call.sql).names),
 )
 """How `sql` is declared."""
