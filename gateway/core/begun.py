@@ -65,8 +65,8 @@ Begin: TypeAlias = Callable[[Request, float, float], Begun | None]
 """How a `Service` that can begins a call without waiting, as its attribute `begin`.
 
 The second argument is the end of its budget, `trio.current_effective_deadline()`, the third is now,
-both on Trio's clock and asked once for all that begin together. `None`: not this time; it is to be called. Raises
-`GatewayError` as the service does.
+both on Trio's clock and asked once for all that begin together. `None`: not this time; it is to be
+called. Raises `GatewayError` as the service does.
 """
 
 

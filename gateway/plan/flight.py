@@ -111,7 +111,7 @@ class Flight:
             trio.lowlevel.reschedule(task)
 
     async def told(self) -> tuple[Node, Begun] | None:
-        """The next call of which something came, in the order in which it did, or whose own time has come.
+        """The next call of which something came, or whose own time has come, in that order.
 
         Returns:
             `None` if the flight is over.

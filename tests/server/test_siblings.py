@@ -19,7 +19,9 @@ def siblings() -> Iterator[Siblings]:
     made.close()
 
 
-async def test_each_tells_its_page(siblings: Siblings) -> None:
+async def test_each_tells_its_page(
+    siblings: Siblings, autojump_clock: trio.testing.MockClock
+) -> None:
     asked: list[str] = []
 
     def page(accept: str) -> tuple[bytes, str]:
@@ -64,7 +66,9 @@ async def test_questions_that_nobody_takes_do_not_pile_up(
         assert await siblings.pages(0, "x" * 100_000) == {1: None, 2: None}
 
 
-async def test_a_page_that_fails_or_is_cut_short_is_none(siblings: Siblings) -> None:
+async def test_a_page_that_fails_or_is_cut_short_is_none(
+    siblings: Siblings, autojump_clock: trio.testing.MockClock
+) -> None:
     siblings.mark(1, "ready")
     siblings.mark(2, "ready")
 
@@ -79,7 +83,9 @@ async def test_a_page_that_fails_or_is_cut_short_is_none(siblings: Siblings) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_for_an_asker_that_is_gone_harms_nobody(siblings: Siblings) -> None:
+async def test_an_answer_for_an_asker_that_is_gone_harms_nobody(
+    siblings: Siblings, autojump_clock: trio.testing.MockClock
+) -> None:
     siblings.mark(1, "ready")
     ours, theirs = socket.socketpair()
     socket.send_fds(siblings._ask[1], [b"*/*"], [theirs.fileno()])
@@ -95,7 +101,9 @@ def no_page(_accept: str) -> tuple[bytes, str]:
     raise AssertionError
 
 
-async def test_what_one_tells_all_others_have_heard(siblings: Siblings) -> None:
+async def test_what_one_tells_all_others_have_heard(
+    siblings: Siblings, autojump_clock: trio.testing.MockClock
+) -> None:
     heard: dict[int, list[bytes]] = {1: [], 2: []}
     for number in range(3):
         siblings.mark(number, "ready")
@@ -127,7 +135,9 @@ async def test_one_that_does_not_hear_is_waited_for_a_second(
 
 
 async def test_one_that_fails_to_heed_goes_on(
-    siblings: Siblings, caplog: pytest.LogCaptureFixture
+    siblings: Siblings,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     siblings.mark(1, "ready")
     heard: list[bytes] = []
