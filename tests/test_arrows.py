@@ -40,7 +40,7 @@ ARROWS["__init__"] = {"app", "build", "config", "core"}
 SHARED = {
     "inbound": {"clashes", "front", "routes"},
     "policies": {"apart", "capacity", "extra_load", "failures", "keys", "latencies"}
-    | {"observed", "race", "seat", "watched"},
+    | {"flights", "observed", "race", "seat", "watched"},
 }
 # A protocol in several files: one writes its document, one its event streams.
 PARTS = {("inbound", "http"): {"openapi", "partials"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, TypeAlias
 
 import attrs
@@ -113,18 +112,16 @@ class Breaker:
             raise
         if begun is None:
             return None
-        begun = observed(begun)
-        begun.tell(partial(self._ended, window))
-        return begun
+        return observed(begun, self._ended, window)
 
     def _ended(
         self, window: _Window, reply: Reply | None, error: BaseException | None, now: float
     ) -> None:
         """Take note of how a call that was begun ended."""
-        if error is not None:
-            self._take(_verdict_on(error), window, now)
-        elif reply is not None:
+        if reply is not None:
             self._take("success", window, now)
+        elif error is not None:
+            self._take(_verdict_on(error), window, now)
 
     def _admit(self, context: Context) -> _Window | None:
         """What the call about to be made counts in; `None` if it is the probe.

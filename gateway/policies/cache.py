@@ -74,7 +74,7 @@ class CacheSettings:
     )
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Entry(msgspec.Struct, frozen=True, gc=False):
     """A reply that was kept.
 
     Args:
@@ -100,11 +100,15 @@ class Entries:
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._largest = max_bytes // _LARGEST
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._entries
 
     def get(self, key: bytes) -> _Entry | None:
         """The entry of this key, used just now."""
@@ -122,14 +126,17 @@ class Entries:
             good_until: When it is good no more, on Trio's clock.
             until: When it is not given any more.
         """
-        self.drop(key)
+        entries = self._entries
+        if key in entries:
+            self.drop(key)
         size = len(key) + len(body)
-        if size > self._max_bytes // _LARGEST:
+        if size > self._largest:
             return
-        self._entries[key] = _Entry(body, good_until, until)
+        entries[key] = _Entry(body, good_until, until)
         self.size_bytes += size
-        while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
-            self.drop(next(iter(self._entries)))
+        while len(entries) > self._max_entries or self.size_bytes > self._max_bytes:
+            oldest, entry = entries.popitem(last=False)
+            self.size_bytes -= len(oldest) + len(entry.body)
 
     def drop(self, key: bytes) -> None:
         """Keep it no longer."""
@@ -198,16 +205,15 @@ class Cache:
         key = self._keys.of(request)
         if key is None:
             return inner.begin(request, until, now)
-        kept = self._kept(key, request, inner, now)
-        if kept is not None:
-            return _There(kept)
+        if key in self._entries:
+            kept = self._kept(key, request, inner, now)
+            if kept is not None:
+                return _There(kept)
         begun = inner.begin(request, until, now)
         if begun is None:
             return None
-        self._tell("miss")
-        begun = observed(begun)
-        begun.tell(partial(self._came, key))
-        return begun
+        self._environment.record(self._asked["miss"])
+        return observed(begun, self._came, key)
 
     def _kept(self, key: bytes, request: Request, inner: Service, now: float) -> Reply | None:
         """The reply that is kept; a new one is fetched if it is stale."""
@@ -227,23 +233,27 @@ class Cache:
         self, key: bytes, reply: Reply | None, _error: BaseException | None, now: float
     ) -> None:
         """Keep the reply that came to a call that was begun: it emitted nothing."""
-        body = None if reply is None else _body(reply)
-        if reply is not None and body is not None:
-            self._keep(key, body, reply.freshness, now)
+        if reply is not None:
+            self._keep(key, reply, now)
 
     async def _fetch(self, key: bytes, request: Request, emit: Emit, inner: Service) -> Reply:
         watched = Watched(emit)
         reply = await inner(request, watched)
-        body = None if watched.emitted else _body(reply)
-        if body is not None:
-            self._keep(key, body, reply.freshness, trio.current_time())
+        if not watched.emitted:
+            self._keep(key, reply, trio.current_time())
         return reply
 
-    def _keep(self, key: bytes, body: bytes, said: Freshness | None, now: float) -> None:
+    def _keep(self, key: bytes, reply: Reply, now: float) -> None:
         """Keep a reply for as long as our keys and its service allow; if not at all, none before it."""
+        body = _body(reply)
+        if body is None:
+            return
+        said = reply.freshness
         lasts = self._longest if said is None else self._longest.least(said)
-        if lasts.good_s + lasts.stale_s > 0:
-            self._entries.put(key, body, now + lasts.good_s, now + lasts.good_s + lasts.stale_s)
+        good_until = now + lasts.good_s
+        until = good_until + lasts.stale_s
+        if until > now:
+            self._entries.put(key, body, good_until, until)
         else:
             self._entries.drop(key)
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from types import TracebackType
-from typing import TypeAlias
 
 import trio
 
 from gateway.core.adapter import Environment
-from gateway.core.background import Background
-from gateway.core.begun import Begun, finished, told
-from gateway.core.errors import GatewayError, Overloaded
+from gateway.core.begun import Begun
 from gateway.core.freshness import Asked
-from gateway.core.messages import Partial, Reply, Request
-from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
-from gateway.policies.apart import Outcome, made_apart
+from gateway.core.messages import Reply, Request
+from gateway.core.service import Beginnable, CallFacts, Emit, Service
+from gateway.policies.flights import Flight, Flights, Leader, Led
 from gateway.policies.keys import Keys, Vary
-from gateway.policies.observed import Observed
-from gateway.policies.seat import Seat
+from gateway.policies.observed import Observed, held
 from gateway.telemetry.events import Coalesced
 
 __all__ = ["Coalesce", "create"]
@@ -47,7 +41,7 @@ class Coalesce:
     def __init__(
         self,
         environment: Environment,
-        flights: _Flights,
+        flights: Flights,
         keys: Keys,
         call: str,
     ) -> None:
@@ -61,12 +55,11 @@ class Coalesce:
         key = self._keys.of(request)
         if key is None:
             return await inner(request, emit)
-        found = self._flights.get(key)
-        flight = found.shared() if isinstance(found, _Led) else found
+        flight = self._flight(key)
         # Of waiters with different deadlines the last one's holds.
         until = trio.current_effective_deadline()
         if flight is None:
-            flight = _Flight(request, inner, self._flights, key, until)
+            flight = Flight(request, inner, self._flights, key, until)
             flight.begin(self._environment.background)
         else:
             flight.extend(until)
@@ -87,297 +80,31 @@ class Coalesce:
         begun = inner.begin(request, until, now)
         if begun is None:
             return None
-        return _Led(request, begun, self._environment.background, self._flights, key, until)
+        call = held(begun, self._ended, (request, key, until), self._goes_on)
+        self._flights[key] = call
+        return call
 
-
-_Flights: TypeAlias = "dict[bytes, _Flight | _Led]"
-"""Those that take others, by what is asked."""
-
-
-class _Rest:
-    """A `Service` that gives the reply to what was begun, once."""
-
-    __slots__ = ("_begun",)
-
-    def __init__(self, begun: Begun) -> None:
-        self._begun = begun
-
-    async def __call__(self, _request: Request, _emit: Emit, /) -> Reply:
-        return await finished(self._begun)
-
-
-class _Flight:
-    """One call, and those who wait for it.
-
-    Args:
-        request: What is asked.
-        inner: Who is asked.
-        flights: Where it stands while it takes others.
-        key: Under what.
-        until: The deadline of who begins it.
-
-    Attributes:
-        led: Whether who began it makes the call, in a task of its own and not of the flight's.
-    """
-
-    __slots__ = (
-        "_alone",
-        "_emitted",
-        "_ended",
-        "_first",
-        "_flights",
-        "_inner",
-        "_key",
-        "_outcome",
-        "_over",
-        "_request",
-        "_scope",
-        "_seats",
-        "_traceback",
-        "led",
-    )
-
-    def __init__(
-        self,
-        request: Request,
-        inner: Service,
-        flights: _Flights,
-        key: bytes,
-        until: float,
-        *,
-        led: bool = False,
+    def _ended(
+        self, led: Leader, _reply: Reply | None, _error: BaseException | None, _now: float
     ) -> None:
-        self._request = request
-        self._inner = inner
-        self._flights = flights
-        self._key = key
-        self._seats: dict[Seat, None] = {}  # in the order in which they were taken
-        self.led = led
-        self._over = False
-        self._emitted = False
-        self._alone = False
-        self._first: Seat | None = None
-        self._scope = trio.CancelScope(deadline=until)
-        self._outcome: Outcome = None
-        self._traceback: TracebackType | None = None
-        self._ended: trio.Event | None = None
+        """Take note that a call ended which nobody shared."""
+        del self._flights[led[1]]
 
-    def begin(self, background: Background) -> None:
-        """Begin; somebody is to `join` at once.
+    def _goes_on(self, begun: Begun, led: Leader, heard: bool) -> Begun:
+        return Led(begun, led, self._environment.background, self._flights, heard=heard)
 
-        Raises:
-            Overloaded: The gateway is closing.
-        """
-        background.start(self._fly)
-        self.open()
-
-    def open(self) -> None:
-        """Take others."""
-        self._flights[self._key] = self
-
-    def _close(self) -> None:
-        """Take nobody more."""
-        if self._flights.get(self._key) is self:
-            del self._flights[self._key]
-
-    async def _fly(self) -> None:
-        try:
-            self._outcome = await made_apart(self._inner, self._request, self._emit, self._scope)
-        finally:
-            self.end(self._outcome)
-            if self._ended is not None:
-                self._ended.set()
-
-    def end(self, outcome: Outcome) -> None:
-        """Have all who wait know how it ended.
-
-        What answers one alone is for who leads it, else for the first of those who wait. What has
-        been emitted went to all of them: then all of it does.
-        """
-        self._outcome = outcome
-        self._alone = _is_alone(outcome) and not self._emitted
-        if not self.led:
-            self._first = next(iter(self._seats), None)
-        if isinstance(outcome, BaseException):
-            self._traceback = outcome.__traceback__
-        self._close()
-        self._over = True
-        for seat in self._seats:
-            seat.wake()
-
-    async def _emit(self, item: Partial, /) -> None:
-        """Pass `item` on to all; the slowest of them holds the flight back."""
-        self._close()
-        self._emitted = True
-        for seat in tuple(self._seats):
-            await seat.take(item)
-
-    def extend(self, until: float) -> None:
-        """Let it take until then, if it may not already."""
-        if until > self._scope.deadline:  # noqa: PLR1730 - to move one costs more than to look at it
-            self._scope.deadline = until
-
-    async def join(self, emit: Emit) -> Reply | None:
-        """Wait for the reply; `None` if it answers another alone.
-
-        Raises:
-            BaseException: What the call raised.
-            Overloaded: The gateway closed before.
-        """
-        seat = Seat(emit)
-        self._seats[seat] = None
-        return await self._reply_for(seat)
-
-    async def rejoin(self) -> Reply:
-        """As `join`, for who led it: before all others."""
-        seat = Seat(discard)
-        self._seats = {seat: None, **self._seats}
-        reply = await self._reply_for(seat)
-        assert reply is not None  # noqa: S101 - who is the first is answered
-        return reply
-
-    async def _reply_for(self, seat: Seat) -> Reply | None:
-        try:
-            while not self._over:
-                await seat.pass_on()
-            await seat.pass_on(wait=False)
-        finally:
-            del self._seats[seat]
-            seat.leave()
-            if not self._seats and not self._over and not self.led:
-                self._close()
-                self._scope.cancel()
-                self._ended = trio.Event()
-                with trio.CancelScope(shield=True):  # nothing is left behind
-                    await self._ended.wait()
-        match self._outcome:
-            case Reply():
-                return None if self._alone and seat is not self._first else self._outcome
-            case GatewayError():
-                raise self._outcome.blamed()  # a copy: each who waits has a traceback of its own
-            case None:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                raise Overloaded("not answered: the gateway is closing", retry_after_s=1)
-            case error:
-                raise error.with_traceback(self._traceback)  # not that of all who waited before
-
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether anybody does, beside who leads it."""
-        return bool(self._seats)
-
-    def go_on(self, background: Background) -> None:
-        """Go on in a task of its own; nobody leads it any more.
-
-        Raises:
-            Overloaded: The gateway is closing; those who wait are told.
-        """
-        self.led = False
-        try:
-            background.start(self._fly)
-        except Overloaded as error:
-            self.end(error)
-            raise
-
-
-def _is_alone(outcome: Outcome) -> bool:
-    said = outcome.freshness if isinstance(outcome, Reply) else None
-    return said is not None and said.alone
-
-
-class _Led(Observed):
-    """A flight that who began it makes alone, without a task; a `Begun`.
-
-    Most have no other passenger: a `_Flight` is made of it for the first one. It gets a task of its
-    own when there is more to wait for than a reply that comes whole, or when who leads it leaves
-    others behind.
-
-    Args:
-        request: What is asked.
-        begun: The call.
-        background: Where it goes on.
-        flights: Where it stands.
-        key: Under what.
-        until: The deadline of who leads it.
-    """
-
-    __slots__ = (
-        *("_background", "_flight", "_flights", "_handed_on", "_heard", "_key", "_leads"),
-        *("_request", "_until"),
-    )
-
-    def __init__(  # noqa: PLR0917 - made in one place
-        self,
-        request: Request,
-        begun: Begun,
-        background: Background,
-        flights: _Flights,
-        key: bytes,
-        until: float,
-    ) -> None:
-        super().__init__(begun)
-        self._request = request
-        self._background = background
-        self._flights = flights
-        self._key = key
-        self._until = until
-        self._flight: _Flight | None = None
-        self._heard = False
-        self._handed_on = False
-        self._leads = True
-        flights[key] = self
-
-    def shared(self) -> _Flight:
-        """What others take a seat in, from now on."""
-        rest, key = _Rest(self._begun), self._key
-        flight = _Flight(self._request, rest, self._flights, key, self._until, led=True)
-        self._flight = self._flights[key] = flight
-        return flight
-
-    def listen(self, tell: Callable[[], None], /) -> None:
-        """As `Begun`."""
-        self._heard = True
-        self._begun.listen(tell)
-
-    def _end(self, reply: Reply | None, error: BaseException | None) -> None:
-        if self._leads:
-            self._leads = False
-            if self._flight is None:
-                del self._flights[self._key]
-            else:
-                self._flight.end(reply if error is None else error)
-                self._flight.led = False
-        super()._end(reply, error)
-
-    async def _finish(self) -> Reply:
-        if not self._heard:
-            self._heard = True
-            await told(self._begun)
-            reply = self._begun.take()
-            if reply is not None:
-                return reply
-        return await self._hand_on(self._flight or self.shared()).rejoin()
-
-    def _hand_on(self, flight: _Flight) -> _Flight:
-        self._leads = False
-        flight.go_on(self._background)
-        self._handed_on = True
-        return flight
-
-    def close(self) -> None:
-        """As `Begun`."""
-        flight = self._flight
-        if self._leads and flight is not None and flight.is_waited_for:
-            with contextlib.suppress(Overloaded):
-                self._hand_on(flight)
-        self._end(None, None)
-        if not self._handed_on:
-            self._begun.close()
+    def _flight(self, key: bytes) -> Flight | None:
+        """The flight of such calls, if there is one; a call that nobody shares yet becomes one."""
+        if isinstance(alone := self._flights.get(key), Observed):
+            alone.nest()
+        found = self._flights.get(key)
+        assert not isinstance(found, Observed)  # noqa: S101 - `Led` stands in its place
+        return found.shared() if isinstance(found, Led) else found
 
 
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:
     """The service's `coalesce`; what is asked is the same for all of its calls that are the same."""
-    flights: _Flights = {}
+    flights: Flights = {}
     environment.shared(Asked).shared = shares
 
     def policy(call: CallFacts) -> Coalesce | None:

@@ -73,6 +73,7 @@ class Fault:
     ) -> None:
         self._settings = settings
         self._shares = _shares(settings)
+        self._largest = max(self._shares)
         self._environment = environment
         self._chance = chance
         self._call = call
@@ -104,7 +105,8 @@ class Fault:
         """Begin the call, unless it is to go wrong."""
         draws = self._draw()
         begun = None
-        if not any(map(operator.lt, draws, self._shares)):
+        # Most are past the largest of the shares, and so past each of them.
+        if min(draws) >= self._largest or not any(map(operator.lt, draws, self._shares)):
             begun = inner.begin(request, until, now)
         if begun is None:
             self._spare = draws

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import trio
@@ -22,7 +22,7 @@ from gateway.core.messages import Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.latencies import Latencies
-from gateway.policies.observed import observed
+from gateway.policies.observed import held, observed
 from gateway.policies.race import Race
 from gateway.telemetry.events import Hedged
 
@@ -109,6 +109,9 @@ class Hedge:
         call: str,
     ) -> None:
         self._settings = settings
+        after = settings.after
+        self._share = after.share if isinstance(after, Percentile) else None
+        self._fixed_s = None if isinstance(after, Percentile) else after
         self._environment = environment
         self._extra = environment.shared(ExtraLoad)
         self._line = line
@@ -125,7 +128,7 @@ class Hedge:
             reply = await inner(request, emit)
             self._latencies.add(trio.current_time() - start)
             return reply
-        return await self.race(Race(request, emit, inner), start, after_s)
+        return await self.race(Race(request, emit, inner), (inner, request, start, after_s))
 
     def begin(
         self, inner: Beginnable, request: Request, until: float, now: float, /
@@ -137,37 +140,38 @@ class Hedge:
         if not self._extra.retries:
             self._extra.earn()
         after_s = self._after_s()
-        if after_s is not None:
-            return _Raced(self, inner, request, begun, now, after_s)
-        begun = observed(begun)
-        begun.tell(partial(self._ended, now))
-        return begun
+        if after_s is None:
+            return observed(begun, self._ended, (inner, request, now, math.inf))
+        made = (inner, request, now, after_s)
+        return held(begun, self._ended, made, self._goes_on, now + after_s)
 
     def _ended(
-        self, start: float, reply: Reply | None, _error: BaseException | None, now: float
+        self, made: _Made, reply: Reply | None, _error: BaseException | None, now: float
     ) -> None:
-        """Take note of how long a call took that was not to be hedged."""
-        if reply is not None:
+        """Take note of how long a call took."""
+        _, _, start, after_s = made
+        # What was cut off took at least so long: that tells something once it is long.
+        if reply is not None or now - start > after_s:
             self._latencies.add(now - start)
 
-    def took(self, start: float, after_s: float, *, replied: bool) -> None:
-        """Take note of how long a call took that was to be hedged after so many seconds."""
-        took_s = trio.current_time() - start
-        # What was cut off took at least so long: that tells something once it is long.
-        if replied or took_s > after_s:
-            self._latencies.add(took_s)
+    def _goes_on(self, begun: Begun, made: _Made, _heard: bool) -> Begun:
+        return _Raced(self, begun, made)
 
-    async def race(self, race: Race, start: float, after_s: float) -> Reply:
-        """Run a race that began at `start`, with a hedge so many seconds after that."""
+    def ended(self, made: _Made, reply: Reply | None) -> None:
+        """Take note of a call that ends now."""
+        self._ended(made, reply, None, trio.current_time())
+
+    async def race(self, race: Race, made: _Made) -> Reply:
+        """Run a race for a call."""
+        _, _, start, after_s = made
         self._line.add(race, self._more, start + after_s)
-        replied = False
+        reply = None
         try:
             reply = await race.run()
-            replied = True
             return reply
         finally:
             self._line.drop(race)
-            self.took(start, after_s, replied=replied)
+            self.ended(made, reply)
             if race.end():
                 with trio.CancelScope(shield=True):  # as a nursery would
                     await race.ended()
@@ -176,11 +180,10 @@ class Hedge:
                 environment.record(Hedged(service=environment.service, call=self._call, won=won))
 
     def _after_s(self) -> float | None:
-        after = self._settings.after
-        if not isinstance(after, Percentile):
-            return after
-        after_s = self._latencies.percentile(after.share)
-        return None if after_s is None else max(after_s, _SOONEST_S)
+        if self._share is None:
+            return self._fixed_s
+        after_s = self._latencies.percentile(self._share)
+        return _SOONEST_S if after_s is not None and after_s < _SOONEST_S else after_s
 
     def _more(self, race: Race) -> None:
         """Start one more attempt, if it may be, and see to the next."""
@@ -196,6 +199,10 @@ class Hedge:
             self._line.add(race, self._more, trio.current_time() + after_s)
 
 
+_Made: TypeAlias = tuple[Service, Request, float, float]
+"""Of a call: who is asked, for what; when it was begun, and after how many seconds it is made once more."""
+
+
 class _Raced:
     """A call that was begun, and is made once more if it takes long; a `Begun`.
 
@@ -203,37 +210,21 @@ class _Raced:
 
     Args:
         hedge: What makes it once more.
-        inner: What is called then.
-        request: What is asked.
         begun: The first attempt.
-        start: When it was begun.
-        after_s: Seconds after which it is made once more.
+        made: The call.
 
     Attributes:
         deadline: As `Begun`; its time for one more attempt is one, too.
     """
 
-    __slots__ = (
-        *("_after_s", "_begun", "_hedge", "_inner", "_open", "_request", "_start"),
-        *("deadline", "listen"),
-    )
+    __slots__ = ("_begun", "_hedge", "_made", "_open", "deadline", "listen")
 
-    def __init__(  # noqa: PLR0917 - made in one place
-        self,
-        hedge: Hedge,
-        inner: Service,
-        request: Request,
-        begun: Begun,
-        start: float,
-        after_s: float,
-    ) -> None:
+    def __init__(self, hedge: Hedge, begun: Begun, made: _Made) -> None:
         self._hedge = hedge
-        self._inner = inner
-        self._request = request
         self._begun = begun
-        self._start = start
-        self._after_s = after_s
+        self._made = made
         self._open = True
+        _, _, start, after_s = made
         self.deadline = min(begun.deadline, start + after_s)
         self.listen = begun.listen
 
@@ -241,23 +232,23 @@ class _Raced:
         """As `Begun`."""
         reply = self._begun.take()
         if reply is not None:
-            self._end(replied=True)
+            self._end(reply)
         return reply
 
     async def finish(self) -> Reply:
         """As `Begun`."""
         self._open = False
-        race = Race(self._request, discard, self._inner, self._begun)
-        return await self._hedge.race(race, self._start, self._after_s)
+        inner, request, _, _ = self._made
+        return await self._hedge.race(Race(request, discard, inner, self._begun), self._made)
 
-    def _end(self, *, replied: bool) -> None:
+    def _end(self, reply: Reply | None) -> None:
         if self._open:
             self._open = False
-            self._hedge.took(self._start, self._after_s, replied=replied)
+            self._hedge.ended(self._made, reply)
 
     def close(self) -> None:
         """As `Begun`."""
-        self._end(replied=False)
+        self._end(None)
         self._begun.close()
 
 

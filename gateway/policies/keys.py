@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from gateway.core.messages import Request
@@ -11,6 +14,9 @@ __all__ = ["Keys", "Vary"]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder().decode
+
+_PLAIN = frozenset({str, int, bool})
+"""Of these no two have the same form."""
 
 
 class Keys:
@@ -36,28 +42,34 @@ class Keys:
         last = self._last
         if last is not None and last[0] is request:  # the next policy asks for the same
             return last[1]
-        key = self._made(request)
+        key = None
+        values = _form(request.arguments)
+        if values is not None:
+            ends = self._ends
+            end = self._end_of(request) if ends is None else ends[request.opaque]
+            # JSON holds no zero byte: no part can be taken for another's end.
+            key = b"\0".join((self._identity, values, end))
         self._last = (request, key)
         return key
 
-    def _made(self, request: Request) -> bytes | None:
-        # A date and its text have the same form: only values that come back as they were are told
-        # apart by it.
-        try:
-            values = _encode(request.arguments)
-            if _decode(values) != request.arguments:
-                return None
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            return None
-        # JSON holds no zero byte: no part can be taken for another's end.
-        return b"\0".join((self._identity, values, self._end_of(request)))
-
     def _end_of(self, request: Request) -> bytes:
-        if self._ends is not None:
-            return self._ends[request.opaque]
         context = request.context
         principal = context.principal if self._by_principal else None
         return _end(request.opaque, principal, *map(context.headers.get, self._headers))
+
+
+def _form(arguments: Mapping[str, Any]) -> bytes | None:
+    """What is asked, as JSON; `None` if that does not tell it apart from all else."""
+    try:
+        form = _encode(arguments)
+        for value in arguments.values():
+            # A date and its text have the same form: only values that come back as they were are
+            # told apart by it.
+            if type(value) not in _PLAIN and _decode(form) != arguments:
+                return None
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    return form
 
 
 def _end(opaque: bool, principal: str | None = None, *seen: str | None) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import attrs
@@ -122,7 +121,7 @@ class Limit:
             failure = error
             raise
         finally:
-            self._ended(start, under_way, reply, failure, trio.current_time())
+            self._ended((start, under_way), reply, failure, trio.current_time())
             del failure  # it has this frame in its traceback
 
     def begin(
@@ -137,30 +136,35 @@ class Limit:
         try:
             begun = inner.begin(request, until, now)
         except Exception as error:
-            self._ended(now, under_way, None, error, now)
+            self._ended((now, under_way), None, error, now)
             raise
         if begun is None:
             self._leave(now)
             return None
-        begun = observed(begun)
-        begun.tell(partial(self._ended, now, under_way))
-        return begun
+        return observed(begun, self._ended, (now, under_way))
 
     def _ended(
         self,
-        start: float,
-        under_way: int,
+        begun: tuple[float, int],
         reply: Reply | None,
         error: BaseException | None,
         now: float,
     ) -> None:
-        """Take note of how a call ended, and give its place back."""
+        """Take note of how a call ended, and give its place back.
+
+        Args:
+            begun: When it was, and how many calls were under way then.
+            reply: As for `Observed`, like those that follow.
+            error: As above.
+            now: As above.
+        """
+        start, under_way = begun
         if reply is not None:
-            self._learn(start, now, under_way, dropped=False)
-        elif isinstance(error, GatewayError) and (
-            isinstance(error, DeadlineExceeded) or error.service_status in _BUSY
-        ):
-            self._learn(start, now, under_way, dropped=True)
+            self._latencies.add(now - start)
+            if self._capacity is not None:
+                self._learn(self._capacity, start, now, under_way, dropped=False)
+        elif self._capacity is not None and _is_dropped(error):
+            self._learn(self._capacity, start, now, under_way, dropped=True)
         self._leave(now)
 
     def refuses(self, priority: Priority, /) -> Overloaded | None:
@@ -176,11 +180,10 @@ class Limit:
                 return self._refusal(f"with {self.waiting} in line", wait_s)
         return None
 
-    def _learn(self, start: float, now: float, under_way: int, *, dropped: bool) -> None:
-        if not dropped:
-            self._latencies.add(now - start)
-        capacity = self._capacity
-        if capacity is not None and capacity.add(start, now, under_way, dropped=dropped):
+    def _learn(
+        self, capacity: Capacity, start: float, now: float, under_way: int, *, dropped: bool
+    ) -> None:
+        if capacity.add(start, now, under_way, dropped=dropped):
             self._places = capacity.limit
             environment = self._environment
             environment.record(LimitChanged(service=environment.service, concurrency=self._places))
@@ -284,6 +287,13 @@ class Limit:
             f"not called: all {self._places} places of its limit are taken {waited}",
             retry_after_s=wait_s or 1.0,
         )
+
+
+def _is_dropped(error: BaseException | None) -> bool:
+    """Whether a call failed since the service has too many."""
+    return isinstance(error, GatewayError) and (
+        isinstance(error, DeadlineExceeded) or error.service_status in _BUSY
+    )
 
 
 def create(settings: LimitSettings, environment: Environment) -> Callable[[CallFacts], Limit]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -12,20 +12,28 @@ from gateway.core.begun import Begun
 from gateway.core.errors import GatewayError
 from gateway.core.messages import Reply
 
-__all__ = ["Ended", "Observed", "observed"]
+__all__ = ["Ended", "GoesOn", "Observed", "held", "observed"]
 
-Ended: TypeAlias = Callable[[Reply | None, BaseException | None, float], None]
+Ended: TypeAlias = Callable[[Any, Reply | None, BaseException | None, float], None]
 """Told how a call ended.
 
-Its reply, or what it raised; neither if it was cut off; and when that was, on Trio's clock. Never
-raises.
+What was given with it; the call's reply, or what it raised, neither if it was cut off; and when that
+was, on Trio's clock. Never raises.
+"""
+
+GoesOn: TypeAlias = Callable[[Begun, Any, bool], Begun]
+"""What goes on with a call whose reply does not come whole, or which failed.
+
+From the call as those before it see it, what was given with it, and whether somebody listens already.
 """
 
 
 class Observed:
-    """A `Begun` whose end policies are told of, the innermost first.
+    """A `Begun` with the policies that want to know how it ends, the innermost first.
 
-    One object for all the policies that only want to know, where each of them had one of its own.
+    One object for all of them, where each had one of its own: a reply that comes whole goes past
+    them in one loop. Only where it does not, and one of them may go on with it, they stand one
+    around another.
 
     Args:
         begun: The call.
@@ -34,9 +42,11 @@ class Observed:
 
     Attributes:
         deadline: As `Begun`.
+        around: The policies: what is called, with what, and what goes on with it.
+        go_on: Whether one of them may.
     """
 
-    __slots__ = ("_begun", "_ended", "_limit", "_over", "_tell", "deadline")
+    __slots__ = ("_begun", "_heard", "_limit", "_over", "around", "deadline", "go_on")
 
     def __init__(
         self,
@@ -47,17 +57,15 @@ class Observed:
         self._begun = begun
         self._limit = deadline
         self._over = over
-        self._tell: list[Ended] = []
-        self._ended = False
+        self.around: list[tuple[Ended, Any, GoesOn | None]] = []
+        self.go_on = False
+        self._heard = False
         self.deadline = min(begun.deadline, deadline)
 
     def listen(self, tell: Callable[[], None], /) -> None:
         """As `Begun`."""
+        self._heard = True
         self._begun.listen(tell)
-
-    def tell(self, ended: Ended) -> None:
-        """Have `ended` called when it ends, after those that are called already."""
-        self._tell.append(ended)
 
     def take(self) -> Reply | None:
         """As `Begun`."""
@@ -67,6 +75,10 @@ class Observed:
                 self._check_time()
                 return None
         except BaseException as error:
+            if self.go_on:
+                self._begun = _Failed(self._begun, error)
+                self.nest()
+                return self._begun.take()
             self._end(None, error)
             raise
         self._end(reply, None)
@@ -78,6 +90,7 @@ class Observed:
 
     async def finish(self) -> Reply:
         """As `Begun`."""
+        self.nest()
         try:
             reply = await self._finish()
         except Exception as error:
@@ -93,13 +106,26 @@ class Observed:
             return await self._begun.finish()
         raise self._over()
 
+    def nest(self) -> None:
+        """Have the policies stand one around another, if one of them may go on with it."""
+        if not self.go_on:
+            return
+        made: Begun = Observed(self._begun, self._limit, self._over)
+        for ended, what, goes_on in self.around:
+            if goes_on is None:
+                made = observed(made, ended, what)
+            else:
+                made = goes_on(made, what, self._heard)
+        self._begun, self.around, self.go_on = made, [], False
+        self._limit, self._over = math.inf, None
+
     def _end(self, reply: Reply | None, error: BaseException | None) -> None:
-        if not self._ended:
-            self._ended = True
-            if self._tell:
-                now = trio.current_time()
-                for tell in self._tell:
-                    tell(reply, error, now)
+        around = self.around
+        if around:
+            self.around = []
+            now = trio.current_time()
+            for ended, what, _ in around:
+                ended(what, reply, error, now)
 
     def close(self) -> None:
         """As `Begun`."""
@@ -107,6 +133,52 @@ class Observed:
         self._end(None, None)
 
 
-def observed(begun: Begun) -> Observed:
-    """`begun`, for one more policy to be told of its end."""
-    return begun if isinstance(begun, Observed) else Observed(begun)
+class _Failed:
+    """A `Begun` of which it is known already how it failed.
+
+    Args:
+        begun: The call.
+        error: What it raised.
+    """
+
+    __slots__ = ("_begun", "_error", "close", "deadline", "listen")
+
+    def __init__(self, begun: Begun, error: BaseException) -> None:
+        self._begun = begun
+        self._error = error
+        self.deadline = math.inf
+        self.close = begun.close
+        self.listen = begun.listen
+
+    def take(self) -> Reply | None:
+        try:
+            raise self._error
+        finally:
+            del self._error  # its traceback has this frame
+
+    async def finish(self) -> Reply:
+        return await self._begun.finish()
+
+
+def observed(begun: Begun, ended: Ended, what: Any) -> Observed:
+    """Have `ended` called with `what` when `begun` ends, after those that are called already."""
+    call = begun if isinstance(begun, Observed) else Observed(begun)
+    call.around.append((ended, what, None))
+    return call
+
+
+def held(begun: Begun, ended: Ended, what: Any, goes_on: GoesOn, at: float = math.inf) -> Observed:
+    """As `observed`, where the reply comes whole; where it does not, `goes_on` is asked.
+
+    Args:
+        begun: The call.
+        ended: Called as above.
+        what: For both.
+        goes_on: Whose result stands in the place of what it is given.
+        at: When there is something to go on with at the latest, on Trio's clock.
+    """
+    call = begun if isinstance(begun, Observed) else Observed(begun)
+    call.around.append((ended, what, goes_on))
+    call.go_on = True
+    call.deadline = min(call.deadline, at)
+    return call

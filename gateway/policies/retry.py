@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 import trio
@@ -17,6 +17,7 @@ from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.failures import Failure, failure_codec, matches
 from gateway.policies.latencies import Latencies
+from gateway.policies.observed import held
 from gateway.policies.watched import Watched
 from gateway.telemetry.events import Retried, RetryWithheld
 
@@ -107,7 +108,17 @@ class Retry:
         if begun is None:
             return None
         self._extra.earn()
-        return _Tried(self, inner, request, begun, now)
+        return held(begun, self._ended, (inner, request, now), self._goes_on)
+
+    def _ended(
+        self, made: _Made, reply: Reply | None, _error: BaseException | None, now: float
+    ) -> None:
+        """Take note of how a call ended of which one attempt was enough."""
+        if reply is not None:
+            self._latencies.add(now - made[2])
+
+    def _goes_on(self, begun: Begun, made: _Made, _heard: bool) -> Begun:
+        return _Tried(self, begun, made)
 
     async def go_on(
         self, request: Request, emit: Emit, inner: Service, made: _Tried | None = None
@@ -170,19 +181,21 @@ class Retry:
         self._environment.record(RetryWithheld(service=service, call=self._call, why=why))
 
 
+_Made: TypeAlias = tuple[Service, Request, float]
+"""Of a call: who is asked, for what, and when the first attempt was begun."""
+
+
 class _Tried:
     """A call whose first attempt was begun; a `Begun`.
 
     Args:
         retry: What tries it again.
-        inner: What is called then.
-        request: What is asked.
         begun: The first attempt.
-        start: When it was begun.
+        made: The call.
 
     Attributes:
         deadline: As `Begun`.
-        start: As above.
+        start: When it was begun.
     """
 
     __slots__ = (
@@ -190,15 +203,11 @@ class _Tried:
         *("deadline", "listen", "start"),
     )
 
-    def __init__(
-        self, retry: Retry, inner: Service, request: Request, begun: Begun, start: float
-    ) -> None:
+    def __init__(self, retry: Retry, begun: Begun, made: _Made) -> None:
         self._retry = retry
-        self._inner = inner
-        self._request = request
         self._begun = begun
+        self._inner, self._request, self.start = made
         self._failure: GatewayError | None = None
-        self.start = start
         self.deadline = begun.deadline
         self.listen = begun.listen
 

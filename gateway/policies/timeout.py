@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import attrs
 import trio
@@ -39,7 +38,7 @@ class Timeout:
         """Call `inner` under the timeout."""
         with trio.CancelScope(deadline=trio.current_time() + self.timeout_s):
             return await inner(request, emit)
-        raise _over(self.timeout_s)
+        raise self._over()
 
     def begin(
         self, inner: Beginnable, request: Request, until: float, now: float, /
@@ -49,11 +48,10 @@ class Timeout:
         begun = inner.begin(request, min(until, deadline), now)
         if begun is None:
             return None
-        return Observed(begun, deadline, partial(_over, self.timeout_s))
+        return Observed(begun, deadline, self._over)
 
-
-def _over(timeout_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(f"no reply within its timeout of {format_duration(timeout_s)}")
+    def _over(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"no reply within its timeout of {format_duration(self.timeout_s)}")
 
 
 def create(timeout_s: float, _environment: Environment) -> Callable[[CallFacts], Timeout]:
