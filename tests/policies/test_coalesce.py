@@ -15,7 +15,7 @@ from gateway.core.errors import Overloaded, Unreachable
 from gateway.core.freshness import ALONE
 from gateway.core.messages import Partial, Progress, Reply, Request
 from gateway.core.service import Emit, discard
-from gateway.telemetry.events import Coalesced
+from gateway.telemetry.events import Coalesced, Hedged, Retried
 from gateway.testing import ScriptedService
 from tests.apps import request
 from tests.policies.stacks import WRITE, outcomes_of, stacked
@@ -307,3 +307,48 @@ def test_whoever_leaves_when_each_gets_the_reply_to_what_it_asked(
             assert trio.lowlevel.current_statistics().tasks_living <= 6
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("leader_leaves", [False, True])
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_those_who_join_share_all_that_is_around_the_call(
+    autojump_clock: MockClock, leader_leaves: bool, slow: bool, fails: bool
+) -> None:
+    """Who joins takes a seat in what until then was one object with all policies."""
+    inner = ScriptedService()
+    if fails:
+        inner = inner.fail(Unreachable("x"), after_s=0.1)
+    inner = inner.reply(7, after_s=0.5 if slow else 0.1)
+    answers: list[Any] = []
+    leader = trio.CancelScope()
+
+    async def call(scope: trio.CancelScope) -> None:
+        with scope:
+            answers.append((await service(request(), discard)).value)
+
+    async with stacked(
+        cache={"ttl": "1h"},
+        coalesce=True,
+        retry={"backoff": "1ms"},
+        hedge={"after": "300ms"},
+        breaker={},
+        limit={"concurrency": 5},
+        timeout="2s",
+    ) as stack:
+        service = stack.around(inner)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, leader)
+            await wait_all_tasks_blocked()
+            for _ in range(3):
+                nursery.start_soon(call, trio.CancelScope())
+            await trio.sleep(0.05)
+            if leader_leaves:
+                leader.cancel()
+        assert answers == [7] * (3 if leader_leaves else 4)
+        assert len(inner.requests) == 1 + fails + slow
+        assert len(stack.events.of(Retried)) == fails
+        assert [hedged.won for hedged in stack.events.of(Hedged)] == [False] * slow
+        await call(trio.CancelScope())
+        assert len(inner.requests) == 1 + fails + slow, "it was kept"
+    assert inner.cancelled == slow
