@@ -50,7 +50,7 @@ def file(tmp_path: Path, port: int) -> Path:
 bind = ["127.0.0.1:{port}"]
 admin = {{ bind = "127.0.0.1:{free_port()}" }}
 deadline = "30s"
-drain = "400ms"
+drain = "2s"
 [services.sample]
 kind = "python"
 module = "sample"
@@ -95,7 +95,7 @@ def test_a_drain_cuts_what_hangs_with_labelled_partials(
         start = time.monotonic()
         process.send_signal(number)
         assert process.wait(30) == 0
-        assert time.monotonic() - start < 0.4 + 1 + 3  # the machine may be busy
+        assert time.monotonic() - start < 2 + 1 + 3  # the machine may be busy
         for asker in askers:
             asker.join(10)
     assert answers["/both"].status_code == 200

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["fuzz"]
 
-AGAIN_S = 3.0
+AGAIN_S = 6.0
 """Everything in the server times out sooner: what is open after that is stuck."""
 CONFIG = ConnectionConfig(
-    header_timeout=1,
-    body_timeout=1,
-    send_timeout=1,
-    keep_alive=1,
+    header_timeout=3,
+    body_timeout=3,
+    send_timeout=3,
+    keep_alive=3,
     max_headers=16 << 10,
     max_message=64 << 10,
     http2_prior_knowledge=True,
@@ -48,7 +48,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await _socket(receive, send)
         return
     try:
-        body = await read_body(receive, max_bytes=64 << 10, timeout_s=1)
+        body = await read_body(receive, max_bytes=64 << 10, timeout_s=3)
     except ClientLeft:
         return
     except GatewayError as error:
