@@ -39,7 +39,7 @@ class Begun(Protocol):
     def take(self) -> Reply | None:
         """The reply, if what came is all of it: then nothing is left to close.
 
-        `None` if it has to be waited for: `finish`.
+        `None` if it has to be waited for: nothing but `finish` and `close` follows then.
 
         Raises:
             GatewayError: As a `Service`.

@@ -11,9 +11,9 @@ from gateway.core.begun import Begun
 from gateway.core.freshness import Asked
 from gateway.core.messages import Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service
-from gateway.policies.flights import Flight, Flights, Leader, Led
+from gateway.policies.flights import Flight, Flights, Lead, Led
 from gateway.policies.keys import Keys, Vary
-from gateway.policies.observed import Observed, held
+from gateway.policies.observed import Observed, observed
 from gateway.telemetry.events import Coalesced
 
 __all__ = ["Coalesce", "create"]
@@ -80,18 +80,19 @@ class Coalesce:
         begun = inner.begin(request, until, now)
         if begun is None:
             return None
-        call = held(begun, self._ended, (request, key, until), self._goes_on)
+        call = observed(begun, self._ended, (request, key, until), self._goes_on)
         self._flights[key] = call
         return call
 
     def _ended(
-        self, led: Leader, _reply: Reply | None, _error: BaseException | None, _now: float
+        self, lead: Lead, _reply: Reply | None, _error: BaseException | None, _now: float
     ) -> None:
         """Take note that a call ended which nobody shared."""
-        del self._flights[led[1]]
+        _, key, _ = lead
+        del self._flights[key]
 
-    def _goes_on(self, begun: Begun, led: Leader, heard: bool) -> Begun:
-        return Led(begun, led, self._environment.background, self._flights, heard=heard)
+    def _goes_on(self, begun: Begun, lead: Lead, heard: bool) -> Begun:
+        return Led(begun, lead, self._environment.background, self._flights, heard=heard)
 
     def _flight(self, key: bytes) -> Flight | None:
         """The flight of such calls, if there is one; a call that nobody shares yet becomes one."""

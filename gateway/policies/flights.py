@@ -18,9 +18,9 @@ from gateway.policies.apart import Outcome, made_apart
 from gateway.policies.observed import Observed
 from gateway.policies.seat import Seat
 
-__all__ = ["Flight", "Flights", "Leader", "Led"]
+__all__ = ["Flight", "Flights", "Lead", "Led"]
 
-Leader: TypeAlias = tuple[Request, bytes, float]
+Lead: TypeAlias = tuple[Request, bytes, float]
 """Of a call: what is asked, its key, and the deadline of who leads it."""
 
 Flights: TypeAlias = "dict[bytes, Flight | Led | Observed]"
@@ -48,6 +48,7 @@ class Flight:
         flights: Where it stands while it takes others.
         key: Under what.
         until: The deadline of who begins it.
+        led: As below.
 
     Attributes:
         led: Whether who began it makes the call, in a task of its own and not of the flight's.
@@ -102,10 +103,6 @@ class Flight:
             Overloaded: The gateway is closing.
         """
         background.start(self._fly)
-        self.open()
-
-    def open(self) -> None:
-        """Take others."""
         self._flights[self._key] = self
 
     def _close(self) -> None:
@@ -137,6 +134,12 @@ class Flight:
         self._over = True
         for seat in self._seats:
             seat.wake()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keep nothing that nobody asks for any more: a failure has in its traceback who keeps it."""
+        if not self._seats:
+            self._outcome = self._traceback = None
 
     async def _emit(self, item: Partial, /) -> None:
         """Pass `item` on to all; the slowest of them holds the flight back."""
@@ -183,16 +186,19 @@ class Flight:
                 self._ended = trio.Event()
                 with trio.CancelScope(shield=True):  # nothing is left behind
                     await self._ended.wait()
-        match self._outcome:
-            case Reply():
-                return None if self._alone and seat is not self._first else self._outcome
-            case GatewayError():
-                raise self._outcome.blamed()  # a copy: each who waits has a traceback of its own
-            case None:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                raise Overloaded("not answered: the gateway is closing", retry_after_s=1)
-            case error:
-                raise error.with_traceback(self._traceback)  # not that of all who waited before
+        try:
+            match self._outcome:
+                case Reply():
+                    return None if self._alone and seat is not self._first else self._outcome
+                case GatewayError():
+                    raise self._outcome.blamed()  # a copy: each has a traceback of its own
+                case None:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    raise Overloaded("not answered: the gateway is closing", retry_after_s=1)
+                case BaseException():
+                    raise self._outcome.with_traceback(self._traceback)  # not that of those before
+        finally:
+            self._forget()
 
     @property
     def is_waited_for(self) -> bool:
@@ -227,7 +233,7 @@ class Led:
 
     Args:
         begun: The call.
-        led: What is asked, under what it stands, and the deadline of who leads it.
+        lead: What is asked, under what it stands, and the deadline of who leads it.
         background: Where it goes on.
         flights: Where it stands.
         heard: Whether somebody listens already.
@@ -242,10 +248,10 @@ class Led:
     )
 
     def __init__(
-        self, begun: Begun, led: Leader, background: Background, flights: Flights, *, heard: bool
+        self, begun: Begun, lead: Lead, background: Background, flights: Flights, *, heard: bool
     ) -> None:
         self._begun = begun
-        self._request, self._key, self._until = led
+        self._request, self._key, self._until = lead
         self._background = background
         self._flights = flights
         self._flight: Flight | None = None

@@ -22,7 +22,7 @@ from gateway.core.messages import Reply, Request
 from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.latencies import Latencies
-from gateway.policies.observed import held, observed
+from gateway.policies.observed import observed
 from gateway.policies.race import Race
 from gateway.telemetry.events import Hedged
 
@@ -143,7 +143,7 @@ class Hedge:
         if after_s is None:
             return observed(begun, self._ended, (inner, request, now, math.inf))
         made = (inner, request, now, after_s)
-        return held(begun, self._ended, made, self._goes_on, now + after_s)
+        return observed(begun, self._ended, made, self._goes_on, now + after_s)
 
     def _ended(
         self, made: _Made, reply: Reply | None, _error: BaseException | None, now: float
@@ -157,8 +157,8 @@ class Hedge:
     def _goes_on(self, begun: Begun, made: _Made, _heard: bool) -> Begun:
         return _Raced(self, begun, made)
 
-    def ended(self, made: _Made, reply: Reply | None) -> None:
-        """Take note of a call that ends now."""
+    def took(self, made: _Made, reply: Reply | None) -> None:
+        """Take note of a call that stood apart, and ends now."""
         self._ended(made, reply, None, trio.current_time())
 
     async def race(self, race: Race, made: _Made) -> Reply:
@@ -171,7 +171,7 @@ class Hedge:
             return reply
         finally:
             self._line.drop(race)
-            self.ended(made, reply)
+            self.took(made, reply)
             if race.end():
                 with trio.CancelScope(shield=True):  # as a nursery would
                     await race.ended()
@@ -244,7 +244,7 @@ class _Raced:
     def _end(self, reply: Reply | None) -> None:
         if self._open:
             self._open = False
-            self._hedge.ended(self._made, reply)
+            self._hedge.took(self._made, reply)
 
     def close(self) -> None:
         """As `Begun`."""

@@ -15,8 +15,8 @@ __all__ = ["Keys", "Vary"]
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder().decode
 
-_PLAIN = frozenset({str, int, bool})
-"""Of these no two have the same form."""
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Of these, and not of their subclasses, no two have the same form."""
 
 
 class Keys:
@@ -63,10 +63,10 @@ def _form(arguments: Mapping[str, Any]) -> bytes | None:
     try:
         form = _encode(arguments)
         for value in arguments.values():
-            # A date and its text have the same form: only values that come back as they were are
-            # told apart by it.
-            if type(value) not in _PLAIN and _decode(form) != arguments:
-                return None
+            if type(value) not in _PLAIN:
+                # A date and its text have the same form: only values that come back as they were
+                # are told apart by it.
+                return form if _decode(form) == arguments else None
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
     return form

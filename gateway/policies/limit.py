@@ -135,7 +135,7 @@ class Limit:
         under_way = self.taken
         try:
             begun = inner.begin(request, until, now)
-        except Exception as error:
+        except BaseException as error:
             self._ended((now, under_way), None, error, now)
             raise
         if begun is None:

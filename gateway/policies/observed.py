@@ -12,7 +12,7 @@ from gateway.core.begun import Begun
 from gateway.core.errors import GatewayError
 from gateway.core.messages import Reply
 
-__all__ = ["Ended", "GoesOn", "Observed", "held", "observed"]
+__all__ = ["Ended", "GoesOn", "Observed", "observed"]
 
 Ended: TypeAlias = Callable[[Any, Reply | None, BaseException | None, float], None]
 """Told how a call ended.
@@ -43,10 +43,10 @@ class Observed:
     Attributes:
         deadline: As `Begun`.
         around: The policies: what is called, with what, and what goes on with it.
-        go_on: Whether one of them may.
+        may_go_on: Whether one of them goes on with it if its reply does not come whole.
     """
 
-    __slots__ = ("_begun", "_heard", "_limit", "_over", "around", "deadline", "go_on")
+    __slots__ = ("_begun", "_heard", "_limit", "_over", "around", "deadline", "may_go_on")
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Observed:
         self._limit = deadline
         self._over = over
         self.around: list[tuple[Ended, Any, GoesOn | None]] = []
-        self.go_on = False
+        self.may_go_on = False
         self._heard = False
         self.deadline = min(begun.deadline, deadline)
 
@@ -75,7 +75,7 @@ class Observed:
                 self._check_time()
                 return None
         except BaseException as error:
-            if self.go_on:
+            if self.may_go_on:
                 self._begun = _Failed(self._begun, error)
                 self.nest()
                 return self._begun.take()
@@ -107,8 +107,11 @@ class Observed:
         raise self._over()
 
     def nest(self) -> None:
-        """Have the policies stand one around another, if one of them may go on with it."""
-        if not self.go_on:
+        """Have the policies stand one around another, if one of them may go on with it.
+
+        At any time, once or more often: who listens to it goes on listening.
+        """
+        if not self.may_go_on:
             return
         made: Begun = Observed(self._begun, self._limit, self._over)
         for ended, what, goes_on in self.around:
@@ -116,7 +119,7 @@ class Observed:
                 made = observed(made, ended, what)
             else:
                 made = goes_on(made, what, self._heard)
-        self._begun, self.around, self.go_on = made, [], False
+        self._begun, self.around, self.may_go_on = made, [], False
         self._limit, self._over = math.inf, None
 
     def _end(self, reply: Reply | None, error: BaseException | None) -> None:
@@ -141,44 +144,46 @@ class _Failed:
         error: What it raised.
     """
 
-    __slots__ = ("_begun", "_error", "close", "deadline", "listen")
+    deadline = math.inf
+
+    __slots__ = ("_error", "close", "listen")
 
     def __init__(self, begun: Begun, error: BaseException) -> None:
-        self._begun = begun
-        self._error = error
-        self.deadline = math.inf
+        self._error: BaseException | None = error
         self.close = begun.close
         self.listen = begun.listen
 
     def take(self) -> Reply | None:
+        error, self._error = self._error, None
         try:
-            raise self._error
+            raise error or trio.ClosedResourceError("how it failed was told already")
         finally:
-            del self._error  # its traceback has this frame
+            del error  # its traceback has this frame
 
     async def finish(self) -> Reply:
-        return await self._begun.finish()
+        await trio.lowlevel.checkpoint()
+        reply = self.take()
+        assert reply is not None  # noqa: S101 - it has raised
+        return reply
 
 
-def observed(begun: Begun, ended: Ended, what: Any) -> Observed:
-    """Have `ended` called with `what` when `begun` ends, after those that are called already."""
-    call = begun if isinstance(begun, Observed) else Observed(begun)
-    call.around.append((ended, what, None))
-    return call
-
-
-def held(begun: Begun, ended: Ended, what: Any, goes_on: GoesOn, at: float = math.inf) -> Observed:
-    """As `observed`, where the reply comes whole; where it does not, `goes_on` is asked.
+def observed(
+    begun: Begun, ended: Ended, what: Any, goes_on: GoesOn | None = None, at: float = math.inf
+) -> Observed:
+    """`begun`, with one more policy around it.
 
     Args:
         begun: The call.
-        ended: Called as above.
+        ended: Called with `what` when it ends, after those that are called already; if the policy
+            `goes_on`, only where the reply comes whole, or nothing of it does before it is closed.
         what: For both.
-        goes_on: Whose result stands in the place of what it is given.
+        goes_on: What goes on with it else: its result stands in the place of what it is given.
         at: When there is something to go on with at the latest, on Trio's clock.
     """
     call = begun if isinstance(begun, Observed) else Observed(begun)
     call.around.append((ended, what, goes_on))
-    call.go_on = True
-    call.deadline = min(call.deadline, at)
+    if goes_on is not None:
+        call.may_go_on = True
+        if at < call.deadline:  # noqa: PLR1730 - on every request's way
+            call.deadline = at
     return call

@@ -17,7 +17,7 @@ from gateway.core.service import Beginnable, CallFacts, Emit, Service, discard
 from gateway.policies.extra_load import ExtraLoad
 from gateway.policies.failures import Failure, failure_codec, matches
 from gateway.policies.latencies import Latencies
-from gateway.policies.observed import held
+from gateway.policies.observed import observed
 from gateway.policies.watched import Watched
 from gateway.telemetry.events import Retried, RetryWithheld
 
@@ -108,14 +108,15 @@ class Retry:
         if begun is None:
             return None
         self._extra.earn()
-        return held(begun, self._ended, (inner, request, now), self._goes_on)
+        return observed(begun, self._ended, (inner, request, now), self._goes_on)
 
     def _ended(
         self, made: _Made, reply: Reply | None, _error: BaseException | None, now: float
     ) -> None:
         """Take note of how a call ended of which one attempt was enough."""
         if reply is not None:
-            self._latencies.add(now - made[2])
+            _, _, start = made
+            self._latencies.add(now - start)
 
     def _goes_on(self, begun: Begun, made: _Made, _heard: bool) -> Begun:
         return _Tried(self, begun, made)
@@ -134,21 +135,20 @@ class Retry:
                 wait_s = None if watched.emitted else self.wait_s(error, attempt)
                 if wait_s is None:
                     raise
-                failure = error
+                attempt += 1
+                self._environment.record(
+                    Retried(
+                        service=self._environment.service,
+                        call=self._call,
+                        attempt=attempt,
+                        wait_s=wait_s,
+                        error=error,
+                    )
+                )
             else:
                 self.took(start)
                 return reply
             made = None
-            attempt += 1
-            self._environment.record(
-                Retried(
-                    service=self._environment.service,
-                    call=self._call,
-                    attempt=attempt,
-                    wait_s=wait_s,
-                    error=failure,
-                )
-            )
             await trio.sleep(wait_s)
 
     def may_pass(self, error: GatewayError) -> bool:
@@ -213,6 +213,8 @@ class _Tried:
 
     def take(self) -> Reply | None:
         """As `Begun`; a failure that may pass has to be waited for."""
+        if self._failure is not None:
+            return None
         try:
             reply = self._begun.take()
         except GatewayError as error:
@@ -241,6 +243,7 @@ class _Tried:
 
     def close(self) -> None:
         """As `Begun`."""
+        self._failure = None
         self._begun.close()
 
 

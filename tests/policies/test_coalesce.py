@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import traceback
+import weakref
 from typing import Any
 
 import pytest
@@ -352,3 +355,45 @@ async def test_those_who_join_share_all_that_is_around_the_call(
         await call(trio.CancelScope())
         assert len(inner.requests) == 1 + fails + slow, "it was kept"
     assert inner.cancelled == slow
+
+
+@pytest.mark.called  # test_observed.py has it of what is begun
+@pytest.mark.parametrize("error", [Unreachable("x"), RuntimeError("a bug")])
+@pytest.mark.parametrize("joiners", [0, 1, 3])
+async def test_a_failure_keeps_nobody(
+    autojump_clock: MockClock, error: Exception, joiners: int
+) -> None:
+    """A failure's traceback holds the flight: who kept both would keep them until the collector comes."""
+    kept: list[weakref.ref[Any]] = []
+
+    async def fails(_request: Request, _emit: Emit) -> Reply:
+        await trio.sleep(0.1)
+        of_frame = trio.Event()  # in the traceback
+        kept.append(weakref.ref(of_frame))
+        raise type(error)(*error.args)
+
+    async def call() -> None:
+        with contextlib.suppress(Unreachable, RuntimeError):
+            await service(request(), discard)
+
+    async with stacked(
+        coalesce=True, retry={"on": ["rejected"]}, hedge={}, limit={"concurrency": 9}
+    ) as stack:
+        service = stack.around(fails)
+        async with trio.open_nursery() as nursery:
+            for _ in range(1 + joiners):
+                nursery.start_soon(call)
+                await wait_all_tasks_blocked()
+        gc.disable()
+        try:
+            kept.clear()
+            async with trio.open_nursery() as nursery:
+                for _ in range(1 + joiners):
+                    nursery.start_soon(call)
+                    await wait_all_tasks_blocked()
+            for _ in range(3):  # the loop's own last task and frames
+                await trio.lowlevel.checkpoint()
+            assert kept
+            assert not [one for one in kept if one() is not None]
+        finally:
+            gc.enable()

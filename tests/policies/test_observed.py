@@ -10,10 +10,13 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.core.begun import Begun
-from gateway.core.errors import BadReply, DeadlineExceeded
-from gateway.core.messages import Reply
-from gateway.policies.observed import Observed, held, observed
+from gateway.core.begun import Begun, begin_of
+from gateway.core.errors import BadReply, DeadlineExceeded, Overloaded, Unreachable
+from gateway.core.messages import Reply, Request
+from gateway.core.service import Emit, discard, guard
+from gateway.policies.flights import Flight, Led
+from gateway.policies.observed import Observed, observed
+from tests.policies.stacks import asked, stacked
 
 pytestmark = pytest.mark.called  # once: they begin their calls themselves
 
@@ -98,7 +101,7 @@ def stack(call: Begun, told: Told, **timeout: Any) -> tuple[Observed, list[bool]
         return GoesOn(begun, name, told)
 
     made = observed(Observed(call, **timeout), told, "inner")
-    made = held(made, told, "middle", goes_on, at=50)
+    made = observed(made, told, "middle", goes_on, at=50)
     assert observed(made, told, "outer") is made, "one object for all of them"
     return made, heard
 
@@ -213,3 +216,59 @@ async def test_a_failure_leaves_no_cycle() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+class Fails:
+    """A service each of whose calls fails at the first look; nothing that is ours holds how."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    async def __call__(self, _request: Request, _emit: Emit, /) -> Reply:
+        await trio.lowlevel.checkpoint()
+        raise self.error("x")
+
+    def begin(self, _request: Request, _until: float, _now: float) -> Begun:
+        return Call(self.error("x"))
+
+
+@pytest.mark.parametrize("error", [Unreachable, RuntimeError])
+@pytest.mark.parametrize("joined", [False, True])
+async def test_neither_does_one_of_all_of_them(
+    autojump_clock: trio.testing.MockClock, error: type[Exception], joined: bool
+) -> None:
+    async with stacked(
+        coalesce=True, retry={}, hedge={"after": "1s"}, breaker={}, limit={"concurrency": 9}
+    ) as stack:
+        service = guard(Fails(error), stack.policies)
+        begin = begin_of(service)
+        assert begin is not None
+
+        async def join() -> None:
+            with contextlib.suppress(Unreachable, RuntimeError, Overloaded):
+                await service(asked(), discard)
+
+        async def one() -> None:
+            async with trio.open_nursery() as nursery:
+                begun = begin(asked(), math.inf, trio.current_time())
+                assert begun is not None
+                if joined:
+                    nursery.start_soon(join)
+                    await trio.testing.wait_all_tasks_blocked()
+                with contextlib.suppress(RuntimeError):
+                    begun.take()  # of what may pass nothing; closed then, and not finished
+                begun.close()
+                del begun
+
+        await one()
+        stack.events.clear()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                await one()
+            stack.events.clear()
+            kinds = {Observed, Call, Flight, Led}
+            assert not [kept for kept in gc.get_objects() if type(kept) in kinds]
+        finally:
+            gc.enable()
