@@ -16,8 +16,10 @@ from gateway.net.strays import Marks, Run, Stray
 
 pytestmark = pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here")
 
-CHILD = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-PARENT = """
+# Where tests run in the background of a shell, SIGINT is ignored.
+HEEDS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+CHILD = HEEDS + "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+PARENT = HEEDS + """\
 import subprocess, sys, time
 code = "import time; time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-S", "-c", code], env={}, start_new_session=True)
