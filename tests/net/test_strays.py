@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(not strays.VISIBLE, reason="nothing is seen here
 # Where tests run in the background of a shell, SIGINT is ignored.
 HEEDS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 CHILD = HEEDS + "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-PARENT = HEEDS + """\
+PARENT = (
+    HEEDS
+    + """\
 import subprocess, sys, time
 code = "import time; time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-S", "-c", code], env={}, start_new_session=True)
@@ -29,6 +31,7 @@ try:
 finally:
     child.kill()
 """
+)
 
 
 @contextmanager
