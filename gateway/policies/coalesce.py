@@ -96,11 +96,13 @@ class Coalesce:
 
     def _flight(self, key: bytes) -> Flight | None:
         """The flight of such calls, if there is one; a call that nobody shares yet becomes one."""
-        if isinstance(alone := self._flights.get(key), Observed):
-            alone.nest()
         found = self._flights.get(key)
-        assert not isinstance(found, Observed)  # noqa: S101 - `Led` stands in its place
-        return found.shared() if isinstance(found, Led) else found
+        if isinstance(found, Observed):
+            found.nest()
+            led = self._flights[key]
+            assert isinstance(led, Led)  # noqa: S101 - it stands in its place
+            return led.shared()
+        return found
 
 
 def create(shares: bool, environment: Environment) -> Callable[[CallFacts], Coalesce | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from types import TracebackType
 from typing import TypeAlias
 
@@ -23,7 +22,7 @@ __all__ = ["Flight", "Flights", "Lead", "Led"]
 Lead: TypeAlias = tuple[Request, bytes, float]
 """Of a call: what is asked, its key, and the deadline of who leads it."""
 
-Flights: TypeAlias = "dict[bytes, Flight | Led | Observed]"
+Flights: TypeAlias = "dict[bytes, Flight | Observed]"
 """Those that take others, by what is asked; calls that nobody shares yet among them."""
 
 
@@ -224,7 +223,7 @@ def _is_alone(outcome: Outcome) -> bool:
     return said is not None and said.alone
 
 
-class Led:
+class Led(Observed):
     """A flight that who began it makes alone, without a task; a `Begun`.
 
     Most have no other passenger: a `Flight` is made of it for the first one. It gets a task of its
@@ -237,20 +236,17 @@ class Led:
         background: Where it goes on.
         flights: Where it stands.
         heard: Whether somebody listens already.
-
-    Attributes:
-        deadline: As `Begun`.
     """
 
     __slots__ = (
-        *("_background", "_begun", "_flight", "_flights", "_handed_on", "_heard", "_key", "_leads"),
-        *("_request", "_until", "deadline"),
+        *("_background", "_flight", "_flights", "_handed_on", "_key", "_leads", "_request"),
+        "_until",
     )
 
     def __init__(
         self, begun: Begun, lead: Lead, background: Background, flights: Flights, *, heard: bool
     ) -> None:
-        self._begun = begun
+        super().__init__(begun)
         self._request, self._key, self._until = lead
         self._background = background
         self._flights = flights
@@ -258,7 +254,6 @@ class Led:
         self._heard = heard
         self._handed_on = False
         self._leads = True
-        self.deadline = begun.deadline
         flights[self._key] = self
 
     def shared(self) -> Flight:
@@ -268,40 +263,24 @@ class Led:
         self._flight = self._flights[key] = flight
         return flight
 
-    def listen(self, tell: Callable[[], None], /) -> None:
-        """As `Begun`."""
-        self._heard = True
-        self._begun.listen(tell)
-
-    def take(self) -> Reply | None:
-        """As `Begun`."""
-        try:
-            reply = self._begun.take()
-        except BaseException as error:
-            self._end(error)
-            raise
-        if reply is not None:
-            self._end(reply)
-        return reply
-
-    async def finish(self) -> Reply:
-        """As `Begun`."""
+    async def _finish(self) -> Reply:
         if not self._heard:
             self._heard = True
             await told(self._begun)
-            reply = self.take()
+            reply = self._begun.take()
             if reply is not None:
                 return reply
         return await self._hand_on(self._flight or self.shared()).rejoin()
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, reply: Reply | None, error: BaseException | None) -> None:
         if self._leads:
             self._leads = False
             if self._flight is None:
                 del self._flights[self._key]
             else:
-                self._flight.end(outcome)
+                self._flight.end(reply if error is None else error)
                 self._flight.led = False
+        super()._end(reply, error)
 
     def _hand_on(self, flight: Flight) -> Flight:
         self._leads = False
@@ -315,6 +294,6 @@ class Led:
         if self._leads and flight is not None and flight.is_waited_for:
             with contextlib.suppress(Overloaded):
                 self._hand_on(flight)
-        self._end(None)
+        self._end(None, None)
         if not self._handed_on:
             self._begun.close()
